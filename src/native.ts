@@ -1,0 +1,239 @@
+/**
+ * Everything that crosses between TypeScript and the addon, in one place. JavaScript never holds a tensor: strings,
+ * numbers and plain tensors cross, once per batch. All methods of `NativeModel` that return promises run on the
+ * model's own native thread, one at a time; a second call while one runs is refused with BUSY.
+ * Native errors carry `code` (an ErrorCode), `message`, and `backtrace` (libtorch's own words) where there is one.
+ */
+
+/** Element types that cross the boundary. `bool` is a Uint8Array of 0 and 1. */
+export type DType = 'float32' | 'float64' | 'int64' | 'int32' | 'uint8' | 'bool';
+
+/** Typed arrays by dtype: Float32Array, Float64Array, BigInt64Array, Int32Array, Uint8Array, Uint8Array. */
+export type TensorData = Float32Array | Float64Array | BigInt64Array | Int32Array | Uint8Array;
+
+/** A tensor as plain data: row-major values, shape, dtype. `data.length` equals the product of `shape`. */
+export interface Tensor {
+  data: TensorData;
+  shape: number[];
+  dtype: DType;
+}
+
+/** What a model's forward may return: tensors, and tuples, lists and dicts of them. */
+export type Value = Tensor | number | boolean | string | null | Value[] | { [key: string]: Value };
+
+/** One module of the tree, in the order `named_modules()` gives them; the root has path ''. */
+export interface ModuleDescription {
+  path: string;
+  /** The class name without its package, for example `Conv2d`. */
+  type: string;
+  training: boolean;
+}
+
+export interface ParameterDescription {
+  name: string;
+  shape: number[];
+  dtype: string;
+  trainable: boolean;
+  /** Index of the optimizer's parameter group, or -1 before training is configured. */
+  group: number;
+}
+
+export interface BufferDescription {
+  name: string;
+  shape: number[];
+  dtype: string;
+}
+
+/** A layer whose output reaches the model's output without passing another layer with parameters. */
+export interface HeadDescription {
+  module: string;
+  kind: 'linear' | 'conv2d';
+  inFeatures: number;
+  outFeatures: number;
+  hasBias: boolean;
+  /** Which element of the output tuple it feeds; 0 when the output is one tensor. */
+  output: number;
+}
+
+export interface ModelDescription {
+  modules: ModuleDescription[];
+  parameters: ParameterDescription[];
+  buffers: BufferDescription[];
+  /** Paths of the modules that own parameters, in the order forward uses them. */
+  layers: string[];
+  heads: HeadDescription[];
+  origin: 'scripted' | 'traced';
+  /** No parameters at all: `torch.jit.freeze` made constants of them. */
+  frozen: boolean;
+  /** Traced in eval mode: train() changes nothing in it. */
+  tracedInEval: boolean;
+  /** The file was saved in train mode (some module had training = true). */
+  savedInTrainMode: boolean;
+  /** Names of floating-point parameters that were saved with requires_grad = false. */
+  savedWithoutGrad: string[];
+  /** Paths of BatchNorm modules. */
+  batchNorms: string[];
+  /** Every BatchNorm has mean 0 and variance 1, folded into its convolution: it must stay in eval. */
+  foldedBatchNorm: boolean;
+  inputs: { name: string; type: string }[];
+  output: string;
+  device: string;
+}
+
+/** `reduction` is always the mean over the batch; gamma belongs to focal, beta (delta) to huber. */
+export type NativeLoss =
+  | { kind: 'crossEntropy'; labelSmoothing: number; classWeights?: Float32Array }
+  | { kind: 'bceWithLogits'; classWeights?: Float32Array }
+  | { kind: 'focal'; gamma: number; classWeights?: Float32Array }
+  | { kind: 'mse' }
+  | { kind: 'huber'; delta: number }
+  | { kind: 'source'; source: string };
+
+export type NativeOptimizer =
+  | { kind: 'sgd'; momentum: number; dampening: number; nesterov: boolean }
+  | { kind: 'adam' | 'adamw'; beta1: number; beta2: number; epsilon: number }
+  | { kind: 'rmsprop'; alpha: number; epsilon: number; momentum: number; centered: boolean };
+
+/** Static parameter groups: every parameter of the model is in exactly one of them. */
+export interface NativeGroup {
+  parameters: string[];
+  learningRate: number;
+  weightDecay: number;
+}
+
+/** Augmentation done on the device, a pure function of (seed, epoch, sample index). Angles in degrees. */
+export interface NativeAugment {
+  /** Random resized crop: share of the area kept [low, high] and aspect ratio [low, high]; null for none. */
+  crop: { scale: [number, number]; ratio: [number, number] } | null;
+  horizontalFlip: number;
+  verticalFlip: number;
+  rotation: number;
+  brightness: number;
+  contrast: number;
+  saturation: number;
+  hue: number;
+}
+
+/** How uint8 pixels become the model's input. mean and std are in units of 0..1. */
+export interface NativePreprocess {
+  mean: number[];
+  std: number[];
+  /** Height and width the model receives, pixels. */
+  size: [number, number];
+}
+
+export interface NativeTraining {
+  optimizer: NativeOptimizer;
+  groups: NativeGroup[];
+  loss: NativeLoss;
+  /** Largest gradient norm (2-norm over all parameters); 0 for no clipping. */
+  clipNorm: number;
+  /** Batches whose gradients are averaged before one optimizer step. */
+  accumulate: number;
+  /** Weight of each auxiliary output's loss. */
+  auxiliaryWeight: number;
+  seed: number;
+  preprocess: NativePreprocess | null;
+  augment: NativeAugment | null;
+}
+
+/** A batch. Images: one uint8 input [n, h, w, 3], preprocessed natively when `preprocess` is set. */
+export interface NativeBatch {
+  inputs: Tensor[];
+  /** int64/int32 class indices [n], or floats [n, ...] for BCE, MSE, Huber; indices become one-hot there. */
+  target: Tensor;
+  /** Sample indices, for augmentation [n]; required with `augment`. */
+  indices?: Int32Array;
+  /** Width and height of each original image in pixels [n, 2], for crops in true aspect; with `augment.crop`. */
+  sizes?: Int32Array;
+  epoch?: number;
+  /** Learning rate of each group for this step. */
+  learningRates?: number[];
+}
+
+export interface StepResult {
+  /** Mean loss of the batch. */
+  loss: number;
+  /** Samples whose largest logit is the target; -1 when targets are not class indices. */
+  correct: number;
+  count: number;
+  /** 2-norm of all gradients before clipping; 0 when this batch did not end an accumulation. */
+  gradientNorm: number;
+  seconds: number;
+}
+
+export interface EvaluateResult {
+  /** Mean loss of the batch; 0 when no target was given. */
+  loss: number;
+  /** Logits of the main output, [n, classes]. */
+  logits: Tensor;
+}
+
+export interface ReplaceHeadRequest {
+  /** Path of the layer, '' to find it. */
+  layer: string;
+  classes: number;
+  seed: number;
+  hidden: number[];
+  dropout: number;
+  /** Inputs for the dry forward. */
+  example: Tensor[];
+}
+
+export interface ReplaceHeadResult {
+  /** Names of the new parameters; what strategy `head` trains. */
+  parameters: string[];
+  /** Paths of the layers that were replaced, main first. */
+  layers: string[];
+}
+
+export interface NativeModel {
+  describe(): Promise<ModelDescription>;
+  /** In eval mode, without gradients. */
+  forward(inputs: Tensor[]): Promise<Value>;
+  /** Exactly these parameters learn from now on. Modules that are wholly frozen go to eval. */
+  setTrainable(parameters: string[], trainBatchNorm: boolean): Promise<void>;
+  replaceHead(request: ReplaceHeadRequest): Promise<ReplaceHeadResult>;
+  /** PyTorch's default initialisation of every Linear, Conv and BatchNorm, seeded: the network, untrained. */
+  reinitialise(seed: number): Promise<void>;
+  configure(training: NativeTraining): Promise<void>;
+  step(batch: NativeBatch): Promise<StepResult>;
+  evaluate(
+    batch: Omit<NativeBatch, 'target'> & { target?: Tensor; preprocess?: NativePreprocess },
+  ): Promise<EvaluateResult>;
+  /** Keeps a copy of all weights and buffers as "best". */
+  keepBest(): Promise<void>;
+  /** Puts the kept copy back. */
+  restoreBest(): Promise<void>;
+  /** TorchScript file with extra files; the caller makes it atomic. */
+  save(path: string, extra: Record<string, string>): Promise<void>;
+  /** As save, with optimizer state, best weights and trainable flags in it. */
+  saveCheckpoint(path: string, extra: Record<string, string>): Promise<void>;
+  /** Restores weights, buffers, optimizer state and best from a checkpoint of this model; returns its extra files. */
+  loadCheckpoint(path: string): Promise<Record<string, string>>;
+  /** Waits for running work, then frees the weights. Idempotent. */
+  dispose(): Promise<void>;
+  /** Parameters and buffers, bytes; 0 once disposed. */
+  readonly bytes: number;
+  /** Extra files of ours found in the loaded file, by name. */
+  readonly extra: Record<string, string>;
+}
+
+export interface NativeBinding {
+  /** e.g. { torch: '2.13.0', compiledFor: '2.13.0', napi: 9, cpu: 'AVX2', cuda: false, gpus: [] } */
+  info(): NativeInfo;
+  load(source: string | Uint8Array, options: { device: string; threads: number }): Promise<NativeModel>;
+  /** Objects alive natively, for leak tests. */
+  live(): { models: number; tasks: number };
+}
+
+export interface NativeInfo {
+  torch: string;
+  compiledFor: string;
+  napi: number;
+  /** What libtorch's kernels use: DEFAULT, AVX2, AVX512. */
+  cpuCapability: string;
+  cuda: boolean;
+  gpus: { name: string; memoryBytes: number }[];
+  threads: number;
+}

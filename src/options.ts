@@ -1,0 +1,32 @@
+import { closest, distance } from 'fastest-levenshtein';
+import type { z } from 'zod';
+import { invalidType, invalidValue } from './errors.js';
+
+/** The candidate most like `name`, or undefined when none is similar enough to be what was meant. */
+export function nearest(name: string, candidates: readonly string[]): string | undefined {
+  if (candidates.length === 0) return undefined;
+  const found = closest(name, candidates);
+  return distance(name, found) <= Math.max(2, Math.ceil(name.length / 3)) ? found : undefined;
+}
+
+/**
+ * Checks a caller's options against a strict zod object and fills its defaults.
+ *
+ * @param where the verb as the caller wrote it, for example `fineTune`; it opens every message
+ * @throws TypeError (`INVALID_TYPE`) for a wrong type or an unknown name, RangeError (`INVALID_VALUE`) otherwise
+ */
+export function checkOptions<S extends z.ZodObject>(schema: S, options: unknown, where: string): z.output<S> {
+  const parsed = schema.safeParse(options ?? {});
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  if (!issue) throw invalidValue(`${where}: the options are not valid.`);
+  const option = issue.path.map(String).join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const key = issue.keys[0] ?? '';
+    const guess = nearest(key, Object.keys(schema.shape));
+    const hint = guess ? ` Did you mean \`${guess}\`?` : ` Known: ${Object.keys(schema.shape).join(', ')}.`;
+    throw invalidType(`${where}: unknown option \`${option ? `${option}.` : ''}${key}\`.${hint}`);
+  }
+  const message = `${where}: ${option ? `\`${option}\`` : 'options'}: ${issue.message}`;
+  throw issue.code === 'invalid_type' ? invalidType(message) : invalidValue(message);
+}
