@@ -149,6 +149,8 @@ export interface NativeBatch {
   epoch?: number;
   /** Learning rate of each group for this step. */
   learningRates?: number[];
+  /** True on the last batch of an epoch: an unfinished accumulation is applied then. */
+  flush?: boolean;
 }
 
 export interface StepResult {
@@ -189,6 +191,10 @@ export interface ReplaceHeadResult {
 
 export interface NativeModel {
   describe(): Promise<ModelDescription>;
+  /** Values of parameters and buffers by name. */
+  values(names: string[]): Promise<Tensor[]>;
+  /** Gradients of parameters by name; null where undefined. */
+  gradients(names: string[]): Promise<(Tensor | null)[]>;
   /** In eval mode, without gradients. */
   forward(inputs: Tensor[]): Promise<Value>;
   /** Exactly these parameters learn from now on. Modules that are wholly frozen go to eval. */

@@ -1,0 +1,48 @@
+#include "errors.h"
+
+#include <c10/util/Exception.h>
+
+#include <new>
+
+#include "failure.h"
+
+namespace torchgraft {
+
+namespace {
+
+bool mentionsMemory(const std::string& text) {
+  return text.find("not enough memory") != std::string::npos || text.find("out of memory") != std::string::npos;
+}
+
+}  // namespace
+
+ErrorParts currentError() {
+  try {
+    throw;
+  } catch (const Failure& failure) {
+    return {failure.code, failure.what(), failure.detail};
+  } catch (const Napi::Error& error) {
+    return {"NATIVE", error.Message(), {}};
+  } catch (const c10::Error& error) {
+    const std::string words = error.what_without_backtrace();
+    if (mentionsMemory(words)) {
+      return {"OUT_OF_MEMORY", "Memory ran out in libtorch. Use a smaller batch or image size. " + words, error.what()};
+    }
+    return {"NATIVE", words, error.what()};
+  } catch (const std::bad_alloc&) {
+    return {"OUT_OF_MEMORY", "Memory ran out. Use a smaller batch or image size.", {}};
+  } catch (const std::exception& error) {
+    return {"NATIVE", error.what(), {}};
+  } catch (...) {
+    return {"NATIVE", "libtorch threw something that is not an exception.", {}};
+  }
+}
+
+Napi::Value makeError(Napi::Env env, const ErrorParts& parts) {
+  Napi::Object error = Napi::Error::New(env, parts.message).Value();
+  error.Set("code", parts.code);
+  if (!parts.backtrace.empty()) error.Set("backtrace", parts.backtrace);
+  return error;
+}
+
+}  // namespace torchgraft

@@ -1,0 +1,59 @@
+// One native thread per model. Work is queued from the JavaScript thread, runs here in order, and settles a promise there.
+#pragma once
+
+#include <napi.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace torchgraft {
+
+// Makes the JavaScript value of a finished task, on the JavaScript thread.
+using Finish = std::function<Napi::Value(Napi::Env)>;
+// Runs on the model's thread; throws on failure.
+using Work = std::function<Finish()>;
+
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  // threads: size of libtorch's thread team on this session's thread.
+  static std::shared_ptr<Session> create(Napi::Env env, int threads);
+  ~Session();
+
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Queues work. `owner` is kept alive until the promise is settled. JavaScript thread only.
+  Napi::Promise submit(Napi::Env env, Napi::Object owner, Work work);
+  // Work is queued or running. JavaScript thread only.
+  bool busy() const { return pending_ > 0; }
+  // Finishes queued work and joins the thread. Idempotent. JavaScript thread only.
+  void close();
+
+  static int liveTasks();
+
+ private:
+  struct Task;
+  explicit Session(int threads) : threads_(threads) {}
+  void run();
+  static void settle(napi_env env, napi_value, void*, void* data);
+  static void onEnvironmentExit(void* self);
+
+  napi_env env_ = nullptr;
+  napi_threadsafe_function notify_ = nullptr;
+  int threads_;
+  int pending_ = 0;
+  bool closed_ = false;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::unique_ptr<Task>> queue_;
+  bool stop_ = false;
+  bool abandon_ = false;
+  std::thread thread_;
+};
+
+}  // namespace torchgraft
