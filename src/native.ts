@@ -226,7 +226,7 @@ export interface NativeModel {
 }
 
 export interface NativeBinding {
-  /** e.g. { torch: '2.13.0', compiledFor: '2.13.0', napi: 9, cpu: 'AVX2', cuda: false, gpus: [] } */
+  /** e.g. { torch: '2.13.0', compiledFor: '2.13.0', napi: 9, cpuCapability: 'AVX2', cuda: false, gpus: 0 } */
   info(): NativeInfo;
   load(source: string | Uint8Array, options: { device: string; threads: number }): Promise<NativeModel>;
   /** Objects alive natively, for leak tests. */
@@ -240,6 +240,7 @@ export interface NativeInfo {
   /** What libtorch's kernels use: DEFAULT, AVX2, AVX512. */
   cpuCapability: string;
   cuda: boolean;
-  gpus: { name: string; memoryBytes: number }[];
+  /** GPUs that libtorch sees. */
+  gpus: number;
   threads: number;
 }

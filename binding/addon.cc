@@ -1,0 +1,64 @@
+// What the addon exports: load, info and live. One instance of state for each environment.
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <napi.h>
+#include <node_api.h>
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <torch/headeronly/version.h>
+
+#include "native_model.h"
+
+namespace torchgraft {
+
+namespace {
+
+std::string compiledVersion() {
+  return std::to_string(TORCH_VERSION_MAJOR) + "." + std::to_string(TORCH_VERSION_MINOR) + "." + std::to_string(TORCH_VERSION_PATCH);
+}
+
+// The version of the libtorch in this process, which may not be the one the addon was compiled with.
+std::string runningVersion() {
+  const uint64_t version = aoti_torch_abi_version();
+  return std::to_string(version >> 56 & 0xff) + "." + std::to_string(version >> 48 & 0xff) + "." + std::to_string(version >> 40 & 0xff);
+}
+
+Napi::Value info(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  auto object = Napi::Object::New(env);
+  object.Set("torch", runningVersion());
+  object.Set("compiledFor", compiledVersion());
+  object.Set("napi", Napi::VersionManagement::GetNapiVersion(env));
+  object.Set("cpuCapability", at::get_cpu_capability());
+  const bool cuda = at::hasCUDA();
+  object.Set("cuda", cuda);
+  object.Set("gpus", cuda ? static_cast<int>(at::detail::getCUDAHooks().deviceCount()) : 0);
+  object.Set("threads", at::get_num_threads());
+  return object;
+}
+
+Napi::Value live(const Napi::CallbackInfo& call) {
+  auto object = Napi::Object::New(call.Env());
+  object.Set("models", NativeModel::live());
+  object.Set("tasks", Session::liveTasks());
+  return object;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  auto* state = new AddonState;
+  env.SetInstanceData(state);
+  state->constructor = Napi::Persistent(NativeModel::define(env));
+  exports.Set("load", Napi::Function::New<NativeModel::load>(env, "load"));
+  exports.Set("info", Napi::Function::New<info>(env, "info"));
+  exports.Set("live", Napi::Function::New<live>(env, "live"));
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace torchgraft
+
+static Napi::Object Init(Napi::Env env, Napi::Object exports) { return torchgraft::init(env, exports); }
+
+NODE_API_MODULE(torchgraft, Init)

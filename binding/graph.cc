@@ -1,0 +1,229 @@
+#include "graph.h"
+
+#include <torch/csrc/jit/passes/inliner.h>
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "failure.h"
+
+namespace torchgraft {
+
+namespace {
+
+namespace jit = torch::jit;
+namespace prim = c10::prim;
+
+// Follows GetAttr chains from self: the path of every module, parameter and buffer a value stands for.
+class Paths {
+ public:
+  explicit Paths(const jit::Graph& graph) {
+    paths_[graph.inputs().at(0)] = "";
+    collect(graph.block());
+  }
+  const std::string* of(const jit::Value* value) const {
+    auto found = paths_.find(value);
+    return found == paths_.end() ? nullptr : &found->second;
+  }
+
+ private:
+  void collect(const jit::Block* block) {
+    for (const jit::Node* node : block->nodes()) {
+      if (node->kind() == prim::GetAttr) {
+        if (const std::string* owner = of(node->input())) {
+          const std::string& name = node->s(c10::attr::name);
+          paths_[node->output()] = owner->empty() ? name : *owner + "." + name;
+        }
+      }
+      for (const jit::Block* inner : node->blocks()) collect(inner);
+    }
+  }
+  std::unordered_map<const jit::Value*, std::string> paths_;
+};
+
+std::string parentOf(const std::string& path) {
+  const auto dot = path.rfind('.');
+  return dot == std::string::npos ? "" : path.substr(0, dot);
+}
+
+template <class Visit>
+void eachNode(const jit::Block* block, const Visit& visit) {
+  for (const jit::Node* node : block->nodes()) {
+    visit(node);
+    for (const jit::Block* inner : node->blocks()) eachNode(inner, visit);
+  }
+}
+
+std::vector<std::string> readSequence(const jit::Graph& graph, const Paths& paths) {
+  std::vector<std::string> sequence;
+  std::unordered_set<std::string> seen;
+  auto use = [&](const std::string& module) {
+    if (seen.insert(module).second) sequence.push_back(module);
+  };
+  eachNode(graph.block(), [&](const jit::Node* node) {
+    if (node->kind() == prim::GetAttr) {
+      const std::string* path = paths.of(node->output());
+      if (path && node->s(c10::attr::name) == "training") use(parentOf(*path));
+      return;
+    }
+    for (const jit::Value* input : node->inputs()) {
+      const std::string* path = paths.of(input);
+      if (path && input->type()->isSubtypeOf(*c10::TensorType::get())) use(parentOf(*path));
+    }
+  });
+  return sequence;
+}
+
+const auto kLinear = c10::Symbol::fromQualString("aten::linear");
+const auto kAddmm = c10::Symbol::fromQualString("aten::addmm");
+const auto kMatmul = c10::Symbol::fromQualString("aten::matmul");
+const auto kMm = c10::Symbol::fromQualString("aten::mm");
+const auto kT = c10::Symbol::fromQualString("aten::t");
+const auto kTranspose = c10::Symbol::fromQualString("aten::transpose");
+const auto kConv2d = c10::Symbol::fromQualString("aten::conv2d");
+const auto kConvolution = c10::Symbol::fromQualString("aten::_convolution");
+const auto kBatchNorm = c10::Symbol::fromQualString("aten::batch_norm");
+const auto kDropout = c10::Symbol::fromQualString("aten::dropout");
+
+bool carriesTensors(const c10::TypePtr& type) {
+  if (type->isSubtypeOf(*c10::TensorType::get())) return true;
+  for (const c10::TypePtr& inner : type->containedTypes()) {
+    if (carriesTensors(inner)) return true;
+  }
+  return false;
+}
+
+// Walks from the outputs back to the first layer with parameters on every way.
+class HeadFinder {
+ public:
+  HeadFinder(const jit::Module& module, const Paths& paths) : module_(module), paths_(paths) {}
+
+  std::vector<Head> find(const jit::Graph& graph) {
+    const jit::Value* result = graph.outputs().at(0);
+    const jit::Node* maker = result->node();
+    if (maker->kind() == prim::TupleConstruct || maker->kind() == prim::ListConstruct ||
+        maker->kind() == prim::DictConstruct) {
+      // A dict's inputs alternate key and value.
+      const bool dict = maker->kind() == prim::DictConstruct;
+      for (size_t i = dict ? 1 : 0; i < maker->inputs().size(); i += dict ? 2 : 1) {
+        visit(maker->input(i), static_cast<int>(dict ? i / 2 : i));
+      }
+    } else {
+      visit(result, 0);
+    }
+    return std::move(heads_);
+  }
+
+ private:
+  // The path of a weight, directly or through a transpose.
+  const std::string* weightPath(const jit::Value* value) const {
+    const auto kind = value->node()->kind();
+    if (kind == kT || kind == kTranspose) return paths_.of(value->node()->input(0));
+    return paths_.of(value);
+  }
+
+  const std::string* layerWeight(const jit::Node* node) const {
+    const auto kind = node->kind();
+    if (kind == kLinear || kind == kMatmul || kind == kMm || kind == kConv2d || kind == kConvolution) {
+      return weightPath(node->input(1));
+    }
+    return kind == kAddmm ? weightPath(node->input(2)) : nullptr;
+  }
+
+  bool usesParameters(const jit::Node* node) const {
+    return std::any_of(node->inputs().begin(), node->inputs().end(), [&](const jit::Value* input) {
+      return paths_.of(input) && input->type()->isSubtypeOf(*c10::TensorType::get());
+    });
+  }
+
+  void visit(const jit::Value* value, int output) {
+    if (!carriesTensors(value->type()) || !seen_.insert(value).second) return;
+    const jit::Node* node = value->node();
+    if (const std::string* weight = layerWeight(node)) {
+      addHead(parentOf(*weight), output);
+      return;
+    }
+    // matmul + bias: the addition's parameter is the bias, the layer lies behind it.
+    const bool addition = node->kind() == c10::aten::add || node->kind() == c10::aten::add_;
+    if (usesParameters(node) && !addition) return;
+    if (!node->blocks().empty()) {
+      for (const jit::Block* block : node->blocks()) {
+        // A loop's block returns its condition first.
+        const size_t shift = node->kind() == prim::Loop ? 1 : 0;
+        const size_t at = value->offset() + shift;
+        if (at < block->outputs().size()) visit(block->outputs()[at], output);
+      }
+    }
+    for (const jit::Value* input : node->inputs()) visit(input, output);
+  }
+
+  void addHead(const std::string& path, int output) {
+    const jit::Module layer = submodule(module_, path);
+    if (!layer.hasattr("weight") || !layer.attr("weight").isTensor()) return;
+    const at::Tensor weight = layer.attr("weight").toTensor();
+    if (weight.dim() != 2 && weight.dim() != 4) return;
+    Head head;
+    head.module = path;
+    head.convolution = weight.dim() == 4;
+    head.outFeatures = weight.size(0);
+    head.inFeatures = weight.size(1);
+    head.hasBias = layer.hasattr("bias") && layer.attr("bias").isTensor();
+    head.output = output;
+    heads_.push_back(head);
+  }
+
+  const jit::Module& module_;
+  const Paths& paths_;
+  std::unordered_set<const jit::Value*> seen_;
+  std::vector<Head> heads_;
+};
+
+void readOrigin(const jit::Graph& graph, ForwardFacts& facts) {
+  bool fixedFlag = false;
+  bool trainingFlag = false;
+  eachNode(graph.block(), [&](const jit::Node* node) {
+    // torch.jit.trace records _convolution; torch.jit.script keeps the functional conv2d.
+    if (node->kind() == kConvolution) facts.traced = true;
+    const bool norm = node->kind() == kBatchNorm;
+    if (!norm && node->kind() != kDropout) return;
+    const jit::Value* flag = node->input(norm ? 5 : 2);
+    if (flag->node()->kind() != prim::Constant) return;
+    fixedFlag = true;
+    if (auto value = jit::toIValue(flag)) trainingFlag = trainingFlag || value->toBool();
+  });
+  facts.traced = facts.traced || fixedFlag;
+  facts.tracedInEval = fixedFlag && !trainingFlag;
+}
+
+}  // namespace
+
+torch::jit::Module submodule(const torch::jit::Module& module, const std::string& path) {
+  jit::Module current = module;
+  for (size_t from = 0; from < path.size();) {
+    size_t dot = path.find('.', from);
+    if (dot == std::string::npos) dot = path.size();
+    const std::string name = path.substr(from, dot - from);
+    if (!current.hasattr(name) || !current.attr(name).isModule()) {
+      throw Failure("NO_HEAD", "The model has no module '" + path + "'.");
+    }
+    current = current.attr(name).toModule();
+    from = dot + 1;
+  }
+  return current;
+}
+
+ForwardFacts analyseForward(const torch::jit::Module& module) {
+  ForwardFacts facts;
+  auto method = module.find_method("forward");
+  if (!method) throw Failure("MODEL_UNREADABLE", "The model has no forward method.");
+  auto graph = method->graph()->copy();
+  jit::Inline(*graph);
+  const Paths paths(*graph);
+  facts.sequence = readSequence(*graph, paths);
+  facts.heads = HeadFinder(module, paths).find(*graph);
+  readOrigin(*graph, facts);
+  return facts;
+}
+
+}  // namespace torchgraft

@@ -1,0 +1,36 @@
+// What forward does, read from its inlined TorchScript graph: the order of layers, and which of them make the output.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "torch.h"
+
+namespace torchgraft {
+
+// A layer whose output reaches the model's output without passing another layer with parameters.
+struct Head {
+  std::string module;
+  bool convolution = false;
+  int64_t inFeatures = 0;
+  int64_t outFeatures = 0;
+  bool hasBias = false;
+  // Element of the output tuple it feeds; 0 when the output is one tensor.
+  int output = 0;
+};
+
+struct ForwardFacts {
+  // Modules in the order forward uses their parameters or reads their training flag.
+  std::vector<std::string> sequence;
+  std::vector<Head> heads;
+  bool traced = false;
+  // Traced, with its dropout and BatchNorm fixed to eval.
+  bool tracedInEval = false;
+};
+
+ForwardFacts analyseForward(const torch::jit::Module& module);
+
+// The submodule at a dotted path; '' is the module itself. Throws Failure("NO_HEAD") when there is none.
+torch::jit::Module submodule(const torch::jit::Module& module, const std::string& path);
+
+}  // namespace torchgraft

@@ -1,0 +1,223 @@
+#include "head.h"
+
+#include <algorithm>
+
+#include "failure.h"
+#include "initialise.h"
+
+namespace torchgraft {
+
+namespace {
+
+namespace jit = torch::jit;
+
+std::string listHeads(const std::vector<Head>& heads) {
+  std::string text;
+  for (const Head& head : heads) text += (text.empty() ? "" : ", ") + head.module;
+  return text;
+}
+
+// The main head first, then auxiliary ones: layers feeding other elements of the output with as many features.
+std::vector<Head> findHeads(const ForwardFacts& facts) {
+  std::vector<Head> main;
+  std::copy_if(facts.heads.begin(), facts.heads.end(), std::back_inserter(main), [](const Head& head) { return head.output == 0; });
+  if (main.empty()) {
+    throw Failure("NO_HEAD", "No Linear or Conv2d layer feeds the model's output, so the classifying layer cannot be found. "
+                             "Name it with `layer`; `summary()` lists all layers.");
+  }
+  if (main.size() > 1) {
+    throw Failure("NO_HEAD", "Several layers feed the model's output: " + listHeads(main) + ". Name the classifying one with `layer`.");
+  }
+  std::vector<Head> heads = main;
+  for (const Head& head : facts.heads) {
+    if (head.output != 0 && head.outFeatures == main[0].outFeatures) heads.push_back(head);
+  }
+  return heads;
+}
+
+std::vector<Head> namedHead(Model& model, const std::string& path) {
+  for (const Head& head : model.facts().heads) {
+    if (head.module == path) return {head};
+  }
+  const jit::Module layer = submodule(model.module(), path);
+  if (!layer.hasattr("weight") || !layer.attr("weight").isTensor()) {
+    throw Failure("NO_HEAD", "'" + path + "' has no weight: it is not a Linear or Conv2d layer.");
+  }
+  const at::Tensor weight = layer.attr("weight").toTensor();
+  if (weight.dim() != 2 && weight.dim() != 4) {
+    throw Failure("NO_HEAD", "'" + path + "' has a weight of " + std::to_string(weight.dim()) + " dimensions: it is not a Linear or Conv2d layer.");
+  }
+  Head head;
+  head.module = path;
+  head.convolution = weight.dim() == 4;
+  head.outFeatures = weight.size(0);
+  head.inFeatures = weight.size(1);
+  head.hasBias = layer.hasattr("bias") && layer.attr("bias").isTensor();
+  return {head};
+}
+
+void setParameter(jit::Module layer, const char* name, const at::Tensor& value) {
+  layer.setattr(name, value.detach().clone().set_requires_grad(true));
+}
+
+// Gives an existing layer another number of outputs, in place, by setting tensors of another size.
+void resize(Model& model, const Head& head, int64_t outputs, at::Generator& generator, NewHead& made) {
+  jit::Module layer = submodule(model.module(), head.module);
+  const at::Tensor old = layer.attr("weight").toTensor();
+  std::vector<int64_t> shape = old.sizes().vec();
+  shape[0] = outputs;
+  at::Tensor weight = at::empty(shape, old.options().requires_grad(false));
+  at::Tensor bias = head.hasBias ? at::empty({outputs}, old.options().requires_grad(false)) : at::Tensor();
+  initialiseLayer(weight, bias, generator);
+  setParameter(layer, "weight", weight);
+  if (head.hasBias) setParameter(layer, "bias", bias);
+  for (const char* count : {"out_features", "out_channels"}) {
+    if (layer.hasattr(count) && layer.attr(count).isInt()) layer.setattr(count, outputs);
+  }
+  made.layers.push_back(head.module);
+  made.parameters.push_back(head.module + ".weight");
+  if (head.hasBias) made.parameters.push_back(head.module + ".bias");
+}
+
+jit::Module makeModule(Model& model, const std::string& name) {
+  auto unit = model.module()._ivalue()->compilation_unit();
+  auto qualified = unit->mangle(c10::QualifiedName("__torch__.torchgraft." + name));
+  jit::Module module(qualified, unit);
+  module.register_attribute("training", c10::BoolType::get(), true);
+  return module;
+}
+
+jit::Module makeLinear(Model& model, int64_t in, int64_t out, at::Generator& generator) {
+  jit::Module linear = makeModule(model, "Linear");
+  auto options = model.parameters().at(0).second.options().requires_grad(false);
+  at::Tensor weight = at::empty({out, in}, options);
+  at::Tensor bias = at::empty({out}, options);
+  initialiseLayer(weight, bias, generator);
+  linear.register_parameter("weight", weight.set_requires_grad(true), false);
+  linear.register_parameter("bias", bias.set_requires_grad(true), false);
+  linear.define("def forward(self, x):\n    return torch.linear(x, self.weight, self.bias)\n");
+  return linear;
+}
+
+// relu -> dropout -> Linear, once for each width after the first, and last to the classes.
+jit::Module makeMlp(Model& model, const HeadRequest& request, at::Generator& generator) {
+  jit::Module mlp = makeModule(model, "MlpHead");
+  std::vector<int64_t> widths = request.hidden;
+  widths.push_back(request.classes);
+  std::string source = "def forward(self, x):\n";
+  for (size_t i = 0; i + 1 < widths.size(); ++i) {
+    const std::string name = "fc" + std::to_string(i + 1);
+    mlp.register_module(name, makeLinear(model, widths[i], widths[i + 1], generator));
+    source += "    x = torch.relu(x)\n";
+    if (request.dropout > 0) source += "    x = torch.dropout(x, " + c10::str(request.dropout) + ", self.training)\n";
+    source += "    x = self." + name + ".forward(x)\n";
+  }
+  mlp.define(source + "    return x\n");
+  return mlp;
+}
+
+std::string freeName(const jit::Module& module) {
+  std::string name = "head";
+  while (module.hasattr(name)) name += "_";
+  return name;
+}
+
+// The old layer becomes the first hidden layer; the rest is a new submodule behind the old forward.
+void graftMlp(Model& model, const HeadRequest& request, const Head& head, at::Generator& generator, NewHead& made) {
+  jit::Module& module = model.module();
+  auto method = module.get_method("forward");
+  auto graph = method.graph();
+  if (!graph->outputs().at(0)->type()->isSubtypeOf(*c10::TensorType::get())) {
+    throw Failure("NO_HEAD", "A head with hidden layers needs a model that returns one tensor; this one returns " +
+                                 graph->outputs().at(0)->type()->str() + ".");
+  }
+  resize(model, head, request.hidden.at(0), generator, made);
+  const std::string name = freeName(module);
+  jit::Module mlp = makeMlp(model, request, generator);
+  module.register_module(name, mlp);
+  jit::WithInsertPoint point(graph->return_node());
+  jit::Value* child = graph->insertGetAttr(graph->inputs().at(0), name);
+  child->setType(mlp.type());
+  const auto& schema = mlp.get_method("forward").function().getSchema();
+  jit::Value* old = graph->outputs().at(0);
+  jit::MatchedSchema matched = jit::matchSchema(schema, jit::SourceRange(), *graph, {child, old}, {});
+  jit::Value* result = graph->insertMethodCall("forward", matched);
+  graph->return_node()->replaceInput(0, result);
+  model.deserialise(model.serialise());
+  for (const auto& [parameter, tensor] : model.parameters()) {
+    if (parameter.compare(0, name.size() + 1, name + ".") == 0) made.parameters.push_back(parameter);
+  }
+  made.layers.push_back(name);
+}
+
+at::Tensor mainOutput(const c10::IValue& output) {
+  if (output.isTensor()) return output.toTensor();
+  if (output.isTuple() && !output.toTupleRef().elements().empty() && output.toTupleRef().elements()[0].isTensor()) {
+    return output.toTupleRef().elements()[0].toTensor();
+  }
+  throw Failure("NO_HEAD", "The model returns a " + output.tagKind() + ". Expected a tensor, or a tuple that starts with one.");
+}
+
+void prove(Model& model, const HeadRequest& request) {
+  const at::Tensor output = mainOutput(model.infer(request.example));
+  if (output.dim() != 2 || output.size(1) != request.classes) {
+    throw Failure("NO_HEAD", "With the new head the model returns a tensor of shape " + c10::str(output.sizes()) +
+                                 " instead of [n, " + std::to_string(request.classes) + "]. The replaced layer does not make the model's classes; name the one that does with `layer`.");
+  }
+}
+
+// What was frozen stays frozen; the new head learns.
+void keepFrozen(Model& model, const std::unordered_set<std::string>& before, const std::vector<std::string>& learned,
+                const NewHead& made, bool trainBatchNorm) {
+  const std::unordered_set<std::string> learn(learned.begin(), learned.end());
+  const std::unordered_set<std::string> fresh(made.parameters.begin(), made.parameters.end());
+  std::vector<std::string> names;
+  for (const std::string& name : model.trainable()) {
+    if (fresh.count(name) || learn.count(name) || !before.count(name)) names.push_back(name);
+  }
+  model.setTrainable(names, trainBatchNorm);
+}
+
+NewHead graft(Model& model, const HeadRequest& request, const std::vector<Head>& heads) {
+  NewHead made;
+  at::Generator generator = seededGenerator(request.seed);
+  if (request.hidden.empty()) {
+    for (const Head& head : heads) resize(model, head, request.classes, generator, made);
+    model.refresh();
+    return made;
+  }
+  if (heads.size() > 1) {
+    throw Failure("NO_HEAD", "A head with hidden layers cannot replace auxiliary heads too: " + listHeads(heads) +
+                                 ". Leave `hidden` out.");
+  }
+  graftMlp(model, request, heads[0], generator, made);
+  return made;
+}
+
+}  // namespace
+
+NewHead replaceHead(Model& model, const HeadRequest& request) {
+  if (model.parameters().empty()) {
+    throw Failure("MODEL_FROZEN",
+                  "The model has no parameters: torch.jit.freeze made constants of them, so it cannot get a new head. Export "
+                  "it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.");
+  }
+  const std::vector<Head> heads = request.layer.empty() ? findHeads(model.facts()) : namedHead(model, request.layer);
+  std::unordered_set<std::string> before;
+  for (const auto& [name, tensor] : model.parameters()) before.insert(name);
+  const std::vector<std::string> learned = model.trainable();
+  const bool trainBatchNorm = model.trainsBatchNorm();
+  const std::string backup = model.serialise();
+  try {
+    NewHead made = graft(model, request, heads);
+    prove(model, request);
+    keepFrozen(model, before, learned, made, trainBatchNorm);
+    return made;
+  } catch (...) {
+    model.deserialise(backup);
+    model.setTrainable(learned, trainBatchNorm);
+    throw;
+  }
+}
+
+}  // namespace torchgraft

@@ -1,0 +1,31 @@
+// Replacing the classifying layer: the graft.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model.h"
+
+namespace torchgraft {
+
+struct HeadRequest {
+  // Path of the layer to replace; '' finds it.
+  std::string layer;
+  int64_t classes = 0;
+  uint64_t seed = 0;
+  // Widths of hidden layers; empty for one Linear (or 1x1 convolution).
+  std::vector<int64_t> hidden;
+  double dropout = 0;
+  // Inputs for the dry forward that proves the new head.
+  std::vector<at::Tensor> example;
+};
+
+struct NewHead {
+  std::vector<std::string> parameters;
+  std::vector<std::string> layers;
+};
+
+// Everything else stays bit-identical. When the dry forward fails, the model is as it was before.
+NewHead replaceHead(Model& model, const HeadRequest& request);
+
+}  // namespace torchgraft

@@ -1,0 +1,269 @@
+#include "model.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "failure.h"
+#include "initialise.h"
+
+namespace torchgraft {
+
+namespace {
+
+namespace jit = torch::jit;
+
+std::string typeName(const jit::Module& module) {
+  auto name = module.type()->name();
+  return name ? name->name() : "Module";
+}
+
+bool isBatchNorm(const jit::Module& module) { return module.hasattr("running_mean") && module.hasattr("running_var"); }
+
+std::string firstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+jit::Module read(const std::string& path, const std::string* bytes, const at::Device& device, ExtraFiles& extra) {
+  try {
+    if (!bytes) return jit::load(path, device, extra);
+    std::istringstream stream(*bytes, std::ios::binary);
+    return jit::load(stream, device, extra);
+  } catch (const c10::Error& error) {
+    const std::string name = bytes ? "The given bytes" : path;
+    throw Failure("MODEL_UNREADABLE",
+                  name + " cannot be read as a TorchScript model: " + firstLine(error.what_without_backtrace()) +
+                      " Expected a file written by torch.jit.save or torchgraft's save().",
+                  error.what());
+  }
+}
+
+}  // namespace
+
+Model Model::load(const std::string& path, const std::string* bytes, const at::Device& device) {
+  ExtraFiles extra{{kExtraFile, ""}};
+  jit::Module module = read(path, bytes, device, extra);
+  return Model(std::move(module), device, std::move(extra));
+}
+
+Model::Model(jit::Module module, at::Device device, ExtraFiles extra)
+    : module_(std::move(module)), device_(device), extra_(std::move(extra)) {
+  inspectSavedState();
+  refresh();
+  inspectBatchNorm();
+}
+
+void Model::inspectSavedState() {
+  for (const auto& entry : module_.named_modules()) {
+    if (entry.value.hasattr("training") && entry.value.attr("training").toBool()) findings_.savedInTrainMode = true;
+  }
+  for (const auto& entry : module_.named_parameters(/*recurse=*/true)) {
+    if (entry.value.is_floating_point() && !entry.value.requires_grad()) findings_.savedWithoutGrad.push_back(entry.name);
+  }
+}
+
+// Exporters that fold BatchNorm into the convolution before it leave mean 0 and variance 1. A network that was never
+// trained looks the same, but its biases are zero and it has counted no batches.
+void Model::inspectBatchNorm() {
+  torch::NoGradGuard guard;
+  bool identity = true;
+  bool touched = false;
+  for (const auto& entry : module_.named_modules()) {
+    const jit::Module& norm = entry.value;
+    if (!isBatchNorm(norm) || !norm.attr("running_mean").isTensor()) continue;
+    findings_.batchNorms.push_back(entry.name);
+    const at::Tensor mean = norm.attr("running_mean").toTensor();
+    const at::Tensor variance = norm.attr("running_var").toTensor();
+    identity = identity && mean.abs().max().item<double>() < 1e-6 && (variance - 1).abs().max().item<double>() < 1e-3;
+    const bool counted = norm.hasattr("num_batches_tracked") && norm.attr("num_batches_tracked").isTensor() &&
+                         norm.attr("num_batches_tracked").toTensor().item<double>() > 0;
+    const bool shifted = norm.hasattr("bias") && norm.attr("bias").isTensor() &&
+                         norm.attr("bias").toTensor().abs().max().item<double>() > 0;
+    touched = touched || counted || shifted;
+  }
+  findings_.foldedBatchNorm = !findings_.batchNorms.empty() && identity && touched;
+}
+
+void Model::refresh() {
+  parameters_.clear();
+  trainable_.clear();
+  std::unordered_set<c10::TensorImpl*> seen;
+  for (const auto& entry : module_.named_parameters(/*recurse=*/true)) {
+    if (!seen.insert(entry.value.unsafeGetTensorImpl()).second) continue;
+    parameters_.emplace_back(entry.name, entry.value);
+  }
+  facts_ = analyseForward(module_);
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : parameters_) {
+    if (tensor.is_floating_point()) names.push_back(name);
+  }
+  setTrainable(names, false);
+}
+
+NamedTensors Model::buffers() const {
+  NamedTensors buffers;
+  for (const auto& entry : module_.named_buffers(/*recurse=*/true)) buffers.emplace_back(entry.name, entry.value);
+  return buffers;
+}
+
+int64_t Model::bytes() const {
+  int64_t total = 0;
+  for (const auto& [name, tensor] : parameters_) total += static_cast<int64_t>(tensor.nbytes());
+  for (const auto& [name, tensor] : buffers()) total += static_cast<int64_t>(tensor.nbytes());
+  return total;
+}
+
+at::Tensor Model::tensorNamed(const std::string& wanted) const {
+  for (const auto& entry : module_.named_parameters(true)) {
+    if (entry.name == wanted) return entry.value;
+  }
+  for (const auto& entry : module_.named_buffers(true)) {
+    if (entry.name == wanted) return entry.value;
+  }
+  throw Failure("INVALID_VALUE", "The model has no parameter or buffer named '" + wanted + "'.");
+}
+
+c10::IValue Model::infer(const std::vector<at::Tensor>& inputs) {
+  torch::NoGradGuard guard;
+  setTraining(false);
+  return run(inputs);
+}
+
+c10::IValue Model::run(const std::vector<at::Tensor>& inputs) {
+  const auto& schema = module_.get_method("forward").function().getSchema();
+  size_t required = 0;
+  for (const auto& argument : schema.arguments()) required += argument.default_value() ? 0 : 1;
+  // The schema counts self.
+  if (inputs.size() + 1 < required || inputs.size() + 1 > schema.arguments().size()) {
+    throw Failure("SHAPE_MISMATCH", "The model's forward takes " + std::to_string(required - 1) + " input(s), but " +
+                                        std::to_string(inputs.size()) + " came.");
+  }
+  std::vector<c10::IValue> arguments;
+  for (const at::Tensor& input : inputs) arguments.emplace_back(input.to(device_));
+  try {
+    return module_.forward(std::move(arguments));
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const std::exception& error) {
+    std::string shapes;
+    for (const at::Tensor& input : inputs) shapes += " " + std::string(at::toString(input.scalar_type())) + c10::str(input.sizes());
+    const std::string words = error.what();
+    // The interpreter puts the operator's own words on the last line before the backtrace.
+    const auto at = words.rfind("RuntimeError: ");
+    throw Failure("MODEL_FAILED", "The model's forward failed on input" + shapes + ": " +
+                                      firstLine(at == std::string::npos ? words : words.substr(at + 14)), words);
+  }
+}
+
+void Model::setTrainable(const std::vector<std::string>& names, bool trainBatchNorm) {
+  std::unordered_map<std::string, at::Tensor> known(parameters_.begin(), parameters_.end());
+  for (const std::string& name : names) {
+    auto found = known.find(name);
+    if (found == known.end()) throw Failure("INVALID_VALUE", "The model has no parameter named '" + name + "'.");
+    if (!found->second.is_floating_point()) {
+      throw Failure("INVALID_VALUE", "The parameter '" + name + "' is not floating-point and cannot learn.");
+    }
+  }
+  trainable_.clear();
+  trainable_.insert(names.begin(), names.end());
+  trainBatchNorm_ = trainBatchNorm;
+  training_.reset();
+  for (auto& [name, tensor] : parameters_) {
+    const bool learn = isTrainable(name);
+    if (!tensor.is_floating_point()) continue;
+    tensor.set_requires_grad(learn);
+    if (!learn) tensor.mutable_grad() = at::Tensor();
+  }
+}
+
+bool Model::learns(const std::string& path) const {
+  const std::string prefix = path.empty() ? "" : path + ".";
+  for (const std::string& name : trainable_) {
+    if (name.compare(0, prefix.size(), prefix) == 0) return true;
+  }
+  return false;
+}
+
+// Dropout belongs to the layer that it feeds: it is active when that layer learns. The last one in forward order
+// belongs to the layer before it.
+bool Model::nextLayerLearns(const std::string& path) const {
+  const auto& order = facts_.sequence;
+  const std::string prefix = path.empty() ? "" : path + ".";
+  auto hasParameters = [&](const std::string& module) {
+    for (const auto& [name, tensor] : parameters_) {
+      if (name.compare(0, module.size() + 1, module + ".") == 0) return true;
+    }
+    return false;
+  };
+  auto inside = [&](const std::string& module) { return module == path || module.compare(0, prefix.size(), prefix) == 0; };
+  auto at = std::find_if(order.rbegin(), order.rend(), inside).base();
+  if (at == order.begin()) return learns("");
+  for (auto next = at; next != order.end(); ++next) {
+    if (hasParameters(*next)) return learns(*next);
+  }
+  for (auto before = at; before != order.begin();) {
+    if (hasParameters(*--before)) return learns(*before);
+  }
+  return false;
+}
+
+void Model::setTraining(bool training) {
+  if (training_ == training) return;
+  std::unordered_set<std::string> owners{""};
+  for (const auto& [name, tensor] : parameters_) {
+    for (auto dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) owners.insert(name.substr(0, dot));
+  }
+  for (const auto& entry : module_.named_modules()) {
+    jit::Module module = entry.value;
+    if (!module.hasattr("training")) continue;
+    bool on = training;
+    if (on && isBatchNorm(module)) {
+      on = !findings_.foldedBatchNorm && (trainBatchNorm_ || (owners.count(entry.name) ? learns(entry.name) : nextLayerLearns(entry.name)));
+    } else if (on) {
+      on = owners.count(entry.name) ? learns(entry.name) : nextLayerLearns(entry.name);
+    }
+    module.setattr("training", on);
+  }
+  training_ = training;
+}
+
+std::vector<at::Tensor> Model::changingBuffers() const {
+  std::vector<at::Tensor> changing;
+  for (const auto& entry : module_.named_modules()) {
+    if (!isBatchNorm(entry.value) || !entry.value.hasattr("training") || !entry.value.attr("training").toBool()) continue;
+    for (const auto& buffer : entry.value.named_buffers(/*recurse=*/false)) changing.push_back(buffer.value);
+  }
+  return changing;
+}
+
+void Model::reinitialise(uint64_t seed) {
+  torch::NoGradGuard guard;
+  initialiseLayers(module_, seed);
+  findings_.foldedBatchNorm = false;
+  training_.reset();
+}
+
+std::string Model::serialise() {
+  setTraining(false);
+  std::ostringstream stream(std::ios::binary);
+  module_.save(stream);
+  return stream.str();
+}
+
+void Model::deserialise(const std::string& bytes) {
+  std::istringstream stream(bytes, std::ios::binary);
+  module_ = jit::load(stream, device_);
+  training_.reset();
+  refresh();
+}
+
+// Written in eval mode with every parameter requiring a gradient, so that whoever opens the file finds it unsurprising.
+void Model::save(const std::string& path, const ExtraFiles& extra) {
+  setTraining(false);
+  for (auto& [name, tensor] : parameters_) {
+    if (tensor.is_floating_point()) tensor.set_requires_grad(true);
+  }
+  module_.save(path, extra);
+  for (auto& [name, tensor] : parameters_) {
+    if (tensor.is_floating_point()) tensor.set_requires_grad(isTrainable(name));
+  }
+}
+
+}  // namespace torchgraft

@@ -1,0 +1,92 @@
+// A TorchScript module with what torchgraft knows of it. No Node-API here: everything runs on the model's thread.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "graph.h"
+#include "torch.h"
+
+namespace torchgraft {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+using ExtraFiles = std::unordered_map<std::string, std::string>;
+
+// The one extra file that carries classes, preprocessing, provenance and metrics.
+inline constexpr const char* kExtraFile = "torchgraft.json";
+
+struct ModelFindings {
+  bool savedInTrainMode = false;
+  std::vector<std::string> savedWithoutGrad;
+  std::vector<std::string> batchNorms;
+  bool foldedBatchNorm = false;
+};
+
+class Model {
+ public:
+  // From a path, or from bytes when `bytes` is given. Never under InferenceMode: parameters must stay trainable.
+  static Model load(const std::string& path, const std::string* bytes, const at::Device& device);
+
+  torch::jit::Module& module() { return module_; }
+  const at::Device& device() const { return device_; }
+  const ModelFindings& findings() const { return findings_; }
+  const ForwardFacts& facts() const { return facts_; }
+  const ExtraFiles& extra() const { return extra_; }
+  // Each parameter once, under its first name.
+  const NamedTensors& parameters() const { return parameters_; }
+  NamedTensors buffers() const;
+  int64_t bytes() const;
+
+  // A parameter or buffer by name. Throws Failure("INVALID_VALUE").
+  at::Tensor tensorNamed(const std::string& name) const;
+
+  // Eval mode, no gradients.
+  c10::IValue infer(const std::vector<at::Tensor>& inputs);
+  // The current mode, with gradients if enabled. Checks the number of inputs; libtorch's refusal becomes MODEL_FAILED.
+  c10::IValue run(const std::vector<at::Tensor>& inputs);
+
+  // Exactly these parameters learn; the others have no gradient from now on.
+  void setTrainable(const std::vector<std::string>& names, bool trainBatchNorm);
+  bool isTrainable(const std::string& name) const { return trainable_.count(name) > 0; }
+  std::vector<std::string> trainable() const { return {trainable_.begin(), trainable_.end()}; }
+  bool trainsBatchNorm() const { return trainBatchNorm_; }
+  // Train mode for what learns, eval for what is frozen; or eval for all.
+  void setTraining(bool training);
+  // Buffers that a training forward may change (BatchNorm statistics).
+  std::vector<at::Tensor> changingBuffers() const;
+
+  // PyTorch's default initialisation of every Linear, convolution, BatchNorm, LayerNorm and Embedding.
+  void reinitialise(uint64_t seed);
+
+  // The structure changed: reads names, layers and heads again. All parameters become trainable.
+  void refresh();
+  // The module as bytes, and back: a backup before surgery, and fresh executors after it.
+  std::string serialise();
+  void deserialise(const std::string& bytes);
+
+  void save(const std::string& path, const ExtraFiles& extra);
+
+ private:
+  Model(torch::jit::Module module, at::Device device, ExtraFiles extra);
+  void inspectSavedState();
+  void inspectBatchNorm();
+  bool learns(const std::string& path) const;
+  bool nextLayerLearns(const std::string& path) const;
+
+  torch::jit::Module module_;
+  at::Device device_;
+  ExtraFiles extra_;
+  ModelFindings findings_;
+  ForwardFacts facts_;
+  NamedTensors parameters_;
+  std::unordered_set<std::string> trainable_;
+  bool trainBatchNorm_ = false;
+  std::optional<bool> training_;
+};
+
+}  // namespace torchgraft

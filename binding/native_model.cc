@@ -1,0 +1,325 @@
+#include "native_model.h"
+
+#include <atomic>
+
+#include "describe.h"
+#include "errors.h"
+#include "failure.h"
+#include "head.h"
+#include "plain.h"
+#include "requests.h"
+
+namespace torchgraft {
+
+namespace {
+
+constexpr napi_type_tag kTypeTag = {0x7f3a1c5be2d94e60, 0x9b1d8f2746ac35e1};
+
+std::atomic<int> live_models{0};
+
+Finish nothing() {
+  return [](Napi::Env env) { return env.Undefined(); };
+}
+
+at::Device deviceNamed(const std::string& name) {
+  try {
+    const at::Device device(name);
+    if (device.is_cpu()) return device;
+    if (device.is_cuda() && at::hasCUDA() && device.index() < static_cast<int>(at::detail::getCUDAHooks().deviceCount())) return device;
+  } catch (const c10::Error&) {
+    throw Failure("INVALID_VALUE", "load: device '" + name + "' is not a device. Expected 'cpu', 'cuda' or 'cuda:0'.");
+  }
+  throw Failure("DEVICE_UNAVAILABLE", "load: this libtorch sees no device '" + name + "'. Use 'cpu' or 'auto'; `torchgraft doctor` lists what is there.");
+}
+
+Trainer& trainerOf(Loaded& loaded, const char* verb) {
+  if (!loaded.trainer) throw Failure("NOT_TRAINABLE", std::string(verb) + ": training is not configured. Call configure() first.");
+  return *loaded.trainer;
+}
+
+Finish tensorList(std::vector<at::Tensor> tensors) {
+  return [tensors = std::move(tensors)](Napi::Env env) -> Napi::Value {
+    auto array = Napi::Array::New(env, tensors.size());
+    for (uint32_t i = 0; i < tensors.size(); ++i) {
+      array.Set(i, tensors[i].defined() ? writeTensor(env, tensors[i]) : env.Null());
+    }
+    return array;
+  };
+}
+
+}  // namespace
+
+int NativeModel::live() { return live_models; }
+
+// Every entry from JavaScript: refuses a wrong receiver before anything is touched, and turns any exception into one
+// that JavaScript can catch.
+template <Napi::Value (NativeModel::*Method)(const Napi::CallbackInfo&)>
+Napi::Value NativeModel::guarded(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info.This().IsObject() || !info.This().As<Napi::Object>().CheckTypeTag(&kTypeTag)) {
+    throw Napi::TypeError::New(env, "This method belongs to a NativeModel made by load().");
+  }
+  try {
+    return (this->*Method)(info);
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (...) {
+    throw Napi::Error(env, makeError(env, currentError()));
+  }
+}
+
+template <Napi::Value (NativeModel::*Method)(const Napi::CallbackInfo&)>
+Napi::ClassPropertyDescriptor<NativeModel> NativeModel::method(const char* name) {
+  return InstanceMethod<&NativeModel::guarded<Method>>(name);
+}
+
+Napi::Function NativeModel::define(Napi::Env env) {
+  return DefineClass(env, "NativeModel",
+                     {method<&NativeModel::describe>("describe"), method<&NativeModel::values>("values"),
+                      method<&NativeModel::gradients>("gradients"), method<&NativeModel::forward>("forward"),
+                      method<&NativeModel::setTrainable>("setTrainable"), method<&NativeModel::replaceHead>("replaceHead"),
+                      method<&NativeModel::reinitialise>("reinitialise"), method<&NativeModel::configure>("configure"),
+                      method<&NativeModel::step>("step"), method<&NativeModel::evaluate>("evaluate"),
+                      method<&NativeModel::keepBest>("keepBest"), method<&NativeModel::restoreBest>("restoreBest"),
+                      method<&NativeModel::save>("save"), method<&NativeModel::saveCheckpoint>("saveCheckpoint"),
+                      method<&NativeModel::loadCheckpoint>("loadCheckpoint"), method<&NativeModel::dispose>("dispose"),
+                      InstanceAccessor<&NativeModel::guarded<&NativeModel::bytes>>("bytes"),
+                      InstanceAccessor<&NativeModel::guarded<&NativeModel::extra>>("extra")});
+}
+
+NativeModel::NativeModel(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeModel>(info) {
+  auto* state = info.Env().GetInstanceData<AddonState>();
+  if (!state->constructing) throw Napi::TypeError::New(info.Env(), "NativeModel has no public constructor. Use load().");
+  info.This().As<Napi::Object>().TypeTag(&kTypeTag);
+  ++live_models;
+}
+
+NativeModel::~NativeModel() {
+  if (session_) session_->close();
+  if (bytes_ > 0) Napi::MemoryManagement::AdjustExternalMemory(Env(), -bytes_);
+  bytes_ = 0;
+  if (!disposed_) --live_models;
+}
+
+void NativeModel::reportBytes(Napi::Env env, int64_t bytes) {
+  Napi::MemoryManagement::AdjustExternalMemory(env, bytes - bytes_);
+  bytes_ = bytes;
+}
+
+Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  try {
+    auto options = readObject(info[1], "load: options");
+    const std::string device = readString(options, "device", "load");
+    const int threads = static_cast<int>(readInteger(options, "threads", "load", 1, 1024));
+    std::string path;
+    std::shared_ptr<std::string> bytes;
+    if (info[0].IsString()) {
+      path = info[0].As<Napi::String>().Utf8Value();
+    } else {
+      const at::Tensor copy = readBytes(info[0], "load: source");
+      bytes = std::make_shared<std::string>(static_cast<const char*>(copy.const_data_ptr()), copy.nbytes());
+    }
+    auto* state = env.GetInstanceData<AddonState>();
+    state->constructing = true;
+    Napi::Object object;
+    try {
+      object = state->constructor.New({});
+    } catch (...) {
+      state->constructing = false;
+      throw;
+    }
+    state->constructing = false;
+    return Unwrap(object)->start(env, std::move(path), std::move(bytes), device, threads);
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (...) {
+    throw Napi::Error(env, makeError(env, currentError()));
+  }
+}
+
+Napi::Promise NativeModel::start(Napi::Env env, std::string path, std::shared_ptr<std::string> bytes,
+                                 const std::string& device, int threads) {
+  const at::Device place = deviceNamed(device);
+  session_ = Session::create(env, threads);
+  auto loaded = loaded_;
+  Napi::Object self = Value();
+  return session_->submit(env, self, [this, loaded, path = std::move(path), bytes, place]() -> Finish {
+    loaded->model = std::make_unique<Model>(Model::load(path, bytes.get(), place));
+    const int64_t size = loaded->model->bytes();
+    const auto found = loaded->model->extra().find(kExtraFile);
+    std::string extra = found == loaded->model->extra().end() ? "" : found->second;
+    // The task holds a reference to the object, so `this` is alive when the promise is settled.
+    return [this, size, extra = std::move(extra)](Napi::Env env) -> Napi::Value {
+      reportBytes(env, size);
+      extra_ = extra;
+      return Value();
+    };
+  });
+}
+
+Napi::Value NativeModel::run(const Napi::CallbackInfo& info, Job job) {
+  if (disposed_) throw Failure("DISPOSED", "The model was disposed. Load it again to use it.");
+  if (session_->busy()) {
+    throw Failure("BUSY", "The model is at work: one operation at a time. Await the one before, or load the model a second time.");
+  }
+  return session_->submit(info.Env(), info.This().As<Napi::Object>(), [loaded = loaded_, job = std::move(job)] {
+    if (!loaded->model) throw Failure("DISPOSED", "The model was never loaded.");
+    return job(*loaded);
+  });
+}
+
+Napi::Value NativeModel::describe(const Napi::CallbackInfo& info) {
+  return run(info, [](Loaded& loaded) -> Finish {
+    auto description = std::make_shared<Description>(describeModel(*loaded.model, loaded.trainer.get()));
+    return [description](Napi::Env env) { return writeDescription(env, *description); };
+  });
+}
+
+Napi::Value NativeModel::values(const Napi::CallbackInfo& info) {
+  return run(info, [names = readStrings(info[0], "values: names")](Loaded& loaded) {
+    std::vector<at::Tensor> tensors;
+    for (const auto& name : names) tensors.push_back(detachForJs(loaded.model->tensorNamed(name)).toTensor());
+    return tensorList(std::move(tensors));
+  });
+}
+
+Napi::Value NativeModel::gradients(const Napi::CallbackInfo& info) {
+  return run(info, [names = readStrings(info[0], "gradients: names")](Loaded& loaded) {
+    std::vector<at::Tensor> tensors;
+    for (const auto& name : names) {
+      const at::Tensor gradient = loaded.model->tensorNamed(name).grad();
+      tensors.push_back(gradient.defined() ? detachForJs(gradient).toTensor().clone() : at::Tensor());
+    }
+    return tensorList(std::move(tensors));
+  });
+}
+
+Napi::Value NativeModel::forward(const Napi::CallbackInfo& info) {
+  return run(info, [inputs = readTensors(info[0], "forward: inputs")](Loaded& loaded) -> Finish {
+    c10::IValue output = detachForJs(loaded.model->infer(inputs));
+    return [output](Napi::Env env) { return writeValue(env, output); };
+  });
+}
+
+Napi::Value NativeModel::setTrainable(const Napi::CallbackInfo& info) {
+  auto names = readStrings(info[0], "setTrainable: parameters");
+  if (!info[1].IsBoolean()) throw Failure("INVALID_TYPE", "setTrainable: trainBatchNorm must be true or false.");
+  const bool trainBatchNorm = info[1].As<Napi::Boolean>().Value();
+  return run(info, [names = std::move(names), trainBatchNorm](Loaded& loaded) {
+    loaded.model->setTrainable(names, trainBatchNorm);
+    return nothing();
+  });
+}
+
+Napi::Value NativeModel::replaceHead(const Napi::CallbackInfo& info) {
+  return run(info, [this, request = readHeadRequest(info[0])](Loaded& loaded) -> Finish {
+    // Parameters are new tensors now; an optimizer made before would step the old ones.
+    NewHead made = torchgraft::replaceHead(*loaded.model, request);
+    loaded.trainer.reset();
+    const int64_t size = loaded.model->bytes();
+    return [this, made = std::move(made), size](Napi::Env env) {
+      reportBytes(env, size);
+      return writeNewHead(env, made);
+    };
+  });
+}
+
+Napi::Value NativeModel::reinitialise(const Napi::CallbackInfo& info) {
+  const uint64_t seed = readSeed(info[0], "reinitialise: seed");
+  return run(info, [seed](Loaded& loaded) {
+    loaded.model->reinitialise(seed);
+    return nothing();
+  });
+}
+
+Napi::Value NativeModel::configure(const Napi::CallbackInfo& info) {
+  return run(info, [options = readTrainingOptions(info[0])](Loaded& loaded) {
+    loaded.trainer = std::make_unique<Trainer>(*loaded.model, options);
+    return nothing();
+  });
+}
+
+Napi::Value NativeModel::step(const Napi::CallbackInfo& info) {
+  return run(info, [batch = readBatch(info[0], "step", true)](Loaded& loaded) -> Finish {
+    const StepResult result = trainerOf(loaded, "step").step(batch);
+    return [result](Napi::Env env) { return writeStep(env, result); };
+  });
+}
+
+Napi::Value NativeModel::evaluate(const Napi::CallbackInfo& info) {
+  Batch batch = readBatch(info[0], "evaluate", false);
+  auto preprocess = readPreprocess(readObject(info[0], "evaluate"), "evaluate");
+  return run(info, [batch = std::move(batch), preprocess](Loaded& loaded) -> Finish {
+    const Trainer* trainer = loaded.trainer.get();
+    const auto& how = preprocess || !trainer ? preprocess : trainer->options().preprocess;
+    auto result = torchgraft::evaluate(*loaded.model, batch, how, trainer ? &trainer->loss() : nullptr);
+    return [result](Napi::Env env) { return writeEvaluation(env, result); };
+  });
+}
+
+Napi::Value NativeModel::keepBest(const Napi::CallbackInfo& info) {
+  return run(info, [](Loaded& loaded) {
+    trainerOf(loaded, "keepBest").keepBest();
+    return nothing();
+  });
+}
+
+Napi::Value NativeModel::restoreBest(const Napi::CallbackInfo& info) {
+  return run(info, [](Loaded& loaded) {
+    trainerOf(loaded, "restoreBest").restoreBest();
+    return nothing();
+  });
+}
+
+Napi::Value NativeModel::save(const Napi::CallbackInfo& info) {
+  return run(info, [path = stringOf(info[0], "save: path"), extra = readExtra(info[1], "save: extra")](Loaded& loaded) {
+    loaded.model->save(path, extra);
+    return nothing();
+  });
+}
+
+Napi::Value NativeModel::saveCheckpoint(const Napi::CallbackInfo& info) {
+  auto path = stringOf(info[0], "saveCheckpoint: path");
+  auto extra = readExtra(info[1], "saveCheckpoint: extra");
+  return run(info, [path, extra](Loaded& loaded) {
+    trainerOf(loaded, "saveCheckpoint").saveCheckpoint(path, extra);
+    return nothing();
+  });
+}
+
+Napi::Value NativeModel::loadCheckpoint(const Napi::CallbackInfo& info) {
+  return run(info, [path = stringOf(info[0], "loadCheckpoint: path")](Loaded& loaded) -> Finish {
+    std::string json = trainerOf(loaded, "loadCheckpoint").loadCheckpoint(path);
+    return [json = std::move(json)](Napi::Env env) -> Napi::Value { return writeExtra(env, json); };
+  });
+}
+
+Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (disposed_) {
+    auto done = Napi::Promise::Deferred::New(env);
+    done.Resolve(env.Undefined());
+    return done.Promise();
+  }
+  disposed_ = true;
+  // Queued behind whatever runs, so it waits for that work.
+  return session_->submit(env, info.This().As<Napi::Object>(), [this, loaded = loaded_]() -> Finish {
+    loaded->trainer.reset();
+    loaded->model.reset();
+    return [this](Napi::Env env) {
+      reportBytes(env, 0);
+      session_->close();
+      --live_models;
+      return env.Undefined();
+    };
+  });
+}
+
+Napi::Value NativeModel::bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(bytes_));
+}
+
+Napi::Value NativeModel::extra(const Napi::CallbackInfo& info) { return writeExtra(info.Env(), extra_); }
+
+}  // namespace torchgraft

@@ -1,0 +1,75 @@
+// The JavaScript class NativeModel: checks arguments, refuses misuse, and hands work to the model's thread.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "model.h"
+#include "session.h"
+#include "trainer.h"
+
+namespace torchgraft {
+
+// Kept by a running task as well as by the JavaScript object, so that neither can free it under the other.
+struct Loaded {
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Trainer> trainer;
+};
+
+class NativeModel : public Napi::ObjectWrap<NativeModel> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  // load(source, { device, threads }) -> Promise<NativeModel>
+  static Napi::Value load(const Napi::CallbackInfo& info);
+  static int live();
+
+  explicit NativeModel(const Napi::CallbackInfo& info);
+  ~NativeModel() override;
+
+ private:
+  template <Napi::Value (NativeModel::*Method)(const Napi::CallbackInfo&)>
+  Napi::Value guarded(const Napi::CallbackInfo& info);
+  template <Napi::Value (NativeModel::*Method)(const Napi::CallbackInfo&)>
+  static Napi::ClassPropertyDescriptor<NativeModel> method(const char* name);
+
+  Napi::Value describe(const Napi::CallbackInfo& info);
+  Napi::Value values(const Napi::CallbackInfo& info);
+  Napi::Value gradients(const Napi::CallbackInfo& info);
+  Napi::Value forward(const Napi::CallbackInfo& info);
+  Napi::Value setTrainable(const Napi::CallbackInfo& info);
+  Napi::Value replaceHead(const Napi::CallbackInfo& info);
+  Napi::Value reinitialise(const Napi::CallbackInfo& info);
+  Napi::Value configure(const Napi::CallbackInfo& info);
+  Napi::Value step(const Napi::CallbackInfo& info);
+  Napi::Value evaluate(const Napi::CallbackInfo& info);
+  Napi::Value keepBest(const Napi::CallbackInfo& info);
+  Napi::Value restoreBest(const Napi::CallbackInfo& info);
+  Napi::Value save(const Napi::CallbackInfo& info);
+  Napi::Value saveCheckpoint(const Napi::CallbackInfo& info);
+  Napi::Value loadCheckpoint(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+  Napi::Value bytes(const Napi::CallbackInfo& info);
+  Napi::Value extra(const Napi::CallbackInfo& info);
+
+  using Job = std::function<Finish(Loaded&)>;
+  Napi::Value run(const Napi::CallbackInfo& info, Job job);
+  Napi::Promise start(Napi::Env env, std::string path, std::shared_ptr<std::string> bytes, const std::string& device,
+                      int threads);
+  void reportBytes(Napi::Env env, int64_t bytes);
+
+  std::shared_ptr<Session> session_;
+  std::shared_ptr<Loaded> loaded_ = std::make_shared<Loaded>();
+  std::string extra_;
+  int64_t bytes_ = 0;
+  bool disposed_ = false;
+};
+
+// Per-environment state: worker threads each have their own.
+struct AddonState {
+  Napi::FunctionReference constructor;
+  // Only load() may construct a NativeModel.
+  bool constructing = false;
+};
+
+}  // namespace torchgraft

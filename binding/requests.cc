@@ -1,0 +1,277 @@
+#include "requests.h"
+
+#include <cmath>
+
+#include "failure.h"
+#include "plain.h"
+
+namespace torchgraft {
+
+namespace {
+
+constexpr double kLargest = 1e30;
+constexpr int64_t kMaxClasses = 10'000'000;
+constexpr int64_t kMaxSide = 65536;
+
+LossOptions readLoss(const Napi::Object& object, const std::string& where) {
+  LossOptions options;
+  const std::string kind = readString(object, "kind", where);
+  if (kind == "crossEntropy") {
+    options.kind = LossOptions::crossEntropy;
+    options.labelSmoothing = readNumber(object, "labelSmoothing", where, 0, 1);
+  } else if (kind == "bceWithLogits") {
+    options.kind = LossOptions::bceWithLogits;
+  } else if (kind == "focal") {
+    options.kind = LossOptions::focal;
+    options.gamma = readNumber(object, "gamma", where, 0, 100);
+  } else if (kind == "mse") {
+    options.kind = LossOptions::mse;
+  } else if (kind == "huber") {
+    options.kind = LossOptions::huber;
+    options.delta = readNumber(object, "delta", where, 1e-12, kLargest);
+  } else if (kind == "source") {
+    options.kind = LossOptions::source;
+    options.text = readString(object, "source", where);
+  } else {
+    throw Failure("INVALID_VALUE", where + ".kind is '" + kind + "'. Expected crossEntropy, bceWithLogits, focal, mse, huber or source.");
+  }
+  if (!isAbsent(object, "classWeights")) {
+    const at::Tensor weights = readFloats(object.Get("classWeights"), where + ".classWeights");
+    const float* values = weights.const_data_ptr<float>();
+    options.classWeights.assign(values, values + weights.numel());
+  }
+  return options;
+}
+
+OptimizerOptions readOptimizer(const Napi::Object& object, const std::string& where) {
+  OptimizerOptions options;
+  const std::string kind = readString(object, "kind", where);
+  if (kind == "sgd") {
+    options.kind = OptimizerOptions::sgd;
+    options.momentum = readNumber(object, "momentum", where, 0, 1);
+    options.dampening = readNumber(object, "dampening", where, 0, 1);
+    options.nesterov = readBool(object, "nesterov", where);
+    return options;
+  }
+  options.epsilon = readNumber(object, "epsilon", where, 0, kLargest);
+  if (kind == "adam" || kind == "adamw") {
+    options.kind = kind == "adam" ? OptimizerOptions::adam : OptimizerOptions::adamw;
+    options.beta1 = readNumber(object, "beta1", where, 0, 1);
+    options.beta2 = readNumber(object, "beta2", where, 0, 1);
+    return options;
+  }
+  if (kind != "rmsprop") {
+    throw Failure("INVALID_VALUE", where + ".kind is '" + kind + "'. Expected sgd, adam, adamw or rmsprop.");
+  }
+  options.kind = OptimizerOptions::rmsprop;
+  options.alpha = readNumber(object, "alpha", where, 0, 1);
+  options.momentum = readNumber(object, "momentum", where, 0, 1);
+  options.centered = readBool(object, "centered", where);
+  return options;
+}
+
+std::vector<GroupSpec> readGroups(const Napi::Value& value, const std::string& where) {
+  if (!value.IsArray()) throw Failure("INVALID_TYPE", where + " must be an array.");
+  auto array = value.As<Napi::Array>();
+  std::vector<GroupSpec> groups;
+  const uint32_t length = array.Length();
+  for (uint32_t i = 0; i < length; ++i) {
+    const std::string here = where + "[" + std::to_string(i) + "]";
+    auto object = readObject(array.Get(i), here);
+    GroupSpec group;
+    group.parameters = readStrings(object.Get("parameters"), here + ".parameters");
+    group.learningRate = readNumber(object, "learningRate", here, 0, kLargest);
+    group.weightDecay = readNumber(object, "weightDecay", here, 0, kLargest);
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+template <size_t N>
+std::array<double, N> readArrayOf(const Napi::Value& value, const std::string& where, double low, double high) {
+  const std::vector<double> numbers = readNumbers(value, where, low, high);
+  if (numbers.size() != N) {
+    throw Failure("INVALID_VALUE", where + " has " + std::to_string(numbers.size()) + " numbers. Expected " + std::to_string(N) + ".");
+  }
+  std::array<double, N> result;
+  std::copy(numbers.begin(), numbers.end(), result.begin());
+  return result;
+}
+
+std::array<double, 2> readRange(const Napi::Value& value, const std::string& where, double low, double high) {
+  auto range = readArrayOf<2>(value, where, low, high);
+  if (range[0] > range[1]) throw Failure("INVALID_VALUE", where + " must be [low, high].");
+  return range;
+}
+
+AugmentOptions readAugment(const Napi::Object& object, const std::string& where) {
+  AugmentOptions options;
+  if (!isAbsent(object, "crop")) {
+    auto crop = readObject(object.Get("crop"), where + ".crop");
+    options.crop = CropRange{readRange(crop.Get("scale"), where + ".crop.scale", 1e-4, 1),
+                             readRange(crop.Get("ratio"), where + ".crop.ratio", 1e-2, 1e2)};
+  }
+  options.horizontalFlip = readNumber(object, "horizontalFlip", where, 0, 1);
+  options.verticalFlip = readNumber(object, "verticalFlip", where, 0, 1);
+  options.rotation = readNumber(object, "rotation", where, 0, 180);
+  options.brightness = readNumber(object, "brightness", where, 0, 100);
+  options.contrast = readNumber(object, "contrast", where, 0, 100);
+  options.saturation = readNumber(object, "saturation", where, 0, 100);
+  options.hue = readNumber(object, "hue", where, 0, 0.5);
+  return options;
+}
+
+at::Tensor readTyped(const Napi::Value& value, const std::string& where, napi_typedarray_type wanted, const char* name,
+                     at::ScalarType scalar) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != wanted) {
+    throw Failure("INVALID_TYPE", where + " must be " + name + ".");
+  }
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* bytes = nullptr;
+  napi_get_typedarray_info(value.Env(), value, &type, &length, &bytes, nullptr, nullptr);
+  at::Tensor tensor = at::empty({static_cast<int64_t>(length)}, at::TensorOptions(scalar));
+  if (length > 0 && bytes != nullptr) std::memcpy(tensor.mutable_data_ptr(), bytes, tensor.nbytes());
+  return tensor;
+}
+
+at::Tensor readInts(const Napi::Value& value, const std::string& where) {
+  return readTyped(value, where, napi_int32_array, "an Int32Array", at::kInt);
+}
+
+}  // namespace
+
+at::Tensor readBytes(const Napi::Value& value, const std::string& where) {
+  return readTyped(value, where, napi_uint8_array, "a path or a Uint8Array", at::kByte);
+}
+
+at::Tensor readFloats(const Napi::Value& value, const std::string& where) {
+  return readTyped(value, where, napi_float32_array, "a Float32Array", at::kFloat);
+}
+
+uint64_t readSeed(const Napi::Value& value, const std::string& where) {
+  if (!value.IsNumber()) throw Failure("INVALID_TYPE", where + " must be a number.");
+  const double seed = value.As<Napi::Number>().DoubleValue();
+  if (!(seed >= 0 && seed <= 9007199254740991.0) || seed != std::floor(seed)) {
+    throw Failure("INVALID_VALUE", where + " must be a whole number from 0 to 2^53 - 1.");
+  }
+  return static_cast<uint64_t>(seed);
+}
+
+HeadRequest readHeadRequest(const Napi::Value& value) {
+  const std::string where = "replaceHead";
+  auto object = readObject(value, where);
+  HeadRequest request;
+  request.layer = readString(object, "layer", where);
+  request.classes = readInteger(object, "classes", where, 1, kMaxClasses);
+  request.seed = readSeed(object.Get("seed"), where + ".seed");
+  for (double width : readNumbers(object.Get("hidden"), where + ".hidden", 1, 1 << 20)) {
+    request.hidden.push_back(static_cast<int64_t>(width));
+  }
+  if (request.hidden.size() > 16) throw Failure("INVALID_VALUE", where + ".hidden has more than 16 layers.");
+  request.dropout = readNumber(object, "dropout", where, 0, 0.999);
+  request.example = readTensors(object.Get("example"), where + ".example");
+  return request;
+}
+
+std::optional<Preprocess> readPreprocess(const Napi::Object& owner, const std::string& where) {
+  if (isAbsent(owner, "preprocess")) return std::nullopt;
+  const std::string here = where + ".preprocess";
+  auto object = readObject(owner.Get("preprocess"), here);
+  Preprocess preprocess;
+  preprocess.mean = readArrayOf<3>(object.Get("mean"), here + ".mean", -1e6, 1e6);
+  preprocess.std = readArrayOf<3>(object.Get("std"), here + ".std", 1e-6, 1e6);
+  const auto size = readArrayOf<2>(object.Get("size"), here + ".size", 1, kMaxSide);
+  preprocess.height = static_cast<int64_t>(size[0]);
+  preprocess.width = static_cast<int64_t>(size[1]);
+  return preprocess;
+}
+
+TrainingOptions readTrainingOptions(const Napi::Value& value) {
+  const std::string where = "configure";
+  auto object = readObject(value, where);
+  TrainingOptions options;
+  options.optimizer = readOptimizer(readObject(object.Get("optimizer"), where + ".optimizer"), where + ".optimizer");
+  options.groups = readGroups(object.Get("groups"), where + ".groups");
+  options.loss = readLoss(readObject(object.Get("loss"), where + ".loss"), where + ".loss");
+  options.clipNorm = readNumber(object, "clipNorm", where, 0, kLargest);
+  options.accumulate = readInteger(object, "accumulate", where, 1, 1 << 20);
+  options.auxiliaryWeight = readNumber(object, "auxiliaryWeight", where, 0, 1e6);
+  options.seed = readSeed(object.Get("seed"), where + ".seed");
+  options.preprocess = readPreprocess(object, where);
+  if (!isAbsent(object, "augment")) {
+    if (!options.preprocess) throw Failure("INVALID_VALUE", where + ": augment needs preprocess.");
+    options.augment = readAugment(readObject(object.Get("augment"), where + ".augment"), where + ".augment");
+  }
+  return options;
+}
+
+Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTarget) {
+  auto object = readObject(value, where);
+  Batch batch;
+  batch.inputs = readTensors(object.Get("inputs"), where + ": inputs");
+  if (needsTarget || !isAbsent(object, "target")) batch.target = readTensor(object.Get("target"), where + ": target");
+  if (!isAbsent(object, "indices")) batch.indices = readInts(object.Get("indices"), where + ": indices");
+  if (!isAbsent(object, "sizes")) {
+    batch.sizes = readInts(object.Get("sizes"), where + ": sizes");
+    if (batch.sizes.numel() % 2 != 0) throw Failure("SHAPE_MISMATCH", where + ": sizes must hold a width and a height for each image.");
+    batch.sizes = batch.sizes.view({-1, 2});
+  }
+  if (!isAbsent(object, "epoch")) batch.epoch = static_cast<uint64_t>(readInteger(object, "epoch", where, 0, int64_t{1} << 53));
+  if (!isAbsent(object, "learningRates")) {
+    batch.learningRates = readNumbers(object.Get("learningRates"), where + ": learningRates", 0, kLargest);
+  }
+  if (!isAbsent(object, "flush")) batch.flush = readBool(object, "flush", where);
+  return batch;
+}
+
+ExtraFiles readExtra(const Napi::Value& value, const std::string& where) {
+  auto object = readObject(value, where);
+  ExtraFiles extra;
+  auto names = object.GetPropertyNames();
+  const uint32_t length = names.Length();
+  for (uint32_t i = 0; i < length; ++i) {
+    const std::string name = stringOf(names.Get(i), where);
+    if (name != kExtraFile) throw Failure("INVALID_VALUE", where + ": the only extra file is '" + kExtraFile + "', not '" + name + "'.");
+    extra[name] = stringOf(object.Get(name), where + "." + name);
+  }
+  return extra;
+}
+
+Napi::Array writeStrings(Napi::Env env, const std::vector<std::string>& strings) {
+  auto array = Napi::Array::New(env, strings.size());
+  for (uint32_t i = 0; i < strings.size(); ++i) array.Set(i, strings[i]);
+  return array;
+}
+
+Napi::Value writeNewHead(Napi::Env env, const NewHead& made) {
+  auto object = Napi::Object::New(env);
+  object.Set("parameters", writeStrings(env, made.parameters));
+  object.Set("layers", writeStrings(env, made.layers));
+  return object;
+}
+
+Napi::Value writeStep(Napi::Env env, const StepResult& result) {
+  auto object = Napi::Object::New(env);
+  object.Set("loss", result.loss);
+  object.Set("correct", static_cast<double>(result.correct));
+  object.Set("count", static_cast<double>(result.count));
+  object.Set("gradientNorm", result.gradientNorm);
+  object.Set("seconds", result.seconds);
+  return object;
+}
+
+Napi::Value writeEvaluation(Napi::Env env, const Evaluation& result) {
+  auto object = Napi::Object::New(env);
+  object.Set("loss", result.loss);
+  object.Set("logits", writeTensor(env, result.logits));
+  return object;
+}
+
+Napi::Value writeExtra(Napi::Env env, const std::string& json) {
+  auto object = Napi::Object::New(env);
+  if (!json.empty()) object.Set(kExtraFile, json);
+  return object;
+}
+
+}  // namespace torchgraft

@@ -1,0 +1,32 @@
+// JavaScript requests -> C++ structs, every field checked; results -> JavaScript.
+#pragma once
+
+#include <napi.h>
+
+#include <optional>
+#include <string>
+
+#include "head.h"
+#include "trainer.h"
+
+namespace torchgraft {
+
+HeadRequest readHeadRequest(const Napi::Value& value);
+TrainingOptions readTrainingOptions(const Napi::Value& value);
+// The property `preprocess` of `object`; empty when it is absent.
+std::optional<Preprocess> readPreprocess(const Napi::Object& object, const std::string& where);
+Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTarget);
+ExtraFiles readExtra(const Napi::Value& value, const std::string& where);
+uint64_t readSeed(const Napi::Value& value, const std::string& where);
+// A Uint8Array, copied.
+at::Tensor readBytes(const Napi::Value& value, const std::string& where);
+// A Float32Array, copied.
+at::Tensor readFloats(const Napi::Value& value, const std::string& where);
+
+Napi::Value writeNewHead(Napi::Env env, const NewHead& made);
+Napi::Value writeStep(Napi::Env env, const StepResult& result);
+Napi::Value writeEvaluation(Napi::Env env, const Evaluation& result);
+Napi::Value writeExtra(Napi::Env env, const std::string& json);
+Napi::Array writeStrings(Napi::Env env, const std::vector<std::string>& strings);
+
+}  // namespace torchgraft
