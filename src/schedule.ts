@@ -80,10 +80,11 @@ export function checkSchedule(options: ScheduleOptions, where: string): Schedule
   }
   const kind = checkKind(options.kind, where);
   const schedule = checkOptions(schemas[kind], options, where) as Schedule;
-  if (schedule.warmupEpochs !== undefined && options.warmup !== undefined) {
+  if (schedule.warmupEpochs === undefined) return schedule;
+  if (options.warmup) {
     throw invalidValue(`${where}: \`schedule\` has both \`warmup\` and \`warmupEpochs\`. Give one of them.`);
   }
-  return schedule;
+  return { ...schedule, warmup: 0 };
 }
 
 /** The options that follow the kind in a schedule's string. */

@@ -94,6 +94,21 @@ t.test('strings of the command line', (t) => {
   t.end();
 });
 
+t.test('a checked schedule can be stored and checked again', (t) => {
+  const all: ScheduleOptions[] = [
+    'constant',
+    'onecycle',
+    'step:2',
+    'plateau',
+    { kind: 'cosine', warmupEpochs: 2 },
+  ];
+  for (const options of all) {
+    const schedule = checkSchedule(options, 'test');
+    t.same(checkSchedule(JSON.parse(JSON.stringify(schedule)), 'test'), schedule);
+  }
+  t.end();
+});
+
 t.test('what is no schedule is refused by name', (t) => {
   const refused = (options: unknown) => () => checkSchedule(options as ScheduleOptions, 'fineTune');
   t.throws(refused('cosin'), {
