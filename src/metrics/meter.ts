@@ -1,0 +1,148 @@
+import { z } from 'zod';
+import { invalidType, invalidValue, TorchgraftError } from '../errors.js';
+import { checkOptions } from '../options.js';
+import { type ClassificationMetrics, scoreCounts } from './classification.js';
+
+export interface MeterOptions {
+  /** Names of the classes, in the order of the logits; at least one. */
+  classes: readonly string[];
+  /** How many of the largest logits count as a top-k hit, 1 to the number of classes. Default: 5, or all if fewer. */
+  topK?: number;
+}
+
+const meterSchema = z.strictObject({
+  classes: z.array(z.string()).min(1),
+  topK: z.number().int().min(1).optional(),
+});
+
+/**
+ * Counts a classifier's hits batch by batch. It keeps the confusion matrix, not the logits, so its memory does
+ * not grow with the data.
+ *
+ * @example
+ * const meter = new ClassificationMeter({ classes: ['ants', 'bees'] });
+ * meter.add(Float32Array.of(2, 1, 0, 3), Int32Array.of(0, 1), 0.2);
+ * meter.metrics().accuracy; // 1
+ */
+export class ClassificationMeter {
+  readonly #classes: readonly string[];
+  readonly #k: number;
+  readonly #confusion: Float64Array;
+  #inTopK = 0;
+  #count = 0;
+  #lossSum = 0;
+
+  /** @throws INVALID_TYPE or INVALID_VALUE for wrong options */
+  constructor(options: MeterOptions) {
+    const { classes, topK } = checkOptions(meterSchema, options, 'ClassificationMeter');
+    if (topK !== undefined && topK > classes.length) {
+      throw invalidValue(
+        `ClassificationMeter: \`topK\` is ${topK}, but there are ${classes.length} classes. Use 1 to ${classes.length}.`,
+      );
+    }
+    this.#classes = classes;
+    this.#k = topK ?? Math.min(5, classes.length);
+    this.#confusion = new Float64Array(classes.length ** 2);
+  }
+
+  /**
+   * Counts one batch; a batch that is refused leaves the counts as they were.
+   *
+   * @param logits [n, classes], row-major, finite
+   * @param labels [n], true class of each sample, 0 to classes - 1
+   * @param loss mean loss of the batch
+   * @throws SHAPE_MISMATCH when the lengths do not fit, INVALID_VALUE for a label that is no class, MODEL_FAILED
+   * for logits that are NaN or infinite
+   */
+  add(logits: Float32Array, labels: Int32Array, loss: number): void {
+    this.#check(logits, labels);
+    const size = this.#classes.length;
+    labels.forEach((label, sample) => {
+      const row = logits.subarray(sample * size, (sample + 1) * size);
+      const cell = label * size + argmax(row);
+      this.#confusion[cell] = (this.#confusion[cell] ?? 0) + 1;
+      if (rank(row, label) < this.#k) this.#inTopK += 1;
+    });
+    this.#count += labels.length;
+    if (labels.length > 0) this.#lossSum += loss * labels.length;
+  }
+
+  /**
+   * The metrics of all batches so far.
+   *
+   * @throws INVALID_VALUE when no sample was added
+   */
+  metrics(): ClassificationMetrics {
+    if (this.#count === 0) {
+      throw invalidValue(
+        'ClassificationMeter: there are no samples to compute metrics of. Add a batch first.',
+      );
+    }
+    return scoreCounts({
+      classes: this.#classes,
+      confusion: this.#confusion,
+      loss: this.#lossSum / this.#count,
+      k: this.#k,
+      inTopK: this.#inTopK,
+    });
+  }
+
+  #check(logits: Float32Array, labels: Int32Array): void {
+    if (!(logits instanceof Float32Array)) throw invalidType('metrics: `logits` must be a Float32Array.');
+    if (!(labels instanceof Int32Array)) throw invalidType('metrics: `labels` must be an Int32Array.');
+    const size = this.#classes.length;
+    if (logits.length !== labels.length * size) {
+      throw new TorchgraftError(
+        'SHAPE_MISMATCH',
+        `metrics: ${labels.length} labels and ${size} classes need logits [${labels.length}, ${size}], ` +
+          `${labels.length * size} values; got ${logits.length}.`,
+      );
+    }
+    const label = labels.findIndex((value) => value < 0 || value >= size);
+    if (label >= 0) {
+      throw invalidValue(
+        `metrics: label ${labels[label]} of sample ${label} is no class; expected 0 to ${size - 1}.`,
+      );
+    }
+    const logit = logits.findIndex((value) => !Number.isFinite(value));
+    if (logit >= 0) {
+      throw new TorchgraftError(
+        'MODEL_FAILED',
+        `metrics: the model's logit for class \`${this.#classes[logit % size]}\` of sample ` +
+          `${Math.floor(logit / size)} of the batch is ${logits[logit]}; expected finite numbers. ` +
+          'Its weights may have diverged (try a lower learning rate) or its input may not be normalised as it expects.',
+      );
+    }
+  }
+}
+
+/**
+ * The metrics of one set of predictions; see `ClassificationMeter.add` for shapes and errors.
+ *
+ * @example
+ * classificationMetrics(Float32Array.of(2, 1), Int32Array.of(0), 0.3, { classes: ['ants', 'bees'] }).accuracy; // 1
+ */
+export function classificationMetrics(
+  logits: Float32Array,
+  labels: Int32Array,
+  loss: number,
+  options: MeterOptions,
+): ClassificationMetrics {
+  const meter = new ClassificationMeter(options);
+  meter.add(logits, labels, loss);
+  return meter.metrics();
+}
+
+/** The first of the largest, as torch.argmax and numpy.argmax take it. */
+function argmax(row: Float32Array): number {
+  return row.reduce((best, value, index) => (value > (row[best] ?? value) ? index : best), 0);
+}
+
+/** How many classes come before this one when sorted by logit, equal ones by index: 0 exactly for the argmax. */
+function rank(row: Float32Array, label: number): number {
+  const own = row[label] ?? 0;
+  return row.reduce(
+    (before, value, index) => before + Number(value > own || (value === own && index < label)),
+    0,
+  );
+}
