@@ -12,11 +12,6 @@ namespace {
 
 namespace jit = torch::jit;
 
-std::string typeName(const jit::Module& module) {
-  auto name = module.type()->name();
-  return name ? name->name() : "Module";
-}
-
 bool isBatchNorm(const jit::Module& module) { return module.hasattr("running_mean") && module.hasattr("running_var"); }
 
 std::string firstLine(const std::string& text) { return text.substr(0, text.find('\n')); }

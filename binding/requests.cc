@@ -93,7 +93,7 @@ std::array<double, N> readArrayOf(const Napi::Value& value, const std::string& w
   if (numbers.size() != N) {
     throw Failure("INVALID_VALUE", where + " has " + std::to_string(numbers.size()) + " numbers. Expected " + std::to_string(N) + ".");
   }
-  std::array<double, N> result;
+  std::array<double, N> result{};
   std::copy(numbers.begin(), numbers.end(), result.begin());
   return result;
 }

@@ -44,6 +44,8 @@ std::shared_ptr<Session> Session::create(Napi::Env env, int threads) {
   return session;
 }
 
+Session::Session(int threads) : threads_(threads) {}
+
 Session::~Session() { close(); }
 
 Napi::Promise Session::submit(Napi::Env env, Napi::Object owner, Work work) {

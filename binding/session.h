@@ -37,7 +37,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
  private:
   struct Task;
-  explicit Session(int threads) : threads_(threads) {}
+  explicit Session(int threads);
   void run();
   static void settle(napi_env env, napi_value, void*, void* data);
   static void onEnvironmentExit(void* self);
