@@ -1,0 +1,59 @@
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { dirname, join } from 'node:path';
+import { TorchgraftError } from '../errors.js';
+import { listNames } from './cache.js';
+import { type LibtorchFolder, libraries } from './folder.js';
+
+/** RTLD_NODELETE of glibc, which Node does not name: the library stays although Node closes its handle. */
+const RTLD_NODELETE = 0x1000;
+
+/**
+ * Loads libtorch's libraries into the process by absolute path, so that the addon finds them by name wherever they
+ * lie. Harmless when they are loaded already, as in a second worker thread.
+ *
+ * @throws LIBTORCH_NOT_FOUND when a library cannot be loaded; it says which one and what to do
+ */
+export function preloadLibtorch({ directory, flavour, version }: LibtorchFolder): void {
+  const lib = join(directory, 'lib');
+  const withCuda = existsSync(join(lib, 'libtorch_cuda.so'));
+  if (withCuda) for (const library of cudaRuntime(directory)) tryLoad(library);
+  // libtorch.so of a CUDA build needs libtorch_cuda.so, so that one goes before it.
+  const [c10, cpu, torch] = libraries;
+  for (const name of withCuda ? [c10, cpu, 'libc10_cuda.so', 'libtorch_cuda.so', torch] : libraries) {
+    const failure = tryLoad(join(lib, name));
+    if (!failure) continue;
+    const next = withCuda
+      ? `This is the ${flavour} build, which needs NVIDIA's CUDA libraries. Install it with them, ` +
+        `\`python3 -m pip install torch==${version}\`, and set TORCHGRAFT_LIBTORCH to the torch folder that ` +
+        'command made in site-packages, or use a CPU build: `npx torchgraft setup` where pip offers one.'
+      : `Remove the folder and run \`npx torchgraft setup\`.`;
+    throw new TorchgraftError(
+      'LIBTORCH_NOT_FOUND',
+      `${join(lib, name)} cannot be loaded: ${failure.message}. ${next}`,
+      {
+        cause: failure,
+      },
+    );
+  }
+}
+
+/** What libtorch_cpu.so of a CUDA build needs, from the nvidia packages beside it or from its own folder. */
+function cudaRuntime(directory: string): string[] {
+  const nvidia = join(dirname(directory), 'nvidia');
+  const folders = [join(directory, 'lib'), ...listNames(nvidia).map((name) => join(nvidia, name, 'lib'))];
+  const files = folders.flatMap((folder) => listNames(folder).map((name) => join(folder, name)));
+  return files.filter((file) => /lib(cudart|cupti)[-.\w]*\.so[.\d]*$/.test(file));
+}
+
+/** dlopens a library that is no addon. Node says so by an error of its own, which is the sign of success. */
+function tryLoad(file: string): Error | undefined {
+  const { RTLD_NOW, RTLD_GLOBAL } = constants.dlopen;
+  try {
+    process.dlopen({ exports: {} }, file, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    if (!error.message.startsWith('Module did not self-register')) return error;
+  }
+  return undefined;
+}
