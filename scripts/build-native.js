@@ -1,11 +1,38 @@
 // Compiles binding/*.cc into build/Release/torchgraft.node with cmake-js.
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const output = join(root, 'build', 'Release');
+
+/** SHA-256 of all that decides what the addon becomes, apart from the compiler. */
+function hashSources() {
+  const hash = createHash('sha256');
+  const binding = readdirSync(join(root, 'binding'), { recursive: true }).sort();
+  const sources = binding.filter((name) => /\.(cc|h)$/.test(name)).map((name) => join('binding', name));
+  for (const source of [...sources, 'CMakeLists.txt'])
+    hash.update(source).update(readFileSync(join(root, source)));
+  return hash.digest('hex');
+}
+
+/** Path of an addon (compiled here, else prebuilt) made from these sources for this version, or undefined. */
+export function findCurrentAddon(version) {
+  const sources = hashSources();
+  return [output, join(root, 'prebuilds', `${process.platform}-${process.arch}`)]
+    .filter((directory) => existsSync(join(directory, 'torchgraft.node')))
+    .slice(0, 1) // The first is the one that would be loaded.
+    .filter((directory) => {
+      const record = join(directory, 'torchgraft.json');
+      if (!existsSync(record)) return false;
+      const made = JSON.parse(readFileSync(record, 'utf8'));
+      return made.libtorch === version && made.sources === sources;
+    })[0];
+}
 
 /** Runs one cmake-js command; `onLine` receives what it prints, line by line. */
 function runCmakeJs(args, onLine) {
@@ -37,22 +64,23 @@ function runCmakeJs(args, onLine) {
   });
 }
 
-/** Configures and compiles against the libtorch in `libtorch`. */
-export async function buildNative(libtorch, onLine = console.log) {
-  await runCmakeJs(['configure', `--CDLIBTORCH=${resolve(libtorch)}`], onLine);
+/** Configures and compiles against `libtorch` ({ directory, version }), and records what was made. */
+export async function buildNative({ directory, version }, onLine = console.log) {
+  // Hashed before, so that a source changed meanwhile is compiled again next time.
+  const sources = hashSources();
+  await runCmakeJs(['configure', `--CDLIBTORCH=${resolve(directory)}`], onLine);
   await runCmakeJs(['build', '--parallel', String(availableParallelism())], onLine);
+  writeFileSync(join(output, 'torchgraft.json'), JSON.stringify({ libtorch: version, sources }));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const libtorch = process.env.TORCHGRAFT_LIBTORCH;
-  if (!libtorch) {
-    console.error(
-      'TORCHGRAFT_LIBTORCH is not set: a folder with lib/ and include/. `npm run setup` finds one by itself.',
-    );
-    process.exit(1);
-  }
-  await buildNative(libtorch).catch((error) => {
+  try {
+    const { requireLibtorch } = await import('../lib/libtorch/find.js').catch(() => {
+      throw new Error('lib/ is empty. Run `npm run compile` first, or `npm run setup` for everything.');
+    });
+    await buildNative(requireLibtorch());
+  } catch (error) {
     console.error(error.message);
     process.exit(1);
-  });
+  }
 }

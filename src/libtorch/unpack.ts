@@ -33,7 +33,7 @@ export async function unpackArchive(file: string, directory: string, onBytes: On
         done += piece.length;
         onBytes(done, total);
       });
-      await pipeline(stream, createWriteStream(target, { mode: 0o755 }));
+      await pipeline(stream, createWriteStream(target));
     }
   } finally {
     zip.close();

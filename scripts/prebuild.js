@@ -1,0 +1,20 @@
+// Fills prebuilds/<platform>-<arch>/ with the stripped addon and the record of what it was made from.
+import { copyFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import prebuildify from 'prebuildify';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const target = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
+
+await promisify(prebuildify)({
+  cwd: root,
+  napi: true,
+  strip: true,
+  name: 'torchgraft',
+  targets: [process.version],
+  nodeGyp: join(root, 'scripts', 'prebuild-compile.js'),
+});
+copyFileSync(join(root, 'build', 'Release', 'torchgraft.json'), join(target, 'torchgraft.json'));
+console.log(`${target} is ready.`);
