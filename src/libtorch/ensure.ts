@@ -32,12 +32,12 @@ export async function ensureLibtorch({
   onProgress = () => {},
   pin = readPin(),
 }: EnsureOptions = {}): Promise<Libtorch> {
+  const parent = join(cacheDirectory(), 'libtorch');
+  removeAbandoned(parent);
   const found = findLibtorch(pin);
   if (found) return found;
   if (process.platform !== 'linux') throw unavailable(`torchgraft runs on Linux, and this is ${platform}.`);
-  const parent = join(cacheDirectory(), 'libtorch');
   mkdirSync(parent, { recursive: true });
-  removeAbandoned(parent);
   // Host and process id tell a later run whether whoever made the folder is still alive.
   const work = mkdtempSync(join(parent, `.partial-${hostname()}-${process.pid}-`));
   try {
