@@ -8,7 +8,8 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const output = join(root, 'build', 'Release');
+/** Where the addon is compiled to. */
+export const output = join(root, 'build', 'Release');
 
 /** SHA-256 of all that decides what the addon becomes, apart from the compiler. */
 function hashSources() {

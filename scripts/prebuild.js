@@ -1,5 +1,5 @@
 // Fills prebuilds/<platform>-<arch>/ with the stripped addon and the record of what it was made from.
-import { copyFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -7,9 +7,13 @@ import prebuildify from 'prebuildify';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const target = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
+// prebuildify strips and moves what it finds in build/Release of its folder: not the one in use.
+const staging = join(root, 'build', 'prebuild');
 
+mkdirSync(join(staging, 'build', 'Release'), { recursive: true });
 await promisify(prebuildify)({
-  cwd: root,
+  cwd: staging,
+  out: root,
   napi: true,
   strip: true,
   name: 'torchgraft',

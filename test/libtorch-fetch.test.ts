@@ -5,7 +5,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { ZipFile } from 'yazl';
 import { ensureLibtorch, type LibtorchProgress } from '../src/libtorch/ensure.js';
 import { type Pin, platform, readPin } from '../src/libtorch/pin.js';
@@ -36,7 +36,7 @@ function pinOf(wheel: Buffer): Pin {
   return { version, supported, archives: { [platform]: archive } };
 }
 
-async function serve(t: Tap, listener: RequestListener): Promise<{ server: Server; url: string }> {
+async function serve(t: Test, listener: RequestListener): Promise<{ server: Server; url: string }> {
   const server = createServer(listener);
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   t.teardown(() => {
@@ -46,10 +46,8 @@ async function serve(t: Tap, listener: RequestListener): Promise<{ server: Serve
   return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
-type Tap = typeof t;
-
 /** An empty cache, a python3 that does what `python` (shell text) says, and no proxy. */
-function isolate(t: Tap, url: string | undefined, python = 'echo "ERROR: no such wheel" >&2; exit 1') {
+function isolate(t: Test, url: string | undefined, python = 'echo "ERROR: no such wheel" >&2; exit 1') {
   const dir = t.testdir({ cache: {}, bin: { python3: `#!/bin/sh\n${python}\n` } });
   chmodSync(join(dir, 'bin', 'python3'), 0o755);
   const values: Record<string, string | undefined> = {
