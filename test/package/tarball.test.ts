@@ -81,7 +81,7 @@ t.test('the tarball, installed without scripts and without a compiler', async (t
       t.ok(paths.includes(path), path);
     }
     const allowed =
-      /^(lib|prebuilds|assets|binding)\/|^(package|libtorch)\.json$|^CMakeLists\.txt$|^[A-Z]+(\.md)?$/;
+      /^(lib|prebuilds|assets)\/|^(package|libtorch)\.json$|^[A-Z]+(\.md)?$/;
     t.same(
       paths.filter((path) => !allowed.test(path)),
       [],
