@@ -1,0 +1,129 @@
+import { createReadStream } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { dirname, extname, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { CsvError, parse } from 'csv-parse';
+import { z } from 'zod';
+import { invalidType, TorchgraftError } from '../errors.js';
+import { checkOptions } from '../options.js';
+import {
+  assemble,
+  compare,
+  type FoundSample,
+  type ImageDataset,
+  invalid,
+  type SplitName,
+} from './dataset.js';
+import { type ImageFolderOptions, splitOptions } from './folder.js';
+
+const splitWords: Record<string, SplitName> = {
+  train: 'train',
+  val: 'val',
+  valid: 'val',
+  validation: 'val',
+  test: 'test',
+};
+
+const row = z.object({
+  path: z.string().min(1, 'is empty'),
+  label: z.union([z.string().min(1, 'is empty'), z.number(), z.boolean()]),
+  split: z.string().optional().nullable(),
+});
+
+/**
+ * Reads a list of images: CSV with a header line (path, label, maybe split; more columns are passed over), or JSON
+ * Lines with the same names, by the extension `.csv`, `.jsonl` or `.ndjson`. Paths are relative to the list. `split` is
+ * train, val (valid, validation) or test; where no line has val, a seeded share is split off as in `imageFolder`.
+ * Classes are sorted, as numbers when all of them are whole numbers.
+ *
+ * @param options `validation`: share split off where there is no `val`, default 0.2; `seed`: of that split, default 0
+ * @throws TorchgraftError `FILE_NOT_FOUND` for a missing list or image; `DATA_INVALID` naming the line, or as `imageFolder`
+ */
+export async function imageManifest(file: string, options: ImageFolderOptions = {}): Promise<ImageDataset> {
+  if (typeof file !== 'string' || file === '')
+    throw invalidType('imageManifest: expected the path of a file.');
+  const checked = checkOptions(splitOptions, options, 'imageManifest');
+  const lines = reader(file);
+  await access(file).catch((cause) => {
+    throw new TorchgraftError('FILE_NOT_FOUND', `No manifest at ${file}.`, { cause });
+  });
+  const folder = dirname(file);
+  const found: FoundSample[] = [];
+  for await (const { line, record } of lines(file)) found.push(sample(file, folder, line, record));
+  const unsplit = found.filter((one) => one.split === undefined).length;
+  if (unsplit > 0 && unsplit < found.length) {
+    throw invalid(
+      `${file}: ${unsplit} of ${found.length} lines have no split. Give every line one, or none.`,
+    );
+  }
+  const classes = sortLabels([...new Set(found.map((one) => one.className))]);
+  return assemble(file, found, classes, checked, []);
+}
+
+type Records = AsyncGenerator<{ line: number; record: unknown }>;
+
+function reader(file: string): (file: string) => Records {
+  const extension = extname(file).toLowerCase();
+  if (extension === '.csv') return readCsv;
+  if (extension === '.jsonl' || extension === '.ndjson') return readJsonLines;
+  throw invalid(`${file}: expected a .csv, .jsonl or .ndjson file.`);
+}
+
+async function* readCsv(file: string): Records {
+  const parser = parse({ columns: true, bom: true, trim: true, skip_empty_lines: true, info: true });
+  const source = createReadStream(file).on('error', (error) => parser.destroy(error));
+  try {
+    for await (const { info, record } of source.pipe(parser)) yield { line: info.lines, record };
+  } catch (cause) {
+    if (!(cause instanceof CsvError)) throw cause;
+    throw new TorchgraftError('DATA_INVALID', `${file} is not valid CSV: ${cause.message}`, { cause });
+  } finally {
+    source.destroy();
+  }
+}
+
+async function* readJsonLines(file: string): Records {
+  let line = 0;
+  for await (const text of createInterface({
+    input: createReadStream(file),
+    crlfDelay: Number.POSITIVE_INFINITY,
+  })) {
+    line++;
+    if (text.trim() === '') continue;
+    let record: unknown;
+    try {
+      record = JSON.parse(text);
+    } catch (cause) {
+      throw new TorchgraftError('DATA_INVALID', `${file}, line ${line}: not valid JSON.`, { cause });
+    }
+    yield { line, record };
+  }
+}
+
+function sample(file: string, folder: string, line: number, record: unknown): FoundSample {
+  const parsed = row.safeParse(record);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const field = issue?.path.join('.') || 'the line';
+    throw invalid(
+      `${file}, line ${line}: ${field}: ${issue?.message}. Expected path, label and maybe split.`,
+    );
+  }
+  const { path, label, split } = parsed.data;
+  const word = split?.trim().toLowerCase();
+  if (word && !(word in splitWords)) {
+    throw invalid(`${file}, line ${line}: unknown split \`${split}\`. Expected train, val or test.`);
+  }
+  const name = path.replaceAll('\\', '/');
+  return {
+    path: resolve(folder, path),
+    name,
+    className: String(label),
+    split: word ? splitWords[word] : undefined,
+  };
+}
+
+function sortLabels(labels: string[]): string[] {
+  const whole = labels.every((label) => /^\d+$/.test(label));
+  return labels.sort(whole ? (a, b) => Number(a) - Number(b) || compare(a, b) : compare);
+}

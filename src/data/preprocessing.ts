@@ -1,0 +1,67 @@
+import { z } from 'zod';
+import { checkOptions } from '../options.js';
+
+const size = z.int().min(1).max(8192);
+const perChannel = z.tuple([z.number(), z.number(), z.number()]);
+const perChannelPositive = z.tuple([z.number().positive(), z.number().positive(), z.number().positive()]);
+
+const fields = z.strictObject({
+  size,
+  resize: size,
+  crop: z.enum(['center', 'none']),
+  mean: perChannel,
+  std: perChannelPositive,
+  interpolation: z.enum(['bilinear', 'bicubic']),
+});
+
+/** What a file that carries a preprocessing must hold; see {@link Preprocessing}. */
+export const preprocessingSchema = fields.refine((p) => p.crop === 'none' || p.resize >= p.size, {
+  message: 'must be at least `size`: a centre crop cannot be larger than the image it is cut from',
+  path: ['resize'],
+});
+
+/**
+ * How an image becomes the model's input; plain JSON, carried by the model so that train and predict cannot disagree.
+ *
+ * - `size`: height and width the model receives, pixels
+ * - `resize`: short side after resizing for crop `center`, pixels; also the side of the training canvas
+ * - `crop`: `center` is torchvision's Resize(resize) and CenterCrop(size); `none` squashes the whole image to size x size
+ * - `mean`, `std`: red, green, blue, in units of 0..1; input = (pixel / 255 - mean) / std
+ * - `interpolation`: `bilinear` or `bicubic` (a = -0.5), both antialiased as in PIL and torchvision
+ */
+export type Preprocessing = z.output<typeof fields>;
+
+/** Name of a pair of mean and standard deviation in common use. */
+export type Normalisation = 'imagenet' | 'signed' | 'none';
+
+const normalisations: Record<Normalisation, Pick<Preprocessing, 'mean' | 'std'>> = {
+  imagenet: { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+  signed: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },
+  none: { mean: [0, 0, 0], std: [1, 1, 1] },
+};
+
+/** Mean and std by name: `imagenet` as torchvision's weights, `signed` to -1..1, `none` to 0..1. */
+export function normalisation(name: Normalisation): Pick<Preprocessing, 'mean' | 'std'> {
+  const { mean, std } = normalisations[name];
+  return { mean: [...mean], std: [...std] };
+}
+
+/**
+ * A whole preprocessing from the parts that differ from the defaults: size 224, resize = size x 256 / 224 rounded,
+ * crop `center`, ImageNet's mean and std, `bilinear`.
+ *
+ * @throws TypeError (`INVALID_TYPE`) or RangeError (`INVALID_VALUE`) naming the part that is wrong
+ */
+export function completePreprocessing(parts: Partial<Preprocessing> = {}): Preprocessing {
+  const checked = checkOptions(fields.partial(), parts, 'preprocessing');
+  const side = checked.size ?? 224;
+  const whole = {
+    size: side,
+    resize: Math.round((side * 256) / 224),
+    crop: 'center',
+    interpolation: 'bilinear',
+    ...normalisation('imagenet'),
+    ...checked,
+  };
+  return checkOptions(preprocessingSchema, whole, 'preprocessing');
+}
