@@ -51,7 +51,7 @@ def ok(_rng: Generator, _surface: Surface) -> None:
 
 def scratch(rng: Generator, surface: Surface) -> None:
     """One to three shallow grooves with raised lips, tapering at both ends, baring lighter or darker material."""
-    angle, bare = rng.uniform(0, 2 * np.pi), rng.choice([-0.5, 1, 1]) * spread(rng, 0.08, 0.4)
+    angle, bare = rng.uniform(0, 2 * np.pi), rng.choice([-0.6, 1, 1]) * spread(rng, 0.14, 0.45)
     for _ in range(int(rng.integers(1, 4))):
         direction = angle + rng.normal(0, 0.25)
         half = spread(rng, 0.12, 0.4) * SIZE * np.array([np.cos(direction), np.sin(direction)])
@@ -107,12 +107,12 @@ def dent(rng: Generator, surface: Surface) -> None:
 
 def stain(rng: Generator, surface: Surface) -> None:
     """Spilt liquid or rust: flat, tinted, with an uneven outline and often a darker border."""
-    red, warmth = rng.uniform(0.5, 0.9), rng.uniform(0.55, 1)  # from grey water to brown rust
+    red, warmth = rng.uniform(0.45, 0.82), rng.uniform(0.55, 1)  # from grey water to brown rust
     tint = np.array([red, red * (0.3 + 0.7 * warmth), red * warmth**2]) ** spread(rng, 0.5, 1.2)
     outline = oval(rng, spread(rng, 0.12, 0.3) * SIZE) + rng.uniform(0.2, 0.45) * octaves(rng, SIZE, 5, 3)
     soaked = np.clip((1 - outline) / rng.uniform(0.1, 0.5), 0, 1)
     border = rng.uniform(0, 0.6) * np.exp(-(((outline - 0.95) / 0.08) ** 2))
-    amount = np.clip(soaked * rng.uniform(0.5, 1) + border, 0, 1.3) * (0.9 + 0.15 * octaves(rng, SIZE, 8, 2))
+    amount = np.clip(soaked * rng.uniform(0.6, 1) + border, 0, 1.3) * (0.9 + 0.15 * octaves(rng, SIZE, 8, 2))
     surface.colour *= 1 - amount[..., None] * (1 - tint)
     surface.gloss *= rng.uniform(0.5, 1)
 

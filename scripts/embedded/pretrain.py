@@ -44,7 +44,7 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, options: argparse.Na
     generator = torch.Generator().manual_seed(options.seed)
     steps = len(images) // options.batch
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, options.epochs * steps, pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, options.epochs * steps, pct_start=0.2)
     for epoch in range(options.epochs):
         model.train()
         start, total = time.time(), 0.0
@@ -63,8 +63,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True)
     parser.add_argument("--per-class", type=int, default=600, help="training images of each class")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--epochs", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

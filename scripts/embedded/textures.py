@@ -20,10 +20,10 @@ def relief(rng: Generator, label: int) -> np.ndarray:
     base = 0.5 + rng.uniform(0, 0.5) * (ground(rng, SIZE) - 0.5)
     figure = label - len(FIELDS)
     if figure >= len(DRAWN):
-        return base + log_uniform(rng, 0.12, 0.5) * SHADED[figure - len(DRAWN)](rng, SIZE)
+        return base + log_uniform(rng, 0.2, 0.6) * SHADED[figure - len(DRAWN)](rng, SIZE)
     canvas = Canvas(SIZE)
     DRAWN[figure](rng, canvas)
-    tone = rng.choice([-1, 1]) * log_uniform(rng, 0.15, 0.7)
+    tone = rng.choice([-1, 1]) * log_uniform(rng, 0.2, 0.8)
     return base + tone * canvas.mask()
 
 
@@ -50,7 +50,7 @@ def photograph(rng: Generator, field: np.ndarray) -> np.ndarray:
     pixels = Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8))
     if rng.random() < 0.5:
         pixels = pixels.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2)))
-    sensor = rng.normal(0, log_uniform(rng, 1, 12), (SIZE, SIZE, 1 if rng.random() < 0.5 else 3))
+    sensor = rng.normal(0, log_uniform(rng, 1, 10), (SIZE, SIZE, 1 if rng.random() < 0.5 else 3))
     return np.clip(np.asarray(pixels, np.float32) + sensor, 0, 255).astype(np.uint8)
 
 
