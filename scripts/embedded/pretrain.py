@@ -1,0 +1,91 @@
+"""Pretrains the embedded backbone on the source task and writes it as TorchScript.
+
+    python scripts/embedded/pretrain.py --out assets/backbone.pt
+"""
+
+import argparse
+import time
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from network import MEAN, SIZE, STD, Backbone
+from textures import CLASSES, render_many
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 [n, h, w, 3] to float32 [n, 3, h, w] in channels-last memory."""
+    scaled = (images.float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
+    return scaled.permute(0, 3, 1, 2)
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """One random crop, quarter turn and mirroring for the whole batch: textures know no up and no left."""
+    room = images.shape[1] - SIZE + 1
+    top, left, turns, mirror = torch.randint(0, room * 4, (4,), generator=generator).tolist()
+    crop = images[:, top % room : top % room + SIZE, left % room : left % room + SIZE]
+    turned = torch.rot90(crop, turns % 4, (1, 2))
+    return turned.flip(2) if mirror % 2 else turned
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    """Share of right answers on centre crops, over all and per class."""
+    model.eval()
+    border = (images.shape[1] - SIZE) // 2
+    crops = images[:, border : border + SIZE, border : border + SIZE]
+    right = torch.cat([model(normalise(batch)).argmax(1) for batch in crops.split(128)]) == labels
+    per_class = torch.stack([right[labels == label].float().mean() for label in range(len(CLASSES))])
+    return right.float().mean().item(), per_class
+
+
+def train(model: nn.Module, images: Tensor, labels: Tensor, options: argparse.Namespace) -> None:
+    generator = torch.Generator().manual_seed(options.seed)
+    steps = len(images) // options.batch
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, options.epochs * steps, pct_start=0.2)
+    for epoch in range(options.epochs):
+        model.train()
+        start, total = time.time(), 0.0
+        order = torch.randperm(len(images), generator=generator)
+        for chosen in order[: steps * options.batch].split(options.batch):
+            loss = cross_entropy(model(normalise(augment(images[chosen], generator))), labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+        print(f"epoch {epoch + 1}: loss {total / steps:.3f}, {time.time() - start:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--per-class", type=int, default=600, help="training images of each class")
+    parser.add_argument("--epochs", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+
+    start = time.time()
+    train_set = render_many(2 * options.seed, options.per_class * len(CLASSES), 2)
+    val_set = render_many(2 * options.seed + 1, 40 * len(CLASSES), 2)
+    images, labels, val_images, val_labels = map(torch.from_numpy, (*train_set, *val_set))
+    print(f"{len(images)} + {len(val_images)} images of {len(CLASSES)} classes: {time.time() - start:.0f} s", flush=True)
+
+    model = Backbone(len(CLASSES)).to(memory_format=torch.channels_last)
+    train(model, images, labels, options)
+    overall, per_class = accuracy(model, val_images, val_labels)
+    for name, share in sorted(zip(CLASSES, per_class.tolist()), key=lambda pair: pair[1]):
+        print(f"{name:12} {share:.3f}")
+    print(f"source-task validation accuracy {overall:.4f}, {sum(p.numel() for p in model.parameters())} parameters")
+    model = model.to(memory_format=torch.contiguous_format).eval()
+    torch.jit.script(model).save(options.out)
+
+
+if __name__ == "__main__":
+    main()
