@@ -55,6 +55,19 @@ void eachNode(const jit::Block* block, const Visit& visit) {
   }
 }
 
+// Inline() goes one level deep where the callee was not optimised before, so it is repeated until no call is left.
+void inlineCalls(jit::Graph& graph) {
+  constexpr int kDeepest = 64;
+  for (int depth = 0; depth < kDeepest; ++depth) {
+    bool calls = false;
+    eachNode(graph.block(), [&](const jit::Node* node) {
+      calls = calls || node->kind() == prim::CallMethod || node->kind() == prim::CallFunction;
+    });
+    if (!calls) return;
+    jit::Inline(graph);
+  }
+}
+
 std::vector<std::string> readSequence(const jit::Graph& graph, const Paths& paths) {
   std::vector<std::string> sequence;
   std::unordered_set<std::string> seen;
@@ -218,7 +231,7 @@ ForwardFacts analyseForward(const torch::jit::Module& module) {
   auto method = module.find_method("forward");
   if (!method) throw Failure("MODEL_UNREADABLE", "The model has no forward method.");
   auto graph = method->graph()->copy();
-  jit::Inline(*graph);
+  inlineCalls(*graph);
   const Paths paths(*graph);
   facts.sequence = readSequence(*graph, paths);
   facts.heads = HeadFinder(module, paths).find(*graph);

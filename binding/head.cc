@@ -72,7 +72,7 @@ void resize(Model& model, const Head& head, int64_t outputs, at::Generator& gene
   setParameter(layer, "weight", weight);
   if (head.hasBias) setParameter(layer, "bias", bias);
   for (const char* count : {"out_features", "out_channels"}) {
-    if (layer.hasattr(count) && layer.attr(count).isInt()) layer.setattr(count, outputs);
+    if (layer.type()->hasAttribute(count) && layer.attr(count).isInt()) layer.setattr(count, outputs);
   }
   made.layers.push_back(head.module);
   made.parameters.push_back(head.module + ".weight");
