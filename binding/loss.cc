@@ -105,6 +105,17 @@ std::string wordsOf(const std::exception& error) {
   return known ? known->what_without_backtrace() : error.what();
 }
 
+// The reason first, then the line and the caret; libtorch tells them the other way round under a heading.
+std::string runtimeWords(const std::exception& error) {
+  std::string words = wordsOf(error);
+  const std::string heading = "(most recent call last):\n", kind = "RuntimeError: ";
+  auto start = words.find(heading);
+  auto reason = words.rfind(kind);
+  if (start == std::string::npos || reason == std::string::npos || reason < start) return trimmed(words);
+  start += heading.size();
+  return trimmed(words.substr(reason + kind.size())) + "\n" + withoutFile(trimmed(words.substr(start, reason - start)));
+}
+
 void checkSource(const std::string& source) {
   if (source.size() > sourceLength)
     throw Failure("SOURCE_INVALID", "`loss`: the source has " + std::to_string(source.size()) +
@@ -200,11 +211,12 @@ at::Tensor Loss::operator()(const at::Tensor& given, const at::Tensor& target) c
 at::Tensor Loss::callSource(const at::Tensor& output, const at::Tensor& target) const {
   c10::IValue value;
   try {
-    value = (*function_)({output, target.to(output.device())});
+    auto dtype = holdsIndices(target) ? at::kLong : target.scalar_type();
+    value = (*function_)({output, target.to(output.device(), dtype)});
   } catch (const std::exception& error) {
     throw Failure("SOURCE_INVALID",
                   "`loss` failed on output " + describe(output) + " and target " + describe(target) + ": " +
-                      withoutFile(trimmed(wordsOf(error))),
+                      runtimeWords(error),
                   error.what());
   }
   auto result = value.toTensor();

@@ -36,7 +36,8 @@ class Loss {
 
   /// output: logits [n, classes] (crossEntropy and focal also [n, classes, d1, ...]), computed in float32 at least.
   /// target: class indices [n] of any integer dtype; bceWithLogits, mse and huber make them one-hot, or take values of
-  /// output's shape. Indices are checked where `target` lies: pass it on the CPU and no device is waited for.
+  /// output's shape; source text gets indices as int64, unchecked, and values as they are. Indices are checked where
+  /// `target` lies: pass it on the CPU and no device is waited for.
   /// Returns a scalar. Throws SHAPE_MISMATCH when target does not fit output or an index is no class.
   at::Tensor operator()(const at::Tensor& output, const at::Tensor& target) const;
 
