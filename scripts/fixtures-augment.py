@@ -7,6 +7,7 @@ Expected pixels are NaN where torchvision fills or clamps at a border and we mir
 """
 
 import base64
+import gzip
 import json
 import math
 import sys
@@ -210,7 +211,8 @@ def main(folder):
         "crops": crops(),
         "cases": list(cases()),
     }
-    (folder / "augment.json").write_text(json.dumps(written, separators=(",", ":")) + "\n")
+    text = json.dumps(written, separators=(",", ":"))
+    (folder / "augment.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 if __name__ == "__main__":

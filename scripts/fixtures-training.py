@@ -7,6 +7,7 @@ PyTorch runs at its defaults for CPU tensors (not its fused kernels), in float32
 """
 
 import base64
+import gzip
 import io
 import json
 import sys
@@ -71,6 +72,17 @@ class Conv(nn.Module):
 
     def forward(self, x):
         return self.head(torch.relu(self.norm(self.conv(x))).mean((2, 3)))
+
+
+class Scale(nn.Module):
+    """Gives its images back, flat: shows what preprocessing made of them. The parameter is there to be trainable."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return (x * self.scale).flatten(1)
 
 
 SHAPES = {"mlp": [SAMPLES, 6], "conv": [SAMPLES, 3, 7, 7]}
@@ -220,6 +232,7 @@ def main(folder):
     batches = {key: batches_of(SHAPES[key]) for key in networks}
     for key, network in networks.items():
         save(network.eval(), folder / f"{key}.pt")
+    save(Scale().eval(), folder / "scale.pt")
     cases = list(cases_of(names))
     for case in cases:
         run(folder, batches, case)
@@ -228,7 +241,8 @@ def main(folder):
         for key, each in batches.items()
     }
     written = {"torch": torch.__version__, "shapes": SHAPES, "classes": CLASSES, "batches": encoded, "cases": cases}
-    (folder / "cases.json").write_text(json.dumps(written, separators=(",", ":")) + "\n")
+    text = json.dumps(written, separators=(",", ":"))
+    (folder / "cases.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 if __name__ == "__main__":
