@@ -1,0 +1,53 @@
+// Loss functions, mean over the batch, and losses compiled from TorchScript source.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace torch::jit {
+struct CompilationUnit;
+struct Function;
+}  // namespace torch::jit
+
+namespace torchgraft {
+
+struct LossOptions {
+  enum Kind { crossEntropy, bceWithLogits, focal, mse, huber, source };
+  Kind kind = crossEntropy;
+  /// One weight per class; empty for none. crossEntropy and focal: weight of each sample by its class (crossEntropy
+  /// divides by the sum of the weights, as torch.nn.CrossEntropyLoss; focal by the number of samples).
+  /// bceWithLogits: `pos_weight` of torch.nn.BCEWithLogitsLoss.
+  std::vector<float> classWeights;
+  double labelSmoothing = 0;  // crossEntropy
+  double gamma = 2;           // focal
+  double delta = 1;           // huber
+  std::string text;           // source: `def loss(output, target): ...`
+};
+
+/// crossEntropy: torch.nn.functional.cross_entropy. focal: mean of -w_t (1 - p_t)^gamma log p_t over softmax
+/// probabilities (Lin et al., Focal loss for dense object detection, 2017). bceWithLogits, mse, huber: torch.nn.functional.
+class Loss {
+ public:
+  /// Throws SOURCE_INVALID when source text does not compile to one function of two tensors.
+  Loss(LossOptions options, at::Device device);
+
+  /// output: logits [n, classes] (crossEntropy and focal also [n, classes, d1, ...]), computed in float32 at least.
+  /// target: class indices [n] of any integer dtype; bceWithLogits, mse and huber make them one-hot, or take values of
+  /// output's shape; source text gets indices as int64, unchecked, and values as they are. Indices are checked where
+  /// `target` lies: pass it on the CPU and no device is waited for.
+  /// Returns a scalar. Throws SHAPE_MISMATCH when target does not fit output or an index is no class.
+  at::Tensor operator()(const at::Tensor& output, const at::Tensor& target) const;
+
+ private:
+  at::Tensor callSource(const at::Tensor& output, const at::Tensor& target) const;
+
+  LossOptions options_;
+  at::Tensor classWeights_;
+  std::shared_ptr<torch::jit::CompilationUnit> unit_;
+  torch::jit::Function* function_ = nullptr;
+};
+
+}  // namespace torchgraft
