@@ -86,7 +86,7 @@ export async function doctor(): Promise<DoctorReport> {
       ? { file, compiledFor: info?.compiledFor ?? readBuildRecord(file)?.libtorch ?? null, info }
       : null,
     cpu,
-    gpus: info?.gpus ?? [],
+    gpus: info?.gpus ?? 0,
     threads: {
       torch: info?.threads ?? null,
       sharp: images?.concurrency() ?? null,
@@ -215,11 +215,7 @@ export function renderDoctor(report: DoctorReport): string {
     ['cpu', `${cpu.model}, ${cpu.processors} logical processors`],
     ['', [yes(cpu.avx2, 'AVX2'), yes(cpu.avx512, 'AVX-512'), yes(cpu.bf16, 'bf16')].join(', ')],
     ['kernels', addon?.info?.cpuCapability ?? 'unknown'],
-    [
-      'gpus',
-      gpus.map(({ name, memoryBytes }) => `${name} (${(memoryBytes / 2 ** 30).toFixed(1)} GiB)`).join(', ') ||
-        'none',
-    ],
+    ['gpus', String(gpus)],
     ['threads', `torch ${threads.torch ?? '?'}, sharp ${threads.sharp ?? '?'}, libuv ${threads.libuv}`],
     ['cache', `${cache.directory}, ${(cache.bytes / 1e6).toFixed(0)} MB`],
   ];
