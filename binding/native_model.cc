@@ -253,7 +253,9 @@ Napi::Value NativeModel::evaluate(const Napi::CallbackInfo& info) {
   return run(info, [batch = std::move(batch), preprocess](Loaded& loaded) -> Finish {
     const Trainer* trainer = loaded.trainer.get();
     const auto& how = preprocess || !trainer ? preprocess : trainer->options().preprocess;
-    auto result = torchgraft::evaluate(*loaded.model, batch, how, trainer ? &trainer->loss() : nullptr);
+    // Without training there is no chosen loss; cross-entropy is the one classifiers are compared by.
+    const std::optional<Loss> plain = trainer ? std::nullopt : std::make_optional<Loss>(LossOptions{}, loaded.model->device());
+    auto result = torchgraft::evaluate(*loaded.model, batch, how, trainer ? trainer->loss() : *plain);
     return [result](Napi::Env env) { return writeEvaluation(env, result); };
   });
 }

@@ -73,13 +73,13 @@ void copyBack(const std::vector<at::Tensor>& from, const std::vector<at::Tensor>
 
 }  // namespace
 
-Evaluation evaluate(Model& model, const Batch& batch, const std::optional<Preprocess>& preprocess, const Loss* loss) {
+Evaluation evaluate(Model& model, const Batch& batch, const std::optional<Preprocess>& preprocess, const Loss& loss) {
   at::NoGradGuard guard;
   std::vector<at::Tensor> inputs = batch.inputs;
   if (preprocess) inputs = {torchgraft::preprocess(onDevice(imagesOf(batch), model.device()), *preprocess)};
   const at::Tensor output = mainOutput(model.infer(inputs));
   Evaluation result;
-  if (batch.target.defined() && loss) result.loss = (*loss)(output, batch.target).item<double>();
+  if (batch.target.defined()) result.loss = loss(output, batch.target).item<double>();
   result.logits = output.to(at::kCPU, at::kFloat).contiguous();
   return result;
 }

@@ -56,8 +56,8 @@ struct Evaluation {
   at::Tensor logits;
 };
 
-// Logits of the main output in eval mode, and their loss when the batch has a target and `loss` is given.
-Evaluation evaluate(Model& model, const Batch& batch, const std::optional<Preprocess>& preprocess, const Loss* loss);
+// Logits of the main output in eval mode, and their loss when the batch has a target.
+Evaluation evaluate(Model& model, const Batch& batch, const std::optional<Preprocess>& preprocess, const Loss& loss);
 
 class Trainer {
  public:

@@ -37,6 +37,7 @@ const loaderOptions = z.strictObject({
   epoch: z.int().min(0).max(0xffffffff).default(0),
   threads: z.int().min(1).default(2),
   prefetch: z.int().min(1).default(2),
+  firstBatch: z.int().min(0).default(0),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
   signal: z.instanceof(AbortSignal).optional(),
 });
@@ -59,7 +60,7 @@ interface DecodedBatch {
  * Options: `preprocessing` and `view` say what is made of an image; `batchSize`; `shuffle` (default false) orders by a
  * permutation that depends on `seed` (0), `epoch` (0) and the number of samples only; `threads` (2) images are decoded
  * at a time, of which libuv runs as many as its pool has (4 unless UV_THREADPOOL_SIZE says more); `prefetch` (2)
- * batches are decoded ahead; `unreadable` (`fail`) is `skip` to leave bad images out and list them in `skipped`;
+ * batches are decoded ahead; `firstBatch` (0) leaves out the batches before it, to go on with a pass; `unreadable` (`fail`) is `skip` to leave bad images out and list them in `skipped`;
  * `signal` stops it with `ABORTED`. The last batch may be smaller, and a batch without any readable image is not given.
  *
  * A batch's arrays are lent: they are written again once the batch after the next one is asked for. So the consumer
@@ -84,7 +85,7 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<ImageBatch, void, void> {
-    const { batchSize, prefetch, threads, signal } = this.#options;
+    const { batchSize, prefetch, firstBatch, threads, signal } = this.#options;
     this.skipped.length = 0;
     throwIfAborted(signal);
     const order = this.#order();
@@ -102,8 +103,8 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
       decoding.push(this.#decode(rows, slots[at], gate, stop.signal));
     };
     try {
-      for (let number = 0; number < prefetch; number++) begin(number);
-      for (let number = 0; number < this.length; number++) {
+      for (let ahead = 0; ahead < prefetch; ahead++) begin(firstBatch + ahead);
+      for (let number = firstBatch; number < this.length; number++) {
         const decoded = await (decoding[0] as Promise<DecodedBatch>);
         decoding.shift();
         throwIfAborted(signal);

@@ -1,0 +1,38 @@
+import { z } from 'zod';
+import { preprocessingSchema } from './data/preprocessing.js';
+import { TorchgraftError } from './errors.js';
+
+/** Name of the extra file inside a saved model. */
+export const cardFile = 'torchgraft.json';
+
+const cardSchema = z.object({
+  format: z.literal(1),
+  classes: z.array(z.string()).min(1),
+  preprocessing: preprocessingSchema,
+  provenance: z.record(z.string(), z.unknown()),
+  metrics: z.record(z.string(), z.unknown()),
+});
+
+/**
+ * What a saved model carries beside its weights, as plain JSON: class names in the order of its outputs, the
+ * preprocessing it was trained with, where it came from, and how well it did.
+ */
+export type ModelCard = z.output<typeof cardSchema>;
+
+/** The card in a file's extra files; undefined when the file was not saved by torchgraft. */
+export function readCard(extra: Record<string, string>, source: string): ModelCard | undefined {
+  const text = extra[cardFile];
+  if (!text) return undefined;
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new TorchgraftError('MODEL_UNREADABLE', `${source}: its ${cardFile} is not JSON.`, { cause });
+  }
+  const parsed = cardSchema.safeParse((json as { card?: unknown })?.card ?? json);
+  if (parsed.success) return parsed.data;
+  throw new TorchgraftError(
+    'MODEL_UNREADABLE',
+    `${source}: its ${cardFile} is not one this version can read: ${parsed.error.issues[0]?.path.join('.')} ${parsed.error.issues[0]?.message}.`,
+  );
+}

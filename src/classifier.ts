@@ -1,0 +1,198 @@
+import { availableParallelism } from 'node:os';
+import { z } from 'zod';
+import type { ModelCard } from './card.js';
+import type { ImageDataset, SplitName } from './data/dataset.js';
+import type { ImageSource } from './data/decode.js';
+import { loadImages } from './data/images.js';
+import type { SkippedImage } from './data/loader.js';
+import { invalidValue, TorchgraftError, throwIfAborted } from './errors.js';
+import { evaluateSplit } from './fine-tune/epoch.js';
+import { nativePreprocess } from './fine-tune/prepare.js';
+import type { ClassificationMetrics } from './metrics/classification.js';
+import { type LoadOptions, loadModel, type Model } from './model.js';
+import { callNative } from './native-call.js';
+import { checkOptions } from './options.js';
+
+const predictOptions = z.strictObject({
+  top: z.int().min(1).default(5),
+  batchSize: z.int().min(1).default(32),
+  signal: z.instanceof(AbortSignal).optional(),
+});
+
+/**
+ * - `top`: how many classes to give for each image, at most all; default 5
+ * - `batchSize`: images a forward; default 32
+ * - `signal`: stops between batches with ABORTED
+ */
+export type PredictOptions = z.input<typeof predictOptions>;
+
+const evaluateOptions = z.strictObject({
+  split: z.enum(['train', 'val', 'test']).default('val'),
+  batchSize: z.int().min(1).default(32),
+  unreadable: z.enum(['fail', 'skip']).default('fail'),
+  signal: z.instanceof(AbortSignal).optional(),
+});
+
+/**
+ * - `split`: `train`, `val` (default) or `test`
+ * - `batchSize`: default 32
+ * - `unreadable`: `fail` (default) or `skip` images that cannot be decoded
+ */
+export type EvaluateOptions = z.input<typeof evaluateOptions>;
+
+/** One class for one image. */
+export interface ScoredClass {
+  class: string;
+  index: number;
+  /** Softmax of the logits, 0 to 1. */
+  probability: number;
+}
+
+/** What the model says of one image. */
+export interface Prediction {
+  /** The most probable classes, best first. */
+  top: ScoredClass[];
+  /** One for each class, before softmax. */
+  logits: Float32Array;
+}
+
+/**
+ * Loads a model saved by torchgraft, with its classes and preprocessing.
+ *
+ * @throws NOT_A_CLASSIFIER when the file carries none, and everything `loadModel` throws
+ */
+export async function loadClassifier(
+  source: string | Uint8Array,
+  options: LoadOptions = {},
+): Promise<Classifier> {
+  const model = await loadModel(source, options);
+  if (!model.card) {
+    await model.dispose();
+    const name = typeof source === 'string' ? source : 'The given model';
+    throw new TorchgraftError(
+      'NOT_A_CLASSIFIER',
+      `${name} carries no classes and preprocessing: it was not saved by torchgraft. Fine-tune it first, or use ` +
+        'loadModel() and forward().',
+    );
+  }
+  return new Classifier(model, model.card, options.threads ?? availableParallelism());
+}
+
+/** A fine-tuned model that predicts classes of images. Calls made while one runs wait for their turn. */
+export class Classifier {
+  readonly model: Model;
+  readonly card: ModelCard;
+  readonly #threads: number;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  /** Use {@link loadClassifier}. @internal */
+  constructor(model: Model, card: ModelCard, threads: number) {
+    this.model = model;
+    this.card = card;
+    this.#threads = threads;
+  }
+
+  /** Class names in the order of the outputs. */
+  get classes(): string[] {
+    return [...this.card.classes];
+  }
+
+  /**
+   * Classifies images: paths, bytes of image files, or raw pixels `{ data, width, height, channels }`.
+   *
+   * @returns one prediction for each image, in order
+   * @throws IMAGE_UNREADABLE or FILE_NOT_FOUND naming the image, ABORTED, DISPOSED
+   */
+  async predict(images: readonly ImageSource[], options: PredictOptions = {}): Promise<Prediction[]> {
+    const { top, batchSize, signal } = checkOptions(predictOptions, options, 'predict');
+    const predictions: Prediction[] = [];
+    for (let from = 0; from < images.length; from += batchSize) {
+      throwIfAborted(signal);
+      const loading = { threads: this.#threads, ...(signal ? { signal } : {}) };
+      const batch = await loadImages(images.slice(from, from + batchSize), this.card.preprocessing, loading);
+      const { logits } = await this.#inTurn(() =>
+        this.model.native.evaluate({
+          inputs: [{ data: batch.data, shape: batch.shape, dtype: 'uint8' }],
+          preprocess: nativePreprocess(this.card.preprocessing),
+        }),
+      );
+      const values = logits.data as Float32Array;
+      const size = this.card.classes.length;
+      for (let i = 0; i * size < values.length; i++) {
+        predictions.push(this.#rank(values.slice(i * size, (i + 1) * size), top));
+      }
+    }
+    return predictions;
+  }
+
+  /** Metrics on a split of a data set with the same classes. @throws DATA_INVALID when the classes differ */
+  async evaluate(
+    data: ImageDataset,
+    options: EvaluateOptions = {},
+  ): Promise<{ metrics: ClassificationMetrics; skipped: SkippedImage[] }> {
+    const { split, batchSize, unreadable, signal } = checkOptions(evaluateOptions, options, 'evaluate');
+    const samples = this.#relabel(data, split);
+    return this.#turn(() =>
+      evaluateSplit({
+        model: this.model,
+        samples,
+        classes: this.card.classes,
+        reading: { preprocessing: this.card.preprocessing, batchSize, threads: this.#threads, unreadable },
+        preprocess: nativePreprocess(this.card.preprocessing),
+        signal,
+      }),
+    );
+  }
+
+  /** Waits for running work, then frees the weights. */
+  async dispose(): Promise<void> {
+    await this.model.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  // The data's labels count its own classes; the model may know more, in another order.
+  #relabel(data: ImageDataset, split: SplitName) {
+    const samples = data.splits[split];
+    if (!samples || samples.length === 0) {
+      throw invalidValue(
+        `evaluate: the data has no split \`${split}\`. It has ${Object.keys(data.splits).join(', ')}.`,
+      );
+    }
+    const unknown = data.classes.filter((name) => !this.card.classes.includes(name));
+    if (unknown.length > 0) {
+      throw new TorchgraftError(
+        'DATA_INVALID',
+        `evaluate: the model does not know the class${unknown.length > 1 ? 'es' : ''} ${unknown.join(', ')}. ` +
+          `It knows ${this.card.classes.join(', ')}.`,
+      );
+    }
+    const labels = data.classes.map((name) => this.card.classes.indexOf(name));
+    return samples.map(({ path, label }) => ({ path, label: labels[label] as number }));
+  }
+
+  #inTurn<T>(call: () => Promise<T>): Promise<T> {
+    return this.#turn(() => callNative(call));
+  }
+
+  #turn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#queue.then(work);
+    this.#queue = turn.catch(() => {});
+    return turn;
+  }
+
+  #rank(logits: Float32Array, top: number): Prediction {
+    const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+    const weights = Array.from(logits, (logit) => Math.exp(logit - largest));
+    const total = weights.reduce((a, b) => a + b, 0);
+    const scored = weights.map((weight, index) => ({
+      class: this.card.classes[index] ?? String(index),
+      index,
+      probability: weight / total,
+    }));
+    scored.sort((a, b) => b.probability - a.probability || a.index - b.index);
+    return { top: scored.slice(0, top), logits };
+  }
+}

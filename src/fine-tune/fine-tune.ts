@@ -1,0 +1,266 @@
+import type { ModelCard } from '../card.js';
+import type { ImageDataset } from '../data/dataset.js';
+import type { Preprocessing } from '../data/preprocessing.js';
+import { EarlyStopping } from '../early-stopping.js';
+import { invalidType, invalidValue, throwIfAborted } from '../errors.js';
+import { metricNames } from '../metrics/names.js';
+import type { Model } from '../model.js';
+import { callNative } from '../native-call.js';
+import { learningRateFactor } from '../schedule.js';
+import { versions } from '../versions.js';
+import { readCheckpoint, recipeOf, writeCheckpoint } from './checkpoint.js';
+import { evaluateSplit, noSums, type Reading, type TrainSums, trainEpoch } from './epoch.js';
+import { type CheckedOptions, checkFineTuneOptions, type FineTuneOptions } from './options.js';
+import { type Prepared, prepareModel } from './prepare.js';
+import { type EpochReport, makeReport } from './report.js';
+
+/** What a finished, stopped or broken-off fine-tuning came to. */
+export interface FineTuneResult {
+  /** The model before the first step. */
+  baseline: EpochReport;
+  /** Epochs 1, 2, ... */
+  history: EpochReport[];
+  /** The epoch whose weights the model has now; may be the baseline. */
+  best: EpochReport;
+  /** Why it ended: all epochs done, early stopping, or the caller left the loop or aborted. */
+  ended: 'finished' | 'early' | 'left';
+  preprocessing: Preprocessing;
+}
+
+/**
+ * Fine-tunes a model on a folder of images. Iterate over it: each epoch is a report; leaving the loop stops training.
+ * However it ends, the model has the weights of the best epoch (the model before the first step included), is put into
+ * eval mode, and carries classes, preprocessing and provenance, ready for `save`.
+ *
+ * @example
+ * const run = fineTune(model, await imageFolder('flowers'), { epochs: 5 });
+ * for await (const epoch of run) console.log(epoch.epoch, epoch.validation.accuracy);
+ * await model.save('flowers.pt');
+ *
+ * @throws INVALID_TYPE, INVALID_VALUE (options), NO_HEAD, MODEL_FROZEN, LOSS_NOT_FINITE, IMAGE_UNREADABLE, ABORTED,
+ * CHECKPOINT_INVALID, BUSY, DISPOSED
+ */
+export function fineTune(model: Model, data: ImageDataset, options: FineTuneOptions = {}): FineTuning {
+  if (typeof model?.replaceHead !== 'function')
+    throw invalidType('fineTune: expected a Model from loadModel.');
+  if (!data?.splits?.train) throw invalidType('fineTune: expected data from imageFolder or imageManifest.');
+  return new FineTuning(model, data, checkFineTuneOptions(options));
+}
+
+/** A fine-tuning under way: an async iterable of epoch reports. */
+export class FineTuning implements AsyncIterable<EpochReport> {
+  readonly #model: Model;
+  readonly #data: ImageDataset;
+  readonly #options: CheckedOptions;
+  readonly #recipe: Record<string, unknown>;
+  readonly #reading: Omit<Reading, 'preprocessing'>;
+  readonly #stopping: EarlyStopping;
+  #prepared: Prepared | undefined;
+  #baseline: EpochReport | undefined;
+  #history: EpochReport[] = [];
+  #isStarted = false;
+  #ended: FineTuneResult['ended'] = 'left';
+
+  /** Use {@link fineTune}. @internal */
+  constructor(model: Model, data: ImageDataset, options: CheckedOptions) {
+    this.#model = model;
+    this.#data = data;
+    this.#options = options;
+    this.#recipe = recipeOf(options, data.summary.fingerprint);
+    const { batchSize, threads, unreadable } = options;
+    this.#reading = { batchSize, threads, unreadable };
+    const known = ['trainLoss', 'trainAccuracy', ...metricNames('val', data.classes)];
+    this.#stopping = new EarlyStopping(options.earlyStopping, known);
+    if (options.schedule.kind === 'plateau' && !known.includes(options.schedule.metric)) {
+      throw invalidValue(`fineTune: schedule: unknown metric \`${options.schedule.metric}\`.`);
+    }
+  }
+
+  /** The model before the first step; undefined until the iteration has begun. */
+  get baseline(): EpochReport | undefined {
+    return this.#baseline;
+  }
+
+  /** What it came to, once the iteration has ended; undefined when it ended before the baseline was measured. */
+  get result(): FineTuneResult | undefined {
+    if (!this.#baseline || !this.#prepared) return undefined;
+    const best = this.#reports()[this.#stopping.best?.epoch ?? 0] ?? this.#baseline;
+    return {
+      baseline: this.#baseline,
+      history: [...this.#history],
+      best,
+      ended: this.#ended,
+      preprocessing: this.#prepared.preprocessing,
+    };
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<EpochReport, void, void> {
+    if (this.#isStarted)
+      throw invalidValue('fineTune: a run is iterated once. Call fineTune again for another.');
+    this.#isStarted = true;
+    throwIfAborted(this.#options.signal);
+    this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
+    try {
+      let sums = await this.#begin();
+      for (let epoch = this.#history.length + 1; epoch <= this.#options.epochs; epoch++) {
+        const { report, stop } = await this.#runEpoch(epoch, sums);
+        sums = noSums;
+        // Set before the report is given: a loop that is left at the last epoch has finished.
+        if (stop) this.#ended = 'early';
+        if (epoch === this.#options.epochs) this.#ended = 'finished';
+        yield report;
+        if (stop) break;
+      }
+    } finally {
+      await this.#finish();
+    }
+  }
+
+  /** Resumes from the checkpoint, or measures the baseline. Returns the sums of an epoch that was interrupted. */
+  async #begin(): Promise<TrainSums> {
+    const { checkpoint, resume } = this.#options;
+    const state =
+      checkpoint && resume
+        ? await readCheckpoint(checkpoint, this.#model, this.#recipe, this.#stopping)
+        : undefined;
+    if (state) {
+      this.#baseline = state.baseline;
+      this.#history = state.history;
+      const last = this.#history.at(-1);
+      if (last && this.#history.length >= this.#options.epochs) this.#ended = 'finished';
+      return state.sums;
+    }
+    this.#baseline = await this.#validate(0, noSums, 0, []);
+    await this.#judge(this.#baseline);
+    await this.#checkpoint(noSums);
+    return noSums;
+  }
+
+  async #runEpoch(epoch: number, from: TrainSums): Promise<{ report: EpochReport; stop: boolean }> {
+    const { seed, augment, accumulate, signal, onBatch } = this.#options;
+    const { sums, skipped } = await trainEpoch({
+      model: this.#model,
+      samples: this.#data.splits.train,
+      reading: this.#fullReading(),
+      epoch,
+      seed,
+      isAugmented: augment !== null,
+      accumulate,
+      from,
+      learningRates: (batch) => this.#learningRates(epoch, batch),
+      signal,
+      onBatch,
+      onStopped: (done) => this.#checkpoint(done),
+    });
+    const report = await this.#validate(epoch, sums, this.#largestRate(epoch, sums.batches - 1), skipped);
+    this.#history.push(report);
+    const stop = await this.#judge(report);
+    await this.#checkpoint(noSums);
+    return { report, stop };
+  }
+
+  async #validate(
+    epoch: number,
+    sums: TrainSums,
+    learningRate: number,
+    trainSkipped: EpochReport['skipped'],
+  ): Promise<EpochReport> {
+    const start = performance.now();
+    const { metrics, skipped } = await evaluateSplit({
+      model: this.#model,
+      samples: this.#data.splits.val,
+      classes: this.#data.classes,
+      reading: this.#fullReading(),
+      epoch,
+      onBatch: this.#options.onBatch,
+    });
+    return makeReport(epoch, sums, metrics, {
+      learningRate,
+      seconds: sums.seconds + (performance.now() - start) / 1000,
+      skipped: [...trainSkipped, ...skipped],
+    });
+  }
+
+  /** Keeps the weights when they are the best so far. Returns whether to stop. */
+  async #judge(report: EpochReport): Promise<boolean> {
+    // Training metrics are not known of epoch 0; a run judged by one starts at epoch 1.
+    if (!(this.#stopping.metric in report.metrics) && report.epoch === 0) return false;
+    const { best, stop } = this.#stopping.update(report.epoch, report.metrics);
+    report.isBest = best;
+    if (best) await callNative(() => this.#model.native.keepBest());
+    return stop;
+  }
+
+  async #checkpoint(sums: TrainSums): Promise<void> {
+    const { checkpoint } = this.#options;
+    if (!checkpoint || !this.#baseline) return;
+    await writeCheckpoint(checkpoint, this.#model, {
+      epoch: this.#history.length,
+      sums,
+      baseline: this.#baseline,
+      history: this.#history,
+      stopping: this.#stopping.toJSON(),
+      recipe: this.#recipe,
+    });
+  }
+
+  /** Best weights back, and the card for `save`. */
+  async #finish(): Promise<void> {
+    if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
+    if (this.result) this.#model.card = this.#card(this.result);
+  }
+
+  #card({ best, baseline, history, preprocessing }: FineTuneResult): ModelCard {
+    return {
+      format: 1,
+      classes: [...this.#data.classes],
+      preprocessing,
+      provenance: {
+        source: this.#model.origin,
+        // A model that was adapted before keeps its history.
+        ...(this.#model.card ? { before: this.#model.card.provenance } : {}),
+        data: this.#data.summary,
+        options: this.#recipe,
+        versions: versions(),
+        date: new Date().toISOString(),
+      },
+      metrics: {
+        bestEpoch: best.epoch,
+        epochs: history.length,
+        validation: best.validation,
+        baseline: { loss: baseline.validation.loss, accuracy: baseline.validation.accuracy },
+      },
+    };
+  }
+
+  #learningRates(epoch: number, batch: number): number[] {
+    const { schedule, epochs, batchSize, accumulate } = this.#options;
+    const stepsPerEpoch = Math.ceil(Math.ceil(this.#data.splits.train.length / batchSize) / accumulate);
+    const factor = learningRateFactor(schedule, {
+      step: (epoch - 1) * stepsPerEpoch + Math.floor(batch / accumulate),
+      totalSteps: epochs * stepsPerEpoch,
+      stepsPerEpoch,
+      ...(schedule.kind === 'plateau'
+        ? { history: this.#history.map(({ metrics }) => metrics[schedule.metric] as number) }
+        : {}),
+    });
+    return (this.#prepared as Prepared).groups.map(({ learningRate }) => learningRate * factor);
+  }
+
+  #largestRate(epoch: number, batch: number): number {
+    const learns = new Set(this.#model.trainable);
+    const { groups } = this.#prepared as Prepared;
+    const rates = this.#learningRates(epoch, Math.max(0, batch));
+    return Math.max(
+      ...rates.filter((_, index) => groups[index]?.parameters.some((name) => learns.has(name))),
+    );
+  }
+
+  #fullReading(): Reading {
+    return { ...this.#reading, preprocessing: (this.#prepared as Prepared).preprocessing };
+  }
+
+  #reports(): EpochReport[] {
+    return [this.#baseline as EpochReport, ...this.#history];
+  }
+}

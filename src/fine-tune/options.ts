@@ -1,0 +1,144 @@
+import { availableParallelism } from 'node:os';
+import { z } from 'zod';
+import type { Preprocessing } from '../data/preprocessing.js';
+import type { EarlyStoppingOptions } from '../early-stopping.js';
+import { invalidValue } from '../errors.js';
+import { checkOptions } from '../options.js';
+import { checkSchedule, type Schedule, type ScheduleOptions } from '../schedule.js';
+import {
+  type AugmentOption,
+  augmentOption,
+  type LossOption,
+  lossOption,
+  type OptimizerOption,
+  optimizerOption,
+} from '../training-options.js';
+
+/** Which layers learn: the new head, the last k layers in forward order (the head counts), or all. */
+export type Strategy = 'head' | `last:${number}` | 'full';
+
+/** What happens while an epoch runs; for progress displays. */
+export interface BatchProgress {
+  phase: 'train' | 'validate';
+  epoch: number;
+  /** Images done and images in all, in this phase. */
+  done: number;
+  total: number;
+  /** Mean training loss so far in this epoch; undefined while validating. */
+  loss?: number;
+}
+
+/** Options of fineTune; all may be left out. */
+export interface FineTuneOptions {
+  /** Passes over the training images. Default 10. */
+  epochs?: number;
+  /** Images a batch. Default 32. */
+  batchSize?: number;
+  /** Default `head`. */
+  strategy?: Strategy;
+  /**
+   * For everything that learns. Default by optimizer: AdamW and Adam 1e-3 for the head and 1e-4 below it, SGD 1e-2 and
+   * 1e-3, RMSprop 1e-4 and 1e-5.
+   */
+  learningRate?: number;
+  /** Learning rates by pattern (name, module, glob); of several that match, the last counts. */
+  learningRates?: Record<string, number>;
+  /** Default `adamw`. */
+  optimizer?: OptimizerOption;
+  /** Default 0.01 for AdamW, else 0. */
+  weightDecay?: number;
+  /** Whether weight decay applies to biases and normalisation layers too (all parameters of one dimension). Default false. */
+  decayNormAndBias?: boolean;
+  /** Default `cosine` with 5 % warm-up. */
+  schedule?: ScheduleOptions;
+  /** Default `crossEntropy`. */
+  loss?: LossOption;
+  /** Largest 2-norm of the gradient. Default: no clipping. */
+  clipNorm?: number;
+  /** Batches whose gradients are averaged before an optimizer step. Default 1. */
+  accumulate?: number;
+  /** Default `default`. */
+  augment?: AugmentOption;
+  /** Parts that differ from 224 px, resize 256, centre crop, ImageNet's mean and std, bilinear. */
+  preprocessing?: Partial<Preprocessing>;
+  /** Hidden layers and dropout of the new head. Default: one Linear (or 1x1 convolution). */
+  head?: { hidden?: number[]; dropout?: number; layer?: string };
+  /** Patterns to freeze in addition to what the strategy freezes. */
+  freeze?: string[];
+  /** BatchNorm of frozen layers keeps updating its statistics. Default false. */
+  trainBatchNorm?: boolean;
+  /** Metric that picks the best epoch (epoch 0 included), and when to stop. Default: `valMacroF1`, never stop. */
+  earlyStopping?: EarlyStoppingOptions;
+  /** Of order, augmentation, dropout and the head's initialisation. Default 0. */
+  seed?: number;
+  /** Images decoded at a time. Default: processors. */
+  threads?: number;
+  /** What to do with an image that cannot be decoded. Default `fail`. */
+  unreadable?: 'fail' | 'skip';
+  /** File that receives a checkpoint before the first epoch, after each, and when stopped by `signal`. Default: none. */
+  checkpoint?: string;
+  /** Go on from `checkpoint` if that file exists. Default false. */
+  resume?: boolean;
+  /** Stops within a batch with ABORTED; best weights are restored. */
+  signal?: AbortSignal;
+  /** Called after each batch. */
+  onBatch?: (progress: BatchProgress) => void;
+}
+
+const schema = z.strictObject({
+  epochs: z.int().min(1).max(1_000_000).default(10),
+  batchSize: z.int().min(1).max(65_536).default(32),
+  strategy: z
+    .union([z.literal('head'), z.literal('full'), z.string().regex(/^last:[1-9]\d*$/)], {
+      error: 'expected head, last:K (for example last:2) or full',
+    })
+    .default('head'),
+  learningRate: z.number().gt(0).optional(),
+  learningRates: z.record(z.string(), z.number().min(0)).default({}),
+  optimizer: optimizerOption.prefault('adamw'),
+  weightDecay: z.number().min(0).optional(),
+  decayNormAndBias: z.boolean().default(false),
+  schedule: z.custom<ScheduleOptions>().default('cosine'),
+  loss: lossOption.prefault('crossEntropy'),
+  clipNorm: z.number().gt(0).optional(),
+  accumulate: z.int().min(1).max(1024).default(1),
+  augment: augmentOption.prefault('default'),
+  preprocessing: z.custom<Partial<Preprocessing>>().optional(),
+  head: z
+    .strictObject({
+      hidden: z.array(z.int().min(1)).default([]),
+      dropout: z.number().min(0).lt(1).default(0),
+      layer: z.string().default(''),
+    })
+    .prefault({}),
+  freeze: z.array(z.string()).default([]),
+  trainBatchNorm: z.boolean().default(false),
+  earlyStopping: z.custom<EarlyStoppingOptions>().default({ metric: 'valMacroF1' }),
+  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
+  threads: z.int().min(1).max(1024).default(availableParallelism()),
+  unreadable: z.enum(['fail', 'skip']).default('fail'),
+  checkpoint: z.string().min(1).optional(),
+  resume: z.boolean().default(false),
+  signal: z.instanceof(AbortSignal).optional(),
+  onBatch: z.custom<(progress: BatchProgress) => void>((value) => typeof value === 'function').optional(),
+});
+
+/** FineTuneOptions, checked and with defaults. */
+export type CheckedOptions = Omit<z.output<typeof schema>, 'schedule' | 'weightDecay'> & {
+  schedule: Schedule;
+  weightDecay: number;
+};
+
+/** @throws INVALID_TYPE or INVALID_VALUE naming the option */
+export function checkFineTuneOptions(options: FineTuneOptions): CheckedOptions {
+  const checked = checkOptions(schema, options, 'fineTune');
+  if (checked.resume && !checked.checkpoint) {
+    throw invalidValue('fineTune: `resume` needs `checkpoint`, the file to go on from.');
+  }
+  const schedule = checkSchedule(checked.schedule, 'fineTune');
+  return {
+    ...checked,
+    schedule,
+    weightDecay: checked.weightDecay ?? (checked.optimizer.kind === 'adamw' ? 0.01 : 0),
+  };
+}

@@ -1,0 +1,54 @@
+import type { SkippedImage } from '../data/loader.js';
+import type { ClassificationMetrics } from '../metrics/classification.js';
+import { type NamedMetrics, nameMetrics } from '../metrics/names.js';
+import type { TrainSums } from './epoch.js';
+
+/** What is known after an epoch; epoch 0 is the model before the first step. Plain JSON. */
+export interface EpochReport {
+  epoch: number;
+  /** Mean over the training images, in train mode, while weights change; null for epoch 0. */
+  trainLoss: number | null;
+  /** Share of training images classified rightly, likewise; null for epoch 0. */
+  trainAccuracy: number | null;
+  /** Largest learning rate of what learns, at the end of the epoch. */
+  learningRate: number;
+  /** Validation, in eval mode. */
+  validation: ClassificationMetrics;
+  /** All figures by name, as early stopping knows them: `trainLoss`, `valLoss`, `valMacroF1`, `valF1:<class>`. */
+  metrics: NamedMetrics;
+  /** The best epoch so far by the chosen metric. */
+  isBest: boolean;
+  /** Training images a second; 0 for epoch 0. */
+  imagesPerSecond: number;
+  /** Training and validation, seconds. */
+  seconds: number;
+  /** Training alone, seconds. */
+  trainSeconds: number;
+  /** Images that could not be decoded and were left out. */
+  skipped: SkippedImage[];
+}
+
+export function makeReport(
+  epoch: number,
+  sums: TrainSums,
+  validation: ClassificationMetrics,
+  rest: Pick<EpochReport, 'learningRate' | 'seconds' | 'skipped'>,
+): EpochReport {
+  const trained = sums.count > 0;
+  const trainLoss = trained ? sums.loss / sums.count : null;
+  const trainAccuracy = trained ? sums.correct / sums.count : null;
+  return {
+    epoch,
+    trainLoss,
+    trainAccuracy,
+    validation,
+    metrics: {
+      ...(trained ? { trainLoss: trainLoss as number, trainAccuracy: trainAccuracy as number } : {}),
+      ...nameMetrics('val', validation),
+    },
+    isBest: false,
+    imagesPerSecond: sums.seconds > 0 ? sums.count / sums.seconds : 0,
+    trainSeconds: sums.seconds,
+    ...rest,
+  };
+}

@@ -1,0 +1,58 @@
+export type { ModelCard } from './card.js';
+export {
+  Classifier,
+  type EvaluateOptions,
+  loadClassifier,
+  type Prediction,
+  type PredictOptions,
+  type ScoredClass,
+} from './classifier.js';
+export type { DatasetSummary, ImageDataset, Sample, SplitName } from './data/dataset.js';
+export type { ImageSource, RawPixels } from './data/decode.js';
+export { type ImageFolderOptions, imageFolder } from './data/folder.js';
+export { BatchLoader, type BatchLoaderOptions, type ImageBatch, type SkippedImage } from './data/loader.js';
+export { imageManifest } from './data/manifest.js';
+export {
+  completePreprocessing,
+  type Normalisation,
+  normalisation,
+  type Preprocessing,
+} from './data/preprocessing.js';
+export { type DoctorReport, doctor, renderDoctor } from './doctor.js';
+export type { EarlyStoppingOptions } from './early-stopping.js';
+export { type ErrorCode, TorchgraftError } from './errors.js';
+export { type FineTuneResult, FineTuning, fineTune } from './fine-tune/fine-tune.js';
+export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/options.js';
+export type { EpochReport } from './fine-tune/report.js';
+export type {
+  ClassificationMetrics,
+  ClassScores,
+  Scores,
+} from './metrics/classification.js';
+export { ClassificationMeter, classificationMetrics, type MeterOptions } from './metrics/meter.js';
+export type { NamedMetrics } from './metrics/names.js';
+export {
+  type FreezeOptions,
+  type HeadOptions,
+  type LoadOptions,
+  loadModel,
+  Model,
+  type ModelOrigin,
+  type ParameterSelection,
+} from './model.js';
+export type {
+  BufferDescription,
+  DType,
+  HeadDescription,
+  ModelDescription,
+  ModuleDescription,
+  ParameterDescription,
+  ReplaceHeadResult,
+  Tensor,
+  TensorData,
+  Value,
+} from './native.js';
+export { confusionTable, perClassTable } from './report/metrics-tables.js';
+export { modelTable } from './report/model-table.js';
+export type { Schedule, ScheduleOptions } from './schedule.js';
+export type { AugmentOption, LossOption, OptimizerOption } from './training-options.js';

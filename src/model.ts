@@ -1,0 +1,249 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { basename } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { z } from 'zod';
+import { loadAddon } from './addon.js';
+import { writeAtomically } from './atomic-file.js';
+import { cardFile, type ModelCard, readCard } from './card.js';
+import { invalidType, TorchgraftError } from './errors.js';
+import type { ModelDescription, NativeModel, ReplaceHeadResult, Tensor, Value } from './native.js';
+import { callNative } from './native-call.js';
+import { describeNotices } from './notices.js';
+import { checkOptions } from './options.js';
+import { lastLayers, matchNames, ownParameters } from './patterns.js';
+
+const loadOptions = z.strictObject({
+  device: z.string().default('auto'),
+  threads: z.int().min(1).max(1024).optional(),
+});
+
+/**
+ * - `device`: `auto` (the first GPU that this libtorch sees, else the CPU), `cpu`, `cuda` or `cuda:1`; default `auto`
+ * - `threads`: threads for libtorch's work on this model; default: all that the process may use
+ */
+export type LoadOptions = z.input<typeof loadOptions>;
+
+const headOptions = z.strictObject({
+  classes: z.int().min(1),
+  layer: z.string().default(''),
+  hidden: z.array(z.int().min(1)).default([]),
+  dropout: z.number().min(0).lt(1).default(0),
+  seed: z.int().min(0).default(0),
+  imageSize: z.int().min(1).default(224),
+  example: z.custom<Tensor[]>(Array.isArray, 'expected a list of tensors').optional(),
+});
+
+/**
+ * - `classes`: number of outputs
+ * - `layer`: path of the layer to replace; default: found by following the output back to the last Linear or Conv2d
+ * - `hidden`: widths of hidden layers with ReLU, for a small MLP; default none
+ * - `dropout`: share dropped before each layer behind a hidden one, 0 to 1; default 0
+ * - `seed`: of PyTorch's default initialisation; default 0
+ * - `imageSize`: side of the square image of the dry forward, pixels; default 224
+ * - `example`: inputs for the dry forward of a model that does not take one float32 image [n, 3, h, w]
+ */
+export type HeadOptions = z.input<typeof headOptions>;
+
+/** Which parameters: names, module paths, globs (`*` matches dots too), RegExps, or the last k layers in forward order. */
+export type ParameterSelection = string | RegExp | readonly (string | RegExp)[] | { last: number };
+
+const freezeOptions = z.strictObject({ trainBatchNorm: z.boolean().default(false) });
+
+/**
+ * - `trainBatchNorm`: BatchNorm of frozen layers keeps updating its statistics in training; default false: frozen
+ *   means frozen
+ */
+export type FreezeOptions = z.input<typeof freezeOptions>;
+
+/**
+ * Loads a TorchScript model, scripted or traced, ready to be changed, trained and run.
+ *
+ * @param source path of a file, or its bytes
+ * @throws FILE_NOT_FOUND, MODEL_UNREADABLE, DEVICE_UNAVAILABLE, LIBTORCH_NOT_FOUND, ADDON_NOT_FOUND
+ */
+export async function loadModel(source: string | Uint8Array, options: LoadOptions = {}): Promise<Model> {
+  const { device, threads } = checkOptions(loadOptions, options, 'loadModel');
+  if (typeof source !== 'string' && !(source instanceof Uint8Array)) {
+    throw invalidType('loadModel: expected the path of a TorchScript file, or its bytes as a Uint8Array.');
+  }
+  if (typeof source === 'string' && !existsSync(source)) {
+    throw new TorchgraftError('FILE_NOT_FOUND', `No model at ${source}.`);
+  }
+  const addon = loadAddon();
+  const place = device === 'auto' ? (addon.info().gpus > 0 ? 'cuda:0' : 'cpu') : device;
+  const native = await callNative(() =>
+    addon.load(source, { device: place, threads: threads ?? availableParallelism() }),
+  );
+  const name = typeof source === 'string' ? source : 'the given bytes';
+  try {
+    const card = readCard(native.extra, name);
+    const origin = { name: basename(name), sha256: await hash(source) };
+    return new Model(native, await callNative(() => native.describe()), origin, card);
+  } catch (error) {
+    await native.dispose();
+    throw error;
+  }
+}
+
+async function hash(source: string | Uint8Array): Promise<string> {
+  const sha256 = createHash('sha256');
+  if (typeof source === 'string') await pipeline(createReadStream(source), sha256);
+  else sha256.update(source);
+  return sha256.digest('hex');
+}
+
+/** The file a model was loaded from: its name without folders, and the SHA-256 of its bytes. */
+export interface ModelOrigin {
+  name: string;
+  sha256: string;
+}
+
+/** A TorchScript model in native memory. One operation at a time: a second one is refused with BUSY. */
+export class Model {
+  /** The addon's side. Not for use outside torchgraft. @internal */
+  readonly native: NativeModel;
+  readonly origin: ModelOrigin;
+  /** Classes, preprocessing, provenance and metrics; what `save` writes. Undefined before the first fine-tuning. */
+  card: ModelCard | undefined;
+  #description: ModelDescription;
+
+  /** Use {@link loadModel}. @internal */
+  constructor(
+    native: NativeModel,
+    description: ModelDescription,
+    origin: ModelOrigin,
+    card: ModelCard | undefined,
+  ) {
+    this.native = native;
+    this.origin = origin;
+    this.card = card;
+    this.#description = description;
+  }
+
+  /** What a person should know before training this model, one sentence each. */
+  get notices(): string[] {
+    return describeNotices(this.#description);
+  }
+
+  /** Bytes of parameters and buffers; 0 once disposed. */
+  get bytes(): number {
+    return this.native.bytes;
+  }
+
+  /** `cpu` or `cuda:0`. */
+  get device(): string {
+    return this.#description.device;
+  }
+
+  /** Modules, parameters, buffers, layers in forward order and heads, as they are now. @throws BUSY, DISPOSED */
+  async summary(): Promise<ModelDescription> {
+    this.#description = await callNative(() => this.native.describe());
+    return structuredClone(this.#description);
+  }
+
+  /** Names of the parameters that learn. */
+  get trainable(): string[] {
+    return this.#description.parameters.filter(({ trainable }) => trainable).map(({ name }) => name);
+  }
+
+  /**
+   * Names of the parameters a selection means.
+   *
+   * @throws PATTERN_UNMATCHED naming near matches, INVALID_VALUE when `last` is more than there are layers
+   */
+  select(selection: ParameterSelection): string[] {
+    const { parameters, modules, layers } = this.#description;
+    const names = parameters.map(({ name }) => name);
+    if (typeof selection === 'object' && 'last' in selection && !(selection instanceof RegExp)) {
+      return ownParameters(lastLayers(selection.last, layers, modules), names);
+    }
+    const patterns = (Array.isArray(selection) ? selection : [selection]) as (string | RegExp)[];
+    return matchNames(patterns, { parameters: names, modules: modules.map(({ path }) => path) });
+  }
+
+  /**
+   * These parameters learn no more: no gradient, no change, no new BatchNorm statistics, no dropout in their layers.
+   *
+   * @throws PATTERN_UNMATCHED, BUSY, DISPOSED
+   */
+  async freeze(selection: ParameterSelection, options: FreezeOptions = {}): Promise<void> {
+    const frozen = new Set(this.select(selection));
+    await this.setTrainable(
+      this.trainable.filter((name) => !frozen.has(name)),
+      options,
+    );
+  }
+
+  /** These parameters learn again. @throws PATTERN_UNMATCHED, BUSY, DISPOSED */
+  async unfreeze(selection: ParameterSelection, options: FreezeOptions = {}): Promise<void> {
+    await this.setTrainable([...new Set([...this.trainable, ...this.select(selection)])], options);
+  }
+
+  /** Exactly these parameters learn. @throws INVALID_VALUE for a name the model does not have, BUSY, DISPOSED */
+  async setTrainable(names: string[], options: FreezeOptions = {}): Promise<void> {
+    const { trainBatchNorm } = checkOptions(freezeOptions, options, 'freeze');
+    const learnable = new Set(
+      this.#description.parameters.filter(({ dtype }) => /float/.test(dtype)).map(({ name }) => name),
+    );
+    const wanted = names.filter((name) => learnable.has(name));
+    await callNative(() => this.native.setTrainable(wanted, trainBatchNorm));
+    await this.summary();
+  }
+
+  /**
+   * Gives the model a new classifying layer, with PyTorch's default initialisation; everything else stays
+   * bit-identical, and what was frozen stays frozen. Auxiliary heads (Inception, GoogLeNet) are replaced too.
+   * Proven by a dry forward; when that fails, the model is as it was.
+   *
+   * @throws NO_HEAD, MODEL_FROZEN, MODEL_FAILED, BUSY, DISPOSED
+   */
+  async replaceHead(options: HeadOptions): Promise<ReplaceHeadResult> {
+    const { imageSize, example, ...request } = checkOptions(headOptions, options, 'replaceHead');
+    const inputs = example ?? [blankImage(imageSize)];
+    const made = await callNative(() => this.native.replaceHead({ ...request, example: inputs }));
+    await this.summary();
+    return made;
+  }
+
+  /** PyTorch's default initialisation of every layer: the same network, untrained. @throws BUSY, DISPOSED */
+  async reinitialise(seed = 0): Promise<void> {
+    await callNative(() => this.native.reinitialise(seed));
+    await this.summary();
+  }
+
+  /**
+   * Runs forward in eval mode without gradients.
+   *
+   * @param inputs one plain tensor for each argument of the model's forward
+   * @returns what forward returns: tensors, or arrays (tuples, lists) and objects (dicts) of them
+   * @throws SHAPE_MISMATCH, MODEL_FAILED, BUSY, DISPOSED
+   */
+  async forward(inputs: Tensor[]): Promise<Value> {
+    return callNative(() => this.native.forward(inputs));
+  }
+
+  /**
+   * Writes one TorchScript file, atomically. It opens in Python with `torch.jit.load`.
+   *
+   * @param card what the file shall carry beside the weights; default: what the model was loaded with
+   */
+  async save(path: string, card: ModelCard | undefined = this.card): Promise<void> {
+    const extra: Record<string, string> = card ? { [cardFile]: JSON.stringify(card) } : {};
+    await writeAtomically(path, (temporary) => callNative(() => this.native.save(temporary, extra)));
+  }
+
+  /** Waits for running work, then frees the weights. Idempotent; afterwards every method throws DISPOSED. */
+  async dispose(): Promise<void> {
+    await this.native.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}
+
+function blankImage(side: number): Tensor {
+  return { data: new Float32Array(3 * side * side), shape: [1, 3, side, side], dtype: 'float32' };
+}

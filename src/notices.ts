@@ -1,0 +1,35 @@
+import type { ModelDescription } from './native.js';
+
+/** What a person should know of a model before training it, one sentence each; empty when all is well. */
+export function describeNotices(model: ModelDescription): string[] {
+  const notices: string[] = [];
+  if (model.frozen) {
+    notices.push(
+      'The model has no parameters: torch.jit.freeze made constants of them. It can predict but not learn. ' +
+        'Export it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.',
+    );
+  }
+  if (model.tracedInEval) {
+    notices.push(
+      'The model was traced in eval mode: train() changes nothing in it. Dropout stays off and BatchNorm keeps its ' +
+        'statistics while fine-tuning. Export it with torch.jit.script(model) if you need either.',
+    );
+  }
+  if (model.savedInTrainMode) {
+    notices.push('The file was saved in train mode; it was put into eval mode.');
+  }
+  if (model.savedWithoutGrad.length > 0) {
+    const { length } = model.savedWithoutGrad;
+    notices.push(
+      `${length} parameter${length === 1 ? ' was' : 's were'} saved with requires_grad off, for example ` +
+        `${model.savedWithoutGrad[0]}; all can learn now. Freeze those that should not.`,
+    );
+  }
+  if (model.foldedBatchNorm) {
+    notices.push(
+      'BatchNorm is already folded into the convolutions (mean 0, variance 1 throughout). It stays in eval mode: ' +
+        'new statistics would undo the weights.',
+    );
+  }
+  return notices;
+}

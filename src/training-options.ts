@@ -1,0 +1,124 @@
+import { z } from 'zod';
+import type { NativeLoss, NativeOptimizer } from './native.js';
+
+const share = z.number().min(0).lt(1);
+const positive = z.number().gt(0);
+
+const optimizerSchemas = {
+  sgd: z.strictObject({
+    kind: z.literal('sgd'),
+    momentum: share.default(0.9),
+    dampening: share.default(0),
+    nesterov: z.boolean().default(false),
+  }),
+  adam: z.strictObject({
+    kind: z.literal('adam'),
+    beta1: share.default(0.9),
+    beta2: share.default(0.999),
+    epsilon: positive.default(1e-8),
+  }),
+  adamw: z.strictObject({
+    kind: z.literal('adamw'),
+    beta1: share.default(0.9),
+    beta2: share.default(0.999),
+    epsilon: positive.default(1e-8),
+  }),
+  rmsprop: z.strictObject({
+    kind: z.literal('rmsprop'),
+    alpha: share.default(0.99),
+    epsilon: positive.default(1e-8),
+    momentum: share.default(0),
+    centered: z.boolean().default(false),
+  }),
+};
+
+/** Names of the optimizers. */
+export const optimizerNames = Object.keys(optimizerSchemas) as NativeOptimizer['kind'][];
+
+/** `'adamw'` or an object with `kind`; torch.optim's names and defaults, except momentum 0.9 for SGD. */
+export const optimizerOption = z
+  .union([
+    z.enum(['sgd', 'adam', 'adamw', 'rmsprop']).transform((kind) => ({ kind })),
+    z.looseObject({ kind: z.enum(['sgd', 'adam', 'adamw', 'rmsprop']) }),
+  ])
+  .pipe(z.discriminatedUnion('kind', Object.values(optimizerSchemas) as never))
+  .transform((value) => value as NativeOptimizer);
+
+/** An optimizer by name, or with its own options. */
+export type OptimizerOption =
+  | NativeOptimizer['kind']
+  | {
+      [K in keyof typeof optimizerSchemas]: z.input<(typeof optimizerSchemas)[K]>;
+    }[keyof typeof optimizerSchemas];
+
+const classWeights = z.array(z.number().min(0)).optional();
+
+const lossSchemas = {
+  crossEntropy: z.strictObject({
+    kind: z.literal('crossEntropy'),
+    labelSmoothing: share.default(0),
+    classWeights,
+  }),
+  bceWithLogits: z.strictObject({ kind: z.literal('bceWithLogits'), classWeights }),
+  focal: z.strictObject({ kind: z.literal('focal'), gamma: z.number().min(0).default(2), classWeights }),
+  mse: z.strictObject({ kind: z.literal('mse') }),
+  huber: z.strictObject({ kind: z.literal('huber'), delta: positive.default(1) }),
+  source: z.strictObject({ kind: z.literal('source'), source: z.string() }),
+};
+
+const lossNames = ['crossEntropy', 'bceWithLogits', 'focal', 'mse', 'huber'] as const;
+
+/**
+ * A loss by name, with its options, or as TorchScript source text (`'def loss(output, target): ...'`), compiled
+ * natively. Mean over the batch. classWeights: one weight for each class; for BCE PyTorch's `pos_weight`.
+ */
+export const lossOption = z
+  .union([
+    z.enum(lossNames).transform((kind) => ({ kind })),
+    z
+      .string()
+      .refine((text) => /\bdef\s+\w+\s*\(/.test(text), {
+        message: `expected one of ${lossNames.join(', ')}, or TorchScript source text \`def loss(output, target): ...\``,
+      })
+      .transform((source) => ({ kind: 'source' as const, source })),
+    z.looseObject({ kind: z.enum([...lossNames, 'source']) }),
+  ])
+  .pipe(z.discriminatedUnion('kind', Object.values(lossSchemas) as never))
+  .transform((value) => {
+    const { classWeights: weights, ...rest } = value as { classWeights?: number[] };
+    return (weights ? { ...rest, classWeights: Float32Array.from(weights) } : rest) as NativeLoss;
+  });
+
+/** A loss by name, as TorchScript source, or with its own options. */
+export type LossOption =
+  | string
+  | { [K in keyof typeof lossSchemas]: z.input<(typeof lossSchemas)[K]> }[keyof typeof lossSchemas];
+
+const range = z.tuple([positive, positive]).refine(([low, high]) => low <= high, 'expected [low, high]');
+
+const augmentSchema = z.strictObject({
+  crop: z
+    .strictObject({ scale: range.default([0.35, 1]), ratio: range.default([3 / 4, 4 / 3]) })
+    .nullable()
+    .default({ scale: [0.35, 1], ratio: [3 / 4, 4 / 3] }),
+  horizontalFlip: z.number().min(0).max(1).default(0.5),
+  verticalFlip: z.number().min(0).max(1).default(0),
+  rotation: z.number().min(0).max(180).default(0),
+  brightness: z.number().min(0).default(0),
+  contrast: z.number().min(0).default(0),
+  saturation: z.number().min(0).default(0),
+  hue: z.number().min(0).max(0.5).default(0),
+});
+
+/** `'default'` (random resized crop of 35 to 100 % of the area, horizontal flip), `'none'`, or its parts. */
+export const augmentOption = z
+  .union([z.literal('none'), z.literal('default'), z.looseObject({})])
+  .transform((value) => (value === 'none' ? null : value === 'default' ? {} : value))
+  .pipe(augmentSchema.nullable());
+
+/**
+ * Augmentation done natively, a pure function of (seed, epoch, image): `crop` {scale, ratio} or null, `horizontalFlip`
+ * and `verticalFlip` (probabilities), `rotation` (degrees), `brightness`, `contrast`, `saturation`, `hue` (as in
+ * torchvision.transforms.ColorJitter). fastai's `min_scale` 0.35 for the crop, since small sets suffer from 0.08.
+ */
+export type AugmentOption = 'default' | 'none' | z.input<typeof augmentSchema>;
