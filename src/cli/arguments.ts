@@ -1,0 +1,69 @@
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { InvalidArgumentError } from 'commander';
+import { imageFolder } from '../data/folder.js';
+import { imageManifest } from '../data/manifest.js';
+import type { ImageDataset } from '../data/dataset.js';
+import { TorchgraftError } from '../errors.js';
+
+/** A whole number of at least `low`, from an option's text. */
+export function wholeNumber(low: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isSafeInteger(value) || value < low) {
+      throw new InvalidArgumentError(`Expected a whole number of at least ${low}.`);
+    }
+    return value;
+  };
+}
+
+/** A finite number of at least 0. */
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0) {
+    throw new InvalidArgumentError('Expected a number that is not negative.');
+  }
+  return value;
+}
+
+/** `a,b,c`: one number for each of red, green and blue. */
+export function threeNumbers(text: string): [number, number, number] {
+  const values = text.split(',').map(Number);
+  if (values.length !== 3 || values.some((value) => !Number.isFinite(value))) {
+    throw new InvalidArgumentError('Expected three numbers, for example 0.485,0.456,0.406.');
+  }
+  return values as [number, number, number];
+}
+
+/** Collects an option that may be given many times. */
+export function collect(text: string, before: string[]): string[] {
+  return [...before, text];
+}
+
+/** `GLOB=X`, many times. */
+export function collectRates(text: string, before: Record<string, number>): Record<string, number> {
+  const at = text.lastIndexOf('=');
+  const rate = Number(text.slice(at + 1));
+  if (at < 1 || text.slice(at + 1).trim() === '' || !(rate >= 0)) {
+    throw new InvalidArgumentError('Expected GLOB=X, for example "features.*=1e-5".');
+  }
+  return { ...before, [text.slice(0, at)]: rate };
+}
+
+/** A folder of images, or a manifest (.csv, .jsonl). */
+export async function readData(path: string, seed: number): Promise<ImageDataset> {
+  const isFile = existsSync(path) && statSync(path).isFile();
+  return isFile ? imageManifest(path, { seed }) : imageFolder(path, { seed });
+}
+
+/** The model file of a run folder, or the file itself. */
+export function modelFile(path: string): string {
+  if (!existsSync(path)) throw new TorchgraftError('FILE_NOT_FOUND', `No run folder or model at ${path}.`);
+  if (!statSync(path).isDirectory()) return path;
+  const file = join(path, 'model.pt');
+  if (existsSync(file)) return file;
+  throw new TorchgraftError(
+    'FILE_NOT_FOUND',
+    `${path} has no model.pt. If training was interrupted there, go on with \`torchgraft train … --out ${path} --resume\`.`,
+  );
+}

@@ -1,0 +1,57 @@
+import { type Command, Option } from 'commander';
+import { loadClassifier } from '../classifier.js';
+import type { SplitName } from '../data/dataset.js';
+import { confusionTable, perClassTable } from '../report/metrics-tables.js';
+import { modelFile, readData, wholeNumber } from './arguments.js';
+import { percent } from './lines.js';
+
+interface EvalFlags {
+  data: string;
+  split: SplitName;
+  batchSize: number;
+  seed: number;
+  skipUnreadable?: boolean;
+  threads?: number;
+  device: string;
+  json?: boolean;
+}
+
+/** `torchgraft eval`. */
+export function addEval(program: Command): Command {
+  return program
+    .command('eval')
+    .description('Metrics of a fine-tuned model on a split of a data set')
+    .argument('<run>', 'run folder, or model file')
+    .requiredOption('--data <dir>', 'folder or manifest')
+    .addOption(new Option('--split <name>').choices(['train', 'val', 'test']).default('val'))
+    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
+    .option('--seed <n>', 'of the split, where the data has none', wholeNumber(0), 0)
+    .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
+    .option('--threads <n>', 'default: all processors', wholeNumber(1))
+    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
+    .option('--json', 'one JSON object on standard output')
+    .action(async (run: string, flags: EvalFlags) => {
+      const { split, batchSize, device, threads } = flags;
+      const data = await readData(flags.data, flags.seed);
+      await using classifier = await loadClassifier(modelFile(run), { device, ...(threads ? { threads } : {}) });
+      const { metrics, skipped } = await classifier.evaluate(data, {
+        split,
+        batchSize,
+        unreadable: flags.skipUnreadable ? 'skip' : 'fail',
+      });
+      if (flags.json) {
+        process.stdout.write(`${JSON.stringify({ split, metrics, skipped, predictions: [] })}\n`);
+        return;
+      }
+      const lines = [
+        `${split}: ${metrics.count} images, loss ${metrics.loss.toFixed(4)}, accuracy ${percent(metrics.accuracy)}, ` +
+          `macro F1 ${metrics.macro.f1.toFixed(4)}`,
+        ...skipped.map(({ path, reason }) => `skipped ${path}: ${reason}`),
+        '',
+        perClassTable(metrics),
+        '',
+        confusionTable(metrics),
+      ];
+      process.stdout.write(`${lines.join('\n')}\n`);
+    });
+}

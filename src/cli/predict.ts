@@ -1,0 +1,47 @@
+import type { Command } from 'commander';
+import { loadClassifier, type Prediction } from '../classifier.js';
+import { modelFile, wholeNumber } from './arguments.js';
+import { percent } from './lines.js';
+
+interface PredictFlags {
+  top: number;
+  batchSize: number;
+  threads?: number;
+  device: string;
+  json?: boolean;
+}
+
+/** `torchgraft predict`. */
+export function addPredict(program: Command): Command {
+  return program
+    .command('predict')
+    .description('Classes of images, with probabilities')
+    .argument('<run>', 'run folder, or model file')
+    .argument('<image...>', 'image files')
+    .option('--top <k>', 'classes to give for each image', wholeNumber(1), 5)
+    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
+    .option('--threads <n>', 'default: all processors', wholeNumber(1))
+    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
+    .option('--json', 'one JSON object on standard output')
+    .action(async (run: string, images: string[], flags: PredictFlags) => {
+      const { top, batchSize, device, threads } = flags;
+      await using classifier = await loadClassifier(modelFile(run), { device, ...(threads ? { threads } : {}) });
+      const start = performance.now();
+      const found = await classifier.predict(images, { top, batchSize });
+      const seconds = (performance.now() - start) / 1000;
+      if (flags.json) {
+        const predictions = found.map((prediction, i) => toJson(images[i] as string, prediction));
+        const metrics = { count: images.length, seconds, imagesPerSecond: images.length / seconds };
+        process.stdout.write(`${JSON.stringify({ predictions, metrics })}\n`);
+        return;
+      }
+      for (const [i, prediction] of found.entries()) {
+        const classes = prediction.top.map((one) => `${one.class} ${percent(one.probability)}`).join(', ');
+        process.stdout.write(`${images[i]}  ${classes}\n`);
+      }
+    });
+}
+
+function toJson(image: string, { top, logits }: Prediction) {
+  return { image, top, logits: Array.from(logits) };
+}
