@@ -111,8 +111,6 @@ function splitOff(found: FoundSample[], classes: string[], options: SplitOptions
     if (sample.split === 'train') ofClass.get(sample.className)?.push(index);
   }
   for (const indices of ofClass.values()) {
-    if (indices.length === 1)
-      warnings.push(`Class \`${name}\` has one image: it is in train, and none in val.`);
     if (indices.length < 2) continue;
     const share = Math.round(indices.length * options.validation);
     const count = Math.min(indices.length - 1, Math.max(1, share));
