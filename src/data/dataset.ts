@@ -62,7 +62,7 @@ export async function assemble(
   refuseUnlearnable(source, found, classes);
   found.sort((a, b) => compare(a.name, b.name));
   const given = found.some((sample) => sample.split === 'val');
-  if (!given) splitOff(found, classes, options, warnings);
+  if (!given) splitOff(found, classes, options);
   requireTrainingImages(source, found, classes);
 
   const labels = new Map(classes.map((name, label) => [name, label]));
@@ -103,16 +103,14 @@ function refuseUnlearnable(source: string, found: FoundSample[], classes: string
 }
 
 /** Puts a share of each class's training images into `val`; of 2 or more at least one goes and one stays. */
-function splitOff(found: FoundSample[], classes: string[], options: SplitOptions, warnings: string[]): void {
+function splitOff(found: FoundSample[], classes: string[], options: SplitOptions): void {
   const next = randomIntegers(options.seed, 0);
   const ofClass = new Map<string, number[]>(classes.map((name) => [name, []]));
   for (const [index, sample] of found.entries()) {
     sample.split ??= 'train';
     if (sample.split === 'train') ofClass.get(sample.className)?.push(index);
   }
-  for (const [name, indices] of ofClass) {
-    if (indices.length === 1)
-      warnings.push(`Class \`${name}\` has one image: it is in train, and none in val.`);
+  for (const indices of ofClass.values()) {
     if (indices.length < 2) continue;
     const share = Math.round(indices.length * options.validation);
     const count = Math.min(indices.length - 1, Math.max(1, share));
@@ -148,9 +146,8 @@ function missingClasses(counts: DatasetSummary['counts']): string[] {
   const warnings: string[] = [];
   for (const [split, ofClass] of Object.entries(counts)) {
     for (const [name, count] of Object.entries(ofClass)) {
-      const known = split === 'val' && counts.train?.[name] === 1;
-      if (count > 0 || known) continue;
-      warnings.push(`Class \`${name}\` has no images in ${split}: its recall there is undefined.`);
+      if (count === 0)
+        warnings.push(`Class \`${name}\` has no images in ${split}: its recall there is undefined.`);
     }
   }
   return warnings;

@@ -141,8 +141,10 @@ async function directories(path: string, entries: Dirent[]): Promise<string[]> {
   const names: string[] = [];
   for (const entry of entries) {
     if (entry.name.startsWith('.')) continue;
-    const linked = entry.isSymbolicLink() && (await stat(join(path, entry.name)).catch(() => undefined));
-    if (entry.isDirectory() || (linked && linked.isDirectory())) names.push(entry.name);
+    const linked = entry.isSymbolicLink()
+      ? await stat(join(path, entry.name)).catch(() => undefined)
+      : undefined;
+    if (entry.isDirectory() || linked?.isDirectory()) names.push(entry.name);
   }
   return names;
 }

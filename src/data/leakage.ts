@@ -1,8 +1,12 @@
 import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile as readFileCallback, stat as statCallback } from 'node:fs';
+import { promisify } from 'node:util';
 import { TorchgraftError } from '../errors.js';
 import type { FoundSample } from './dataset.js';
-import { openGate } from './gate.js';
+
+// Several times cheaper per file than node:fs/promises, which counts at 100,000 files.
+const readFile = promisify(readFileCallback);
+const stat = promisify(statCallback);
 
 /** Files open at a time: enough to keep libuv's four threads busy. */
 const filesAtOnce = 16;
@@ -53,23 +57,30 @@ function describe(group: FoundSample[]): string {
   return `Leakage: the same image is in ${first.split} (${first.path}) and ${other.split} (${other.path})${classes}.`;
 }
 
-async function measure(found: FoundSample[]): Promise<number[]> {
-  const gate = openGate(filesAtOnce);
-  const size = async ({ path, name }: FoundSample) => {
+function measure(found: FoundSample[]): Promise<number[]> {
+  return forEachFile(found, async ({ path, name }) => {
     try {
       return (await stat(path)).size;
     } catch (cause) {
       throw new TorchgraftError('FILE_NOT_FOUND', `No image at ${path} (listed as ${name}).`, { cause });
     }
-  };
-  return Promise.all(found.map((sample) => gate(() => size(sample))));
+  });
 }
 
-async function digest(paths: string[]): Promise<string[]> {
-  const gate = openGate(filesAtOnce);
-  const hash = async (path: string) =>
+function digest(paths: string[]): Promise<string[]> {
+  return forEachFile(paths, async (path) =>
     createHash('sha256')
       .update(await readFile(path))
-      .digest('hex');
-  return Promise.all(paths.map((path) => gate(() => hash(path))));
+      .digest('hex'),
+  );
+}
+
+async function forEachFile<T, R>(items: T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results = new Array<R>(items.length);
+  const remaining = items.entries();
+  const worker = async () => {
+    for (const [index, item] of remaining) results[index] = await work(item);
+  };
+  await Promise.all(Array.from({ length: filesAtOnce }, worker));
+  return results;
 }
