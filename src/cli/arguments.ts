@@ -1,9 +1,9 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
+import type { ImageDataset } from '../data/dataset.js';
 import { imageFolder } from '../data/folder.js';
 import { imageManifest } from '../data/manifest.js';
-import type { ImageDataset } from '../data/dataset.js';
 import { TorchgraftError } from '../errors.js';
 
 /** A whole number of at least `low`, from an option's text. */

@@ -33,7 +33,10 @@ export function addEval(program: Command): Command {
     .action(async (run: string, flags: EvalFlags) => {
       const { split, batchSize, device, threads } = flags;
       const data = await readData(flags.data, flags.seed);
-      await using classifier = await loadClassifier(modelFile(run), { device, ...(threads ? { threads } : {}) });
+      await using classifier = await loadClassifier(modelFile(run), {
+        device,
+        ...(threads ? { threads } : {}),
+      });
       const { metrics, skipped } = await classifier.evaluate(data, {
         split,
         batchSize,

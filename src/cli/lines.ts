@@ -33,7 +33,8 @@ export function epochLine(report: EpochReport): string {
 
 /** One epoch as a JSON event. */
 export function epochEvent(report: EpochReport): Record<string, unknown> {
-  const { epoch, trainLoss, trainAccuracy, validation, imagesPerSecond, seconds, learningRate, isBest } = report;
+  const { epoch, trainLoss, trainAccuracy, validation, imagesPerSecond, seconds, learningRate, isBest } =
+    report;
   return {
     event: 'epoch',
     epoch,

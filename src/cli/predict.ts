@@ -25,7 +25,10 @@ export function addPredict(program: Command): Command {
     .option('--json', 'one JSON object on standard output')
     .action(async (run: string, images: string[], flags: PredictFlags) => {
       const { top, batchSize, device, threads } = flags;
-      await using classifier = await loadClassifier(modelFile(run), { device, ...(threads ? { threads } : {}) });
+      await using classifier = await loadClassifier(modelFile(run), {
+        device,
+        ...(threads ? { threads } : {}),
+      });
       const start = performance.now();
       const found = await classifier.predict(images, { top, batchSize });
       const seconds = (performance.now() - start) / 1000;

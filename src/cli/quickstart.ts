@@ -3,15 +3,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { loadClassifier } from '../classifier.js';
-import { imageFolder } from '../data/folder.js';
 import type { ImageDataset, Sample } from '../data/dataset.js';
-import { fineTune, type FineTuneResult } from '../fine-tune/fine-tune.js';
+import { imageFolder } from '../data/folder.js';
+import { type FineTuneResult, fineTune } from '../fine-tune/fine-tune.js';
 import { loadModel } from '../model.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';
 import { type Column, formatTable } from '../report/table.js';
 import { wholeNumber } from './arguments.js';
-import { epochLine, percent } from './lines.js';
 import { backbonePreprocessing } from './embedded.js';
+import { epochLine, percent } from './lines.js';
 
 const assets = fileURLToPath(new URL('../../assets/', import.meta.url));
 
@@ -21,7 +21,9 @@ const say = (text = '') => process.stdout.write(`${text}\n`);
 export function addQuickstart(program: Command): Command {
   return program
     .command('quickstart')
-    .description('Fine-tune the embedded network on the embedded defect photographs, beside one from random weights')
+    .description(
+      'Fine-tune the embedded network on the embedded defect photographs, beside one from random weights',
+    )
     .option('--out <run>', 'folder that receives model.pt', 'runs/quickstart')
     .option('--epochs <n>', 'for both networks', wholeNumber(1), 8)
     .action(async ({ out, epochs }: { out: string; epochs: number }) => {
@@ -66,14 +68,21 @@ async function run(
 
 async function showPredictions(file: string, data: ImageDataset): Promise<void> {
   await using classifier = await loadClassifier(file);
-  const samples = data.classes.map((_, label) => data.splits.val.find((one) => one.label === label) as Sample);
+  const samples = data.classes.map(
+    (_, label) => data.splits.val.find((one) => one.label === label) as Sample,
+  );
   const predictions = await classifier.predict(
     samples.map(({ path }) => path),
     { top: 1 },
   );
   const rows = samples.map(({ path, label }, i) => {
     const best = predictions[i]?.top[0];
-    return [path.split('/').slice(-2).join('/'), data.classes[label] ?? '', best?.class ?? '', percent(best?.probability ?? 0)];
+    return [
+      path.split('/').slice(-2).join('/'),
+      data.classes[label] ?? '',
+      best?.class ?? '',
+      percent(best?.probability ?? 0),
+    ];
   });
   say(`${formatTable(columns('image', 'truth', 'predicted', 'probability'), rows)}\n`);
 }
@@ -86,10 +95,10 @@ function compare(transfer: FineTuneResult, scratch: FineTuneResult): string {
     best.validation.macro.f1.toFixed(4),
     `${best.epoch} of ${history.length}`,
   ];
-  const table = formatTable(
-    columns('network', 'before', 'accuracy', 'macro F1', 'best epoch'),
-    [row('transfer', transfer), row('from scratch', scratch)],
-  );
+  const table = formatTable(columns('network', 'before', 'accuracy', 'macro F1', 'best epoch'), [
+    row('transfer', transfer),
+    row('from scratch', scratch),
+  ]);
   const gain = transfer.best.validation.accuracy - scratch.best.validation.accuracy;
   return `${table}\n\nTransfer gave ${(gain * 100).toFixed(1)} points of accuracy over random weights on the same budget.`;
 }

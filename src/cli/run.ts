@@ -44,7 +44,13 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     signal: interrupt.signal,
     onBatch: showBatches(progress, options.epochs ?? 10),
   });
-  emit({ event: 'start', ...data.summary, device: model.device, notices: model.notices, warnings: data.warnings });
+  emit({
+    event: 'start',
+    ...data.summary,
+    device: model.device,
+    notices: model.notices,
+    warnings: data.warnings,
+  });
   const resumed: EpochReport[] = [];
   try {
     for await (const epoch of run) {
@@ -60,7 +66,10 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const result = run.result as FineTuneResult;
   const file = join(out, 'model.pt');
   await model.save(file);
-  const totals = { totalSeconds: (performance.now() - started) / 1000, peakRssMb: process.resourceUsage().maxRSS / 1024 };
+  const totals = {
+    totalSeconds: (performance.now() - started) / 1000,
+    peakRssMb: process.resourceUsage().maxRSS / 1024,
+  };
   await writeRunFile(join(out, 'run.json'), request, data, model, result, totals);
   for (const line of summary(result, data.classes, file, totals)) say(line);
   emit({
@@ -78,7 +87,8 @@ export async function runTraining(request: TrainRequest): Promise<number> {
 function showBatches(progress: Progress, epochs: number): FineTuneOptions['onBatch'] {
   let shown = '';
   return ({ phase, epoch, done, total }) => {
-    const label = phase === 'train' ? `epoch ${epoch}/${epochs}` : epoch === 0 ? 'before' : `validating ${epoch}`;
+    const label =
+      phase === 'train' ? `epoch ${epoch}/${epochs}` : epoch === 0 ? 'before' : `validating ${epoch}`;
     if (label !== shown) progress.start(label, total);
     shown = label;
     progress.update(done);

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Preprocessing } from '../data/preprocessing.js';
-import { normalisation, type Normalisation } from '../data/preprocessing.js';
+import { type Normalisation, normalisation } from '../data/preprocessing.js';
 import { parseEarlyStopping } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
 import type { FineTuneOptions, Strategy } from '../fine-tune/options.js';
@@ -44,15 +44,31 @@ export function addTrain(program: Command): Command {
     .command('train')
     .description('Fine-tune a pretrained TorchScript model on a folder of images')
     .requiredOption('--model <file>', 'TorchScript model, scripted or traced')
-    .requiredOption('--data <dir>', 'folder with train/<class>/*, val/<class>/* or <class>/*; or a .csv or .jsonl manifest')
+    .requiredOption(
+      '--data <dir>',
+      'folder with train/<class>/*, val/<class>/* or <class>/*; or a .csv or .jsonl manifest',
+    )
     .requiredOption('--out <run>', 'folder that receives model.pt, run.json and checkpoint.pt')
     .option('--epochs <n>', 'passes over the training images', wholeNumber(1), 10)
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
-    .option('--strategy <name>', 'what learns: head, last:K (layers, the head counts) or full', strategyName, 'head')
-    .option('--learning-rate <x>', 'for all that learns (default: by optimizer; the head 10 times the rest)', positiveNumber)
+    .option(
+      '--strategy <name>',
+      'what learns: head, last:K (layers, the head counts) or full',
+      strategyName,
+      'head',
+    )
+    .option(
+      '--learning-rate <x>',
+      'for all that learns (default: by optimizer; the head 10 times the rest)',
+      positiveNumber,
+    )
     .addOption(new Option('--optimizer <name>').choices(optimizerNames).default('adamw'))
     .option('--weight-decay <x>', 'default 0.01 for adamw, else 0', positiveNumber)
-    .option('--schedule <name>', 'constant, cosine[:warmup], onecycle[:warmup], step:every[:gamma], plateau[:patience[:factor]]', 'cosine')
+    .option(
+      '--schedule <name>',
+      'constant, cosine[:warmup], onecycle[:warmup], step:every[:gamma], plateau[:patience[:factor]]',
+      'cosine',
+    )
     .option('--loss <name>', 'crossEntropy, bceWithLogits, focal, mse, huber, or TorchScript source')
     .option('--clip-norm <x>', 'largest norm of the gradient', positiveNumber)
     .option('--freeze <glob>', 'freeze these too; may be given often', collect, [])
@@ -66,9 +82,17 @@ export function addTrain(program: Command): Command {
 function addRest(command: Command): Command {
   return command
     .addOption(
-      new Option('--normalise <name>', 'mean and std by name (default: imagenet)').choices(['imagenet', 'signed', 'none']),
+      new Option('--normalise <name>', 'mean and std by name (default: imagenet)').choices([
+        'imagenet',
+        'signed',
+        'none',
+      ]),
     )
-    .addOption(new Option('--augment <name>', 'random crops and flips').choices(['default', 'none']).default('default'))
+    .addOption(
+      new Option('--augment <name>', 'random crops and flips')
+        .choices(['default', 'none'])
+        .default('default'),
+    )
     .option('--early-stop <metric:patience>', 'for example valMacroF1:3; also picks the best epoch')
     .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
     .option('--seed <n>', 'of order, augmentation, dropout, the new head and the split', wholeNumber(0), 0)
@@ -107,14 +131,17 @@ function toRequest(flags: TrainFlags): TrainRequest {
     ...(flags.loss === undefined ? {} : { loss: flags.loss }),
     ...(flags.clipNorm === undefined ? {} : { clipNorm: flags.clipNorm }),
     ...(threads === undefined ? {} : { threads }),
-    ...(flags.earlyStop === undefined ? {} : { earlyStopping: parseEarlyStopping(flags.earlyStop, '--early-stop') }),
+    ...(flags.earlyStop === undefined
+      ? {}
+      : { earlyStopping: parseEarlyStopping(flags.earlyStop, '--early-stop') }),
   };
   return { model, data, out, device, precision, isJson: json ?? false, options };
 }
 
 function toPreprocessing({ imageSize, mean, std, normalise }: TrainFlags): Partial<Preprocessing> {
   if (normalise && (mean || std)) throw invalidValue('train: give either --normalise, or --mean and --std.');
-  if ((mean === undefined) !== (std === undefined)) throw invalidValue('train: --mean and --std go together.');
+  if ((mean === undefined) !== (std === undefined))
+    throw invalidValue('train: --mean and --std go together.');
   const size =
     imageSize === undefined ? {} : { size: imageSize, resize: Math.round((imageSize * 256) / 224) };
   return { ...size, ...(normalise ? normalisation(normalise) : {}), ...(mean && std ? { mean, std } : {}) };
