@@ -8,6 +8,7 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/headeronly/version.h>
 
+#include "memory.h"
 #include "native_model.h"
 
 namespace torchgraft {
@@ -46,6 +47,7 @@ Napi::Value live(const Napi::CallbackInfo& call) {
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  keepFreedMemory();
   auto* state = new AddonState;
   env.SetInstanceData(state);
   state->constructor = Napi::Persistent(NativeModel::define(env));

@@ -6,6 +6,7 @@
 #include "errors.h"
 #include "failure.h"
 #include "head.h"
+#include "memory.h"
 #include "plain.h"
 #include "requests.h"
 
@@ -309,6 +310,7 @@ Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {
   return session_->submit(env, info.This().As<Napi::Object>(), [this, loaded = loaded_]() -> Finish {
     loaded->trainer.reset();
     loaded->model.reset();
+    returnFreedMemory();
     return [this](Napi::Env env) {
       reportBytes(env, 0);
       session_->close();
