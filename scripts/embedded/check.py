@@ -19,7 +19,7 @@ RUNS = [
     ("pretrained, head only", 1e-2),
     ("pretrained, full", 1e-3),
     ("random weights, full", 1e-3),
-    ("random weights, full", 4e-3),
+    ("random weights, full", 3e-4),
 ]
 
 
