@@ -1,6 +1,6 @@
 """Measures what transfer gives on the embedded target task, in PyTorch, beside the same network untrained.
 
-    python scripts/embedded/check.py --backbone assets/backbone.pt --data assets/defects
+python scripts/embedded/check.py --backbone assets/backbone.pt --data assets/defects
 """
 
 import argparse
@@ -15,7 +15,12 @@ from torch.nn.functional import cross_entropy
 from network import MEAN, SIZE, STD
 
 BATCH = 16
-RUNS = [("pretrained, head only", 1e-2), ("pretrained, full", 1e-3), ("random weights, full", 1e-3), ("random weights, full", 4e-3)]  # fmt: skip
+RUNS = [
+    ("pretrained, head only", 1e-2),
+    ("pretrained, full", 1e-3),
+    ("random weights, full", 1e-3),
+    ("random weights, full", 3e-4),
+]
 
 
 def load(folder: Path) -> tuple[Tensor, Tensor]:
@@ -37,8 +42,10 @@ def untrained(model: nn.Module) -> None:
         if kind in ("Conv2d", "Linear"):
             nn.init.kaiming_uniform_(module.weight, a=5**0.5)
         elif kind == "BatchNorm2d":
-            nn.init.ones_(module.weight), nn.init.zeros_(module.bias)
-            module.running_mean.zero_(), module.running_var.fill_(1)
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+            module.running_mean.zero_()
+            module.running_var.fill_(1)
 
 
 def graft(path: str, classes: int, run: str) -> nn.Module:
@@ -100,7 +107,10 @@ def main() -> None:
             results.append(recalls(model, val))
         table = np.array(results)
         seeds = " ".join(f"{share:.3f}" for share in table.mean(1))
-        print(f"| {run} | {rate} | {seeds} | {table.mean():.3f} | {' | '.join(f'{x:.2f}' for x in table.mean(0))} |", flush=True)
+        print(
+            f"| {run} | {rate} | {seeds} | {table.mean():.3f} | {' | '.join(f'{x:.2f}' for x in table.mean(0))} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

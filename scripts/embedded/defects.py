@@ -32,7 +32,9 @@ def somewhere(rng: Generator) -> np.ndarray:
 
 def distance_to(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distance of every pixel to the nearest of the path's points, and which point that is."""
-    squares = (_X[..., None] - path[:, 0].astype(np.float32)) ** 2 + (_Y[..., None] - path[:, 1].astype(np.float32)) ** 2
+    squares = (_X[..., None] - path[:, 0].astype(np.float32)) ** 2 + (
+        _Y[..., None] - path[:, 1].astype(np.float32)
+    ) ** 2
     nearest = squares.argmin(2)
     return np.sqrt(np.take_along_axis(squares, nearest[..., None], 2)[..., 0]), nearest
 
@@ -51,24 +53,26 @@ def ok(_rng: Generator, _surface: Surface) -> None:
 
 def scratch(rng: Generator, surface: Surface) -> None:
     """One to three shallow grooves with raised lips, tapering at both ends, baring lighter or darker material."""
-    angle, bare = rng.uniform(0, 2 * np.pi), rng.choice([-0.6, 1, 1]) * spread(rng, 0.14, 0.45)
+    angle, bare = rng.uniform(0, 2 * np.pi), rng.choice([-0.6, 1, 1, 1]) * spread(rng, 0.22, 0.55)
     for _ in range(int(rng.integers(1, 4))):
         direction = angle + rng.normal(0, 0.25)
-        half = spread(rng, 0.12, 0.4) * SIZE * np.array([np.cos(direction), np.sin(direction)])
+        half = spread(rng, 0.15, 0.4) * SIZE * np.array([np.cos(direction), np.sin(direction)])
         bow = rng.normal(0, 0.08) * np.array([-half[1], half[0]])
         time = np.linspace(-1, 1, 64)[:, None]
         distance, nearest = distance_to(somewhere(rng) + time * half + (1 - time**2) * bow)
         taper = np.sqrt(1 - time[nearest, 0] ** 2) + 0.05
-        width = spread(rng, 1.3, 3)
+        width = spread(rng, 1.6, 3.2)
         cut = np.exp(-((distance / width) ** 2)) * taper
-        surface.height += spread(rng, 0.8, 2.5) * (0.5 * np.exp(-(((distance - 1.8 * width) / width) ** 2)) * taper - cut)
+        surface.height += spread(rng, 1, 2.5) * (
+            0.5 * np.exp(-(((distance - 1.8 * width) / width) ** 2)) * taper - cut
+        )
         surface.colour *= (1 + bare * cut)[..., None]
 
 
 def jagged(rng: Generator, start: np.ndarray, end: np.ndarray, roughness: float) -> np.ndarray:
     """A fracture line from start to end by midpoint displacement."""
     path = np.stack([start, end])
-    for _ in range(6):
+    for _ in range(7):
         leg = path[1:] - path[:-1]
         normal = np.stack([-leg[:, 1], leg[:, 0]], 1)
         middle = (path[1:] + path[:-1]) / 2 + normal * rng.normal(0, roughness, (len(leg), 1))
@@ -80,11 +84,11 @@ def crack(rng: Generator, surface: Surface) -> None:
     """A dark, jagged gap that forks into finer ones."""
     angle, length = rng.uniform(0, 2 * np.pi), spread(rng, 0.4, 0.85) * SIZE
     heading = length / 2 * np.array([np.cos(angle), np.sin(angle)])
-    roughness, middle = rng.uniform(0.1, 0.22), somewhere(rng)
+    roughness, middle = rng.uniform(0.12, 0.2), somewhere(rng)
     trunk = jagged(rng, middle - heading, middle + heading, roughness)
-    gaps, width = [(trunk, 1.0)], spread(rng, 1.2, 2.6)
+    gaps, width = [(trunk, 1.0)], spread(rng, 1.6, 2.8)
     for _ in range(int(rng.integers(1, 4))):
-        root = trunk[rng.integers(10, 50)]
+        root = trunk[rng.integers(20, 100)]
         side = angle + rng.choice([-1, 1]) * rng.uniform(0.4, 1.1)
         tip = root + rng.uniform(0.2, 0.45) * length * np.array([np.cos(side), np.sin(side)])
         gaps.append((jagged(rng, root, tip, roughness), 0.7))
@@ -94,7 +98,7 @@ def crack(rng: Generator, surface: Surface) -> None:
         opening = np.maximum(opening, np.exp(-((distance / (width * share)) ** 2)))
     opening *= np.clip(0.85 + 0.4 * lattice(rng, SIZE, 9, 9), 0, 1)
     surface.height -= 2 * opening
-    surface.colour *= (1 - spread(rng, 0.45, 0.85) * opening)[..., None]
+    surface.colour *= (1 - spread(rng, 0.6, 0.9) * opening)[..., None]
 
 
 def dent(rng: Generator, surface: Surface) -> None:
@@ -107,7 +111,7 @@ def dent(rng: Generator, surface: Surface) -> None:
 
 def stain(rng: Generator, surface: Surface) -> None:
     """Spilt liquid or rust: flat, tinted, with an uneven outline and often a darker border."""
-    red, warmth = rng.uniform(0.45, 0.82), rng.uniform(0.55, 1)  # from grey water to brown rust
+    red, warmth = rng.uniform(0.45, 0.76), rng.uniform(0.55, 1)  # from grey water to brown rust
     tint = np.array([red, red * (0.3 + 0.7 * warmth), red * warmth**2]) ** spread(rng, 0.5, 1.2)
     outline = oval(rng, spread(rng, 0.12, 0.3) * SIZE) + rng.uniform(0.2, 0.45) * octaves(rng, SIZE, 5, 3)
     soaked = np.clip((1 - outline) / rng.uniform(0.1, 0.5), 0, 1)
@@ -137,7 +141,9 @@ def lit(rng: Generator, surface: Surface) -> np.ndarray:
     normal = np.stack([-dx, -dy, np.ones_like(dx)], 2)
     normal /= np.linalg.norm(normal, axis=2, keepdims=True)
     azimuth, climb = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.1)
-    lamp = np.array([np.cos(azimuth) * np.cos(climb), np.sin(azimuth) * np.cos(climb), np.sin(climb)]) * rng.uniform(1.5, 4)
+    lamp = np.array(
+        [np.cos(azimuth) * np.cos(climb), np.sin(azimuth) * np.cos(climb), np.sin(climb)]
+    ) * rng.uniform(1.5, 4)
     place = np.stack([_X / SIZE - 0.5, _Y / SIZE - 0.5, np.zeros_like(_X)], 2)
     ray = lamp - place
     far = np.linalg.norm(ray, axis=2, keepdims=True)
@@ -147,7 +153,10 @@ def lit(rng: Generator, surface: Surface) -> np.ndarray:
     half /= np.linalg.norm(half, axis=2, keepdims=True)
     highlight = surface.gloss * np.clip((normal * half).sum(2), 0, 1) ** surface.shine
     ambient = rng.uniform(0.2, 0.5)
-    return surface.colour * (ambient + (1 - ambient) * diffuse / np.sin(climb))[..., None] + 0.5 * highlight[..., None]
+    return (
+        surface.colour * (ambient + (1 - ambient) * diffuse / np.sin(climb))[..., None]
+        + 0.5 * highlight[..., None]
+    )
 
 
 def photograph(rng: Generator, scene: np.ndarray) -> Image.Image:
@@ -157,7 +166,9 @@ def photograph(rng: Generator, scene: np.ndarray) -> Image.Image:
         side = (_X / SIZE - 0.5) * np.cos(angle) + (_Y / SIZE - 0.5) * np.sin(angle) - where
         scene = scene * (1 - rng.uniform(0.1, 0.4) / (1 + np.exp(-side / rng.uniform(0.03, 0.2))))[..., None]
     scene = scene * rng.uniform(0.75, 1.2) * (1 + rng.uniform(-0.06, 0.06, 3))
-    pixels = Image.fromarray((np.clip(scene, 0, 1) * 255).astype(np.uint8)).resize((PHOTO, PHOTO), Image.Resampling.BOX)
+    pixels = Image.fromarray((np.clip(scene, 0, 1) * 255).astype(np.uint8)).resize(
+        (PHOTO, PHOTO), Image.Resampling.BOX
+    )
     pixels = pixels.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.7)))
     values = np.asarray(pixels, np.float32)
     shot = rng.normal(0, 1, values.shape) * np.sqrt(values / 255) * spread(rng, 1, 6)

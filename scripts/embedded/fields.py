@@ -26,7 +26,9 @@ def log_uniform(rng: Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def noise(rng: Generator, size: int, slope: float, low: float = 1, high: float = 1e9, aspect: float = 1) -> np.ndarray:
+def noise(
+    rng: Generator, size: int, slope: float, low: float = 1, high: float = 1e9, aspect: float = 1
+) -> np.ndarray:
     """Gaussian noise with amplitude 1/f^slope between `low` and `high` cycles per image, stretched by `aspect`."""
     fx, fy = _frequencies(size)
     angle = rng.uniform(0, np.pi)
@@ -151,7 +153,9 @@ def julia(rng, size):
     u, v = plane(rng, size, 0.6, 2.5)
     angle = rng.uniform(0, 2 * np.pi)
     c = 0.5 * np.exp(1j * angle) - 0.25 * np.exp(2j * angle)  # on the edge of the main cardioid
-    return _escape((u - 0.5 + 1j * (v - 0.5)).astype(np.complex64), np.complex64(c * rng.uniform(1.02, 1.12)), 36)
+    return _escape(
+        (u - 0.5 + 1j * (v - 0.5)).astype(np.complex64), np.complex64(c * rng.uniform(1.02, 1.12)), 36
+    )
 
 
 def mandelbrot(rng, size):

@@ -58,12 +58,19 @@ def hoops(rng, canvas):
 
 def polygons(rng, canvas):
     for _ in few(rng, 4):
-        canvas.polygon(circle(place(rng), log_uniform(rng, 0.04, 0.18), int(rng.integers(3, 5)), rng.uniform(0, 6.28)))
+        canvas.polygon(
+            circle(place(rng), log_uniform(rng, 0.04, 0.18), int(rng.integers(3, 5)), rng.uniform(0, 6.28))
+        )
 
 
 def stars(rng, canvas):
     for _ in few(rng, 4):
-        tips, centre, radius, start = int(rng.integers(4, 8)), place(rng), log_uniform(rng, 0.06, 0.2), rng.uniform(0, 6)
+        tips, centre, radius, start = (
+            int(rng.integers(4, 8)),
+            place(rng),
+            log_uniform(rng, 0.06, 0.2),
+            rng.uniform(0, 6),
+        )
         outer = circle(centre, radius, tips, start)
         inner = circle(centre, radius * 0.4, tips, start + np.pi / tips)
         canvas.polygon(np.stack([outer, inner], 1).reshape(-1, 2))
@@ -79,14 +86,17 @@ def crosses(rng, canvas):
 
 def strokes(rng, canvas):
     for _ in few(rng, 5):
-        canvas.line(circle(place(rng), log_uniform(rng, 0.08, 0.4), 2, rng.uniform(0, 3.2)), rng.uniform(0.006, 0.03))
+        canvas.line(
+            circle(place(rng), log_uniform(rng, 0.08, 0.4), 2, rng.uniform(0, 3.2)), rng.uniform(0.006, 0.03)
+        )
 
 
 def arcs(rng, canvas):
     for _ in few(rng, 4):
         turn = rng.uniform(1.5, 4)
         canvas.line(
-            circle(place(rng), log_uniform(rng, 0.07, 0.35), 24, rng.uniform(0, 6), turn), rng.uniform(0.008, 0.03)
+            circle(place(rng), log_uniform(rng, 0.07, 0.35), 24, rng.uniform(0, 6), turn),
+            rng.uniform(0.008, 0.03),
         )
 
 
@@ -96,14 +106,21 @@ def zigzags(rng, canvas):
         along = np.array([np.cos(angle), np.sin(angle)])
         across = np.array([-along[1], along[0]]) * rng.uniform(0.02, 0.08)
         steps = np.arange(count) - count / 2
-        corners = place(rng) + steps[:, None] * along * rng.uniform(0.03, 0.07) + (np.arange(count) % 2)[:, None] * across
+        corners = (
+            place(rng)
+            + steps[:, None] * along * rng.uniform(0.03, 0.07)
+            + (np.arange(count) % 2)[:, None] * across
+        )
         canvas.line(corners, rng.uniform(0.006, 0.02))
 
 
 def glyphs(rng, canvas):
     """Rows of strokes on a small lattice, like writing in an unknown alphabet."""
     angle, cell = rng.uniform(-0.5, 0.5), rng.uniform(0.05, 0.11)
-    right, down = cell * np.array([np.cos(angle), np.sin(angle)]), cell * np.array([-np.sin(angle), np.cos(angle)])
+    right, down = (
+        cell * np.array([np.cos(angle), np.sin(angle)]),
+        cell * np.array([-np.sin(angle), np.cos(angle)]),
+    )
     for row in few(rng, 4):
         start = rng.uniform(0.05, 0.4, 2) + 1.7 * row * down
         for letter in range(int(rng.integers(3, 8))):
@@ -122,7 +139,9 @@ def trees(rng, canvas):
         canvas.line([root, tip], width)
         if length > 0.035:
             for side in (-1, 1):
-                stack.append((tip, angle + side * spread * rng.uniform(0.6, 1.4), length * shrink, width * 0.75))
+                stack.append(
+                    (tip, angle + side * spread * rng.uniform(0.6, 1.4), length * shrink, width * 0.75)
+                )
 
 
 def walks(rng, canvas):
@@ -135,7 +154,10 @@ def walks(rng, canvas):
 def squiggles(rng, canvas):
     for _ in few(rng, 3):
         time = np.linspace(0, 1, 50)[:, None]
-        swing = sum(rng.normal(0, 0.13 / k, 2) * np.sin(2 * np.pi * k * time + rng.uniform(0, 6, 2)) for k in (1, 2, 3))
+        swing = sum(
+            rng.normal(0, 0.13 / k, 2) * np.sin(2 * np.pi * k * time + rng.uniform(0, 6, 2))
+            for k in (1, 2, 3)
+        )
         canvas.line(place(rng, 0.25) + swing, rng.uniform(0.008, 0.03))
 
 
@@ -150,7 +172,9 @@ def hatching(rng, canvas):
     across = np.array([-along[1], along[0]])
     for row in range(int(rng.integers(5, 12))):
         middle = centre + (row - 4) * gap * across
-        canvas.line([middle - along * rng.uniform(0.08, 0.25), middle + along * rng.uniform(0.08, 0.25)], 0.009)
+        canvas.line(
+            [middle - along * rng.uniform(0.08, 0.25), middle + along * rng.uniform(0.08, 0.25)], 0.009
+        )
 
 
 def nothing(_rng, _canvas):
@@ -180,7 +204,7 @@ def bumps(rng: Generator, size: int) -> np.ndarray:
 
 def smudges(rng: Generator, size: int) -> np.ndarray:
     """Cloudy patches with a frayed border."""
-    patch = _bells(rng, size, lambda dx, dy, reach: np.exp(-((dx**2 + dy**2) / (2 * reach**2)) ** 2))
+    patch = _bells(rng, size, lambda dx, dy, reach: np.exp(-(((dx**2 + dy**2) / (2 * reach**2)) ** 2)))
     ragged = np.abs(patch) + rng.uniform(0.5, 1) * (noise(rng, size, 1.6, 2) - 0.5)
     return np.clip(ragged * 3 - 1, 0, 1) * rng.choice([-1, 1])
 

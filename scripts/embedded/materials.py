@@ -25,7 +25,9 @@ class Surface:
 
 
 def resized(field: np.ndarray, width: int, height: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(field.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(
+        Image.fromarray(field.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    )
 
 
 def lattice(rng: Generator, size: int, columns: int, rows: int) -> np.ndarray:
@@ -58,7 +60,9 @@ def metal(rng: Generator, angle: float) -> Surface:
     grooves = turned(streaks(rng, int(rng.integers(20, 90))), angle)
     tone = rng.uniform(0.45, 0.7) + 0.03 * octaves(rng, SIZE, 3, 3) + rng.uniform(0.005, 0.04) * grooves
     tint = 1 + rng.uniform(-0.05, 0.05, 3)
-    return Surface(grooves * rng.uniform(0.02, 0.15), tinted(tone, tint), rng.uniform(0.2, 0.5), rng.uniform(8, 30))
+    return Surface(
+        grooves * rng.uniform(0.02, 0.15), tinted(tone, tint), rng.uniform(0.2, 0.5), rng.uniform(8, 30)
+    )
 
 
 def wood(rng: Generator, angle: float) -> Surface:
@@ -67,9 +71,9 @@ def wood(rng: Generator, angle: float) -> Surface:
     rings = ((y + bend) * rng.uniform(8, 22) + 0.1 * streaks(rng, 60)) % 1  # early wood fades into late wood
     fibres = turned(streaks(rng, int(rng.integers(15, 40))), angle)
     grain = turned(rings**2, angle)
-    tone = rng.uniform(0.55, 0.8) - rng.uniform(0.1, 0.3) * grain + rng.uniform(0.01, 0.04) * fibres
+    tone = rng.uniform(0.55, 0.8) - rng.uniform(0.08, 0.22) * grain + rng.uniform(0.01, 0.04) * fibres
     tint = np.array([1, rng.uniform(0.68, 0.85), rng.uniform(0.42, 0.65)])
-    return Surface(-0.2 * grain + 0.12 * fibres, tinted(tone, tint), rng.uniform(0, 0.15), rng.uniform(5, 15))
+    return Surface(-0.1 * grain + 0.1 * fibres, tinted(tone, tint), rng.uniform(0, 0.15), rng.uniform(5, 15))
 
 
 def concrete(rng: Generator, _angle: float) -> Surface:
@@ -82,7 +86,12 @@ def concrete(rng: Generator, _angle: float) -> Surface:
 def paint(rng: Generator, _angle: float) -> Surface:
     peel = lattice(rng, SIZE, int(rng.integers(30, 60)), int(rng.integers(30, 60)))
     tone = np.full((SIZE, SIZE), rng.uniform(0.4, 0.8)) + 0.01 * octaves(rng, SIZE, 4, 3)
-    return Surface(peel * rng.uniform(0.03, 0.2), tinted(tone, rng.uniform(0.5, 1, 3)), rng.uniform(0.1, 0.5), rng.uniform(10, 60))
+    return Surface(
+        peel * rng.uniform(0.03, 0.2),
+        tinted(tone, rng.uniform(0.5, 1, 3)),
+        rng.uniform(0.1, 0.5),
+        rng.uniform(10, 60),
+    )
 
 
 MATERIALS = [metal, wood, concrete, paint]

@@ -1,7 +1,7 @@
 """The embedded backbone: a small residual network for 96 px images, about 0.4 million parameters.
 
-Input float32 [n, 3, 96, 96], normalised with ImageNet's mean and standard deviation; output logits [n, classes].
-Any size from 64 px works, since the features are averaged over the plane before `fc`.
+Input float32 [n, 3, 96, 96], normalised with ImageNet's mean and standard deviation; output logits
+[n, classes]. Any size from 64 px works, since the features are averaged over the plane before `fc`.
 """
 
 from torch import Tensor, nn

@@ -1,10 +1,12 @@
 """Pretrains the embedded backbone on the source task and writes it as TorchScript.
 
-    python scripts/embedded/pretrain.py --out assets/backbone.pt
+python scripts/embedded/pretrain.py --out assets/backbone.pt
 """
 
 import argparse
+import copy
 import time
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from network import MEAN, SIZE, STD, Backbone
 from textures import CLASSES, render_many
+
+BATCH = 64
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -40,16 +44,16 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, T
     return right.float().mean().item(), per_class
 
 
-def train(model: nn.Module, images: Tensor, labels: Tensor, options: argparse.Namespace) -> None:
+def train(model: nn.Module, images: Tensor, labels: Tensor, options: argparse.Namespace) -> Iterator[int]:
+    """AdamW with one cycle of the learning rate; yields after each epoch."""
     generator = torch.Generator().manual_seed(options.seed)
-    steps = len(images) // options.batch
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, options.epochs * steps, pct_start=0.2)
+    steps = -(-len(images) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, options.epochs * steps, pct_start=0.15)
     for epoch in range(options.epochs):
         model.train()
         start, total = time.time(), 0.0
-        order = torch.randperm(len(images), generator=generator)
-        for chosen in order[: steps * options.batch].split(options.batch):
+        for chosen in torch.randperm(len(images), generator=generator).split(BATCH):
             loss = cross_entropy(model(normalise(augment(images[chosen], generator))), labels[chosen])
             optimizer.zero_grad()
             loss.backward()
@@ -57,34 +61,37 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, options: argparse.Na
             schedule.step()
             total += loss.item()
         print(f"epoch {epoch + 1}: loss {total / steps:.3f}, {time.time() - start:.0f} s", flush=True)
+        yield epoch
+
+
+def save(model: nn.Module, path: str) -> None:
+    plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format).eval()
+    torch.jit.script(plain).save(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--per-class", type=int, default=600, help="training images of each class")
-    parser.add_argument("--epochs", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--per-class", type=int, default=400, help="training images of each class")
+    parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
 
-    start = time.time()
     train_set = render_many(2 * options.seed, options.per_class * len(CLASSES), 2)
     val_set = render_many(2 * options.seed + 1, 40 * len(CLASSES), 2)
     images, labels, val_images, val_labels = map(torch.from_numpy, (*train_set, *val_set))
-    print(f"{len(images)} + {len(val_images)} images of {len(CLASSES)} classes: {time.time() - start:.0f} s", flush=True)
-
     model = Backbone(len(CLASSES)).to(memory_format=torch.channels_last)
-    train(model, images, labels, options)
-    overall, per_class = accuracy(model, val_images, val_labels)
+    print(f"{len(images)} + {len(val_images)} images, {len(CLASSES)} classes", flush=True)
+    print(f"{sum(parameter.numel() for parameter in model.parameters())} parameters", flush=True)
+    for _epoch in train(model, images, labels, options):
+        overall, per_class = accuracy(model, val_images, val_labels)
+        print(f"source-task validation accuracy {overall:.4f}", flush=True)
+        save(model, options.out)
     for name, share in sorted(zip(CLASSES, per_class.tolist()), key=lambda pair: pair[1]):
         print(f"{name:12} {share:.3f}")
-    print(f"source-task validation accuracy {overall:.4f}, {sum(p.numel() for p in model.parameters())} parameters")
-    model = model.to(memory_format=torch.contiguous_format).eval()
-    torch.jit.script(model).save(options.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The source task: coloured, lit, noisy images of every texture and figure class, made in memory from a seed."""
+"""The source task: coloured, lit, noisy images of every texture and figure class, from a seed."""
 
 from multiprocessing import Pool
 
