@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, freemem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -70,7 +70,9 @@ export async function buildNative({ directory, version }, onLine = console.log) 
   // Hashed before, so that a source changed meanwhile is compiled again next time.
   const sources = hashSources();
   await runCmakeJs(['configure', `--CDLIBTORCH=${resolve(directory)}`], onLine);
-  await runCmakeJs(['build', '--parallel', String(availableParallelism())], onLine);
+  // One compiler on libtorch's headers takes up to 1.5 GB.
+  const jobs = Math.max(1, Math.min(availableParallelism(), Math.floor(freemem() / 1.5e9)));
+  await runCmakeJs(['build', '--parallel', String(jobs)], onLine);
   writeFileSync(join(output, 'torchgraft.json'), JSON.stringify({ libtorch: version, sources }));
 }
 

@@ -45,7 +45,8 @@ export interface DoctorReport {
     /** Native bfloat16 arithmetic: AVX-512 BF16, AMX BF16 or ARM's. */
     bf16: boolean;
   };
-  gpus: NativeInfo['gpus'];
+  /** GPUs that libtorch can use; null when the addon does not load. */
+  gpus: number | null;
   /** Threads of each pool; null where it is unknown. */
   threads: { torch: number | null; sharp: number | null; libuv: number };
   cache: { directory: string; bytes: number };
@@ -86,7 +87,7 @@ export async function doctor(): Promise<DoctorReport> {
       ? { file, compiledFor: info?.compiledFor ?? readBuildRecord(file)?.libtorch ?? null, info }
       : null,
     cpu,
-    gpus: info?.gpus ?? 0,
+    gpus: info?.gpus ?? null,
     threads: {
       torch: info?.threads ?? null,
       sharp: images?.concurrency() ?? null,
@@ -196,7 +197,7 @@ function folderBytes(directory: string): number {
 
 /** The report as a table for people, ending with what is wrong and the next commands. */
 export function renderDoctor(report: DoctorReport): string {
-  const { versions, libtorch, addon, cpu, gpus, threads, cache, problems } = report;
+  const { versions, libtorch, addon, cpu, threads, cache, problems } = report;
   const yes = (value: boolean, name: string) => `${name} ${value ? 'yes' : 'no'}`;
   const rows: [string, string][] = [
     ['torchgraft', versions.torchgraft],
@@ -215,7 +216,12 @@ export function renderDoctor(report: DoctorReport): string {
     ['cpu', `${cpu.model}, ${cpu.processors} logical processors`],
     ['', [yes(cpu.avx2, 'AVX2'), yes(cpu.avx512, 'AVX-512'), yes(cpu.bf16, 'bf16')].join(', ')],
     ['kernels', addon?.info?.cpuCapability ?? 'unknown'],
-    ['gpus', String(gpus)],
+    [
+      'gpus',
+      report.gpus === null
+        ? 'unknown'
+        : `${report.gpus}${addon?.info?.cuda ? '' : ' (libtorch without CUDA)'}`,
+    ],
     ['threads', `torch ${threads.torch ?? '?'}, sharp ${threads.sharp ?? '?'}, libuv ${threads.libuv}`],
     ['cache', `${cache.directory}, ${(cache.bytes / 1e6).toFixed(0)} MB`],
   ];

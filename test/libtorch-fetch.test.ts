@@ -216,6 +216,21 @@ t.test(
   },
 );
 
+t.test('leaving the process half way removes what was fetched', async (t) => {
+  const wheel = await makeWheel();
+  const { url } = await serve(t, (_request, response) => {
+    response.setHeader('content-length', wheel.length).write(wheel.subarray(0, wheel.length / 2));
+  });
+  const parent = isolate(t, url);
+  const pinFile = join(t.testdirName, 'pin.json');
+  writeFileSync(pinFile, JSON.stringify(pinOf(wheel)));
+  const child = startFetch(pinFile, "process.once('SIGINT', () => process.exit(130));");
+  await until(() => partialFiles(parent).length === 1);
+  child.kill('SIGINT');
+  t.equal(await ending(child), 130);
+  t.same(readdirSync(parent), []);
+});
+
 t.test('a broken folder in the place is replaced', async (t) => {
   const wheel = await makeWheel();
   const { url } = await serve(t, (_request, response) => response.end(wheel));
@@ -225,10 +240,10 @@ t.test('a broken folder in the place is replaced', async (t) => {
 });
 
 /** ensureLibtorch in a process of its own, in this environment. */
-function startFetch(pinFile: string): ChildProcess {
+function startFetch(pinFile: string, before = ''): ChildProcess {
   const ensure = JSON.stringify(new URL('../src/libtorch/ensure.js', import.meta.url).href);
   const code =
-    `import { readFileSync } from 'node:fs'; import { ensureLibtorch } from ${ensure};` +
+    `import { readFileSync } from 'node:fs'; import { ensureLibtorch } from ${ensure};${before}` +
     `await ensureLibtorch({ pin: JSON.parse(readFileSync(${JSON.stringify(pinFile)}, 'utf8')) });`;
   const args = [...process.execArgv, '--input-type=module', '--eval', code];
   return spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
@@ -239,6 +254,7 @@ function ending(child: ChildProcess): Promise<number | null> {
 }
 
 function partialFiles(parent: string): string[] {
+  if (!existsSync(parent)) return [];
   return readdirSync(parent, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.whl'));
 }
 

@@ -40,6 +40,8 @@ export async function ensureLibtorch({
   mkdirSync(parent, { recursive: true });
   // Host and process id tell a later run whether whoever made the folder is still alive.
   const work = mkdtempSync(join(parent, `.partial-${hostname()}-${process.pid}-`));
+  const removeWork = () => rmSync(work, { recursive: true, force: true });
+  process.once('exit', removeWork);
   try {
     const archive = await fetchArchive(pin, work, onProgress);
     const tree = join(work, 'tree');
@@ -51,7 +53,8 @@ export async function ensureLibtorch({
     }
     return publish(folder, onProgress);
   } finally {
-    rmSync(work, { recursive: true, force: true });
+    process.off('exit', removeWork);
+    removeWork();
   }
 }
 
