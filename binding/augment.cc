@@ -161,9 +161,7 @@ at::Tensor flipped(const at::Tensor& pixels, const Decisions& decisions) {
 void render(const at::Tensor& pixels, const Decisions& decisions, const Preprocess& options, at::Tensor& result,
             int64_t from, int64_t count) {
   auto mine = [&](const at::Tensor& all) { return all.narrow(0, from, count).to(pixels.device()); };
-  auto images = pixels.narrow(0, from, count)
-                    .permute({0, 3, 1, 2})
-                    .to(at::kFloat, /*non_blocking=*/false, /*copy=*/false, at::MemoryFormat::Contiguous);
+  auto images = pixels.narrow(0, from, count).permute({0, 3, 1, 2}).to(at::kFloat);
   if (decisions.maps.defined()) images = resample(images, mine(decisions.maps), options.height, options.width);
   bool jittered = jitters(decisions);
   if (jittered) images.div_(255);
@@ -173,7 +171,10 @@ void render(const at::Tensor& pixels, const Decisions& decisions, const Preproce
   if (decisions.hue.defined()) adjustHue(images, mine(decisions.hue));
   auto [factor, offset] = normalisation(options, jittered ? 1 : 255);
   auto target = result.narrow(0, from, count);
-  for (int64_t c = 0; c < 3; c++) target.select(1, c).copy_(images.select(1, c).mul_(factor[c]).add_(offset[c]));
+  for (int64_t c = 0; c < 3; c++) {
+    auto plane = target.select(1, c);
+    at::add_out(plane, images.select(1, c).mul_(factor[c]), at::scalar_tensor(offset[c]));
+  }
 }
 
 at::Tensor rendered(const at::Tensor& pixels, const Decisions& decisions, const Preprocess& options) {
@@ -254,7 +255,18 @@ std::array<float, 6> affineMap(const Geometry& geometry, int64_t width, int64_t 
 }
 
 at::Tensor resample(const at::Tensor& images, const at::Tensor& maps, int64_t height, int64_t width) {
-  auto grid = at::affine_grid_generator(maps, {images.size(0), images.size(1), height, width}, /*align_corners=*/false);
+  // at::affine_grid_generator multiplies matrices for this and takes longer than the sampling itself.
+  auto centres = [&](int64_t count) {
+    return at::arange(1, 2 * count, 2, maps.options().dtype(at::kDouble)).div_(count).sub_(1).to(at::kFloat);
+  };
+  int64_t n = images.size(0);
+  auto x = centres(width).view({1, 1, width}), y = centres(height).view({1, height, 1});
+  auto grid = at::empty({n, height, width, 2}, maps.options());
+  for (int64_t row = 0; row < 2; row++) {
+    auto part = [&](int64_t column) { return maps.select(1, row).select(1, column).view({n, 1, 1}); };
+    auto coordinates = grid.select(3, row);
+    at::add_out(coordinates, part(0) * x, part(1) * y + part(2));
+  }
   constexpr int64_t bilinear = 0, reflection = 2;
   return at::grid_sampler(images, grid, bilinear, reflection, /*align_corners=*/false);
 }
