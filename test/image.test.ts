@@ -103,7 +103,9 @@ t.test('raw pixels equal the same pixels from a file', async (t) => {
     // libvips writes grey with alpha as one channel: put its alpha beside it.
     const bytes =
       channels === 2
-        ? Uint8Array.from({ length: info.width * info.height * 2 }, (_, i) => (i % 2 ? 99 : (data[i >> 1] as number)))
+        ? Uint8Array.from({ length: info.width * info.height * 2 }, (_, i) =>
+            i % 2 ? 99 : (data[i >> 1] as number),
+          )
         : data;
     const raw: RawPixels = { data: bytes, width: info.width, height: info.height, channels };
     const fromFile = await decode(path, preprocessing);
@@ -113,7 +115,12 @@ t.test('raw pixels equal the same pixels from a file', async (t) => {
 });
 
 t.test('strips of extreme aspect ratio do not take memory for their whole length', async (t) => {
-  const raw: RawPixels = { data: new Uint8Array(4 * 60_000).fill(200), width: 4, height: 60_000, channels: 1 };
+  const raw: RawPixels = {
+    data: new Uint8Array(4 * 60_000).fill(200),
+    width: 4,
+    height: 60_000,
+    channels: 1,
+  };
   const { data } = await decode(raw, completePreprocessing());
   t.ok(data.every((value) => value === 200));
 });
@@ -123,7 +130,9 @@ t.test('truncated and non-image files fail with their path', async (t) => {
   t.teardown(() => rm(dir, { recursive: true }));
   const preprocessing = completePreprocessing();
   // Tall, so that the centre crop does not need the rows that are missing.
-  const tall = sharp(await sharp(join(fixtures, '33x80.jpg')).resize(200, 900, { fit: 'fill' }).png().toBuffer());
+  const tall = sharp(
+    await sharp(join(fixtures, '33x80.jpg')).resize(200, 900, { fit: 'fill' }).png().toBuffer(),
+  );
   const whole = {
     'a.jpg': await tall.clone().jpeg().toBuffer(),
     'b.jpg': await tall.clone().jpeg({ progressive: true }).toBuffer(),
@@ -149,7 +158,10 @@ t.test('truncated and non-image files fail with their path', async (t) => {
   const gone = join(dir, 'gone.jpg');
   await t.rejects(decode(gone, preprocessing), { code: 'FILE_NOT_FOUND', message: gone });
   await t.rejects(decode(dir, preprocessing), { code: 'IMAGE_UNREADABLE', message: dir });
-  await t.rejects(decode(Buffer.from('no'), preprocessing), { code: 'IMAGE_UNREADABLE', message: /given as bytes/ });
+  await t.rejects(decode(Buffer.from('no'), preprocessing), {
+    code: 'IMAGE_UNREADABLE',
+    message: /given as bytes/,
+  });
 });
 
 t.test('loadImages makes one batch of paths, bytes and raw pixels', async (t) => {
@@ -162,7 +174,10 @@ t.test('loadImages makes one batch of paths, bytes and raw pixels', async (t) =>
   t.same([...batch.sizes], [75, 140, 75, 140, 75, 140]);
   const bytes = 28 * 28 * 3;
   for (const row of [1, 2]) {
-    t.equal(Buffer.compare(batch.data.subarray(0, bytes), batch.data.subarray(row * bytes, (row + 1) * bytes)), 0);
+    t.equal(
+      Buffer.compare(batch.data.subarray(0, bytes), batch.data.subarray(row * bytes, (row + 1) * bytes)),
+      0,
+    );
   }
   t.same((await loadImages([], preprocessing)).shape, [0, 28, 28, 3]);
   await t.rejects(loadImages([path, 'missing.jpg'], preprocessing), { code: 'FILE_NOT_FOUND' });
@@ -170,7 +185,10 @@ t.test('loadImages makes one batch of paths, bytes and raw pixels', async (t) =>
   await t.rejects(loadImages([''], preprocessing), { code: 'INVALID_VALUE' });
   await t.rejects(loadImages([5] as never, preprocessing), { code: 'INVALID_TYPE' });
   await t.rejects(loadImages(path as never, preprocessing), { code: 'INVALID_TYPE' });
-  await t.rejects(loadImages([{ ...raw, width: 74 }], preprocessing), { code: 'INVALID_VALUE', message: /bytes/ });
+  await t.rejects(loadImages([{ ...raw, width: 74 }], preprocessing), {
+    code: 'INVALID_VALUE',
+    message: /bytes/,
+  });
   await t.rejects(loadImages([{ ...raw, width: 0 }], preprocessing), { code: 'INVALID_VALUE' });
 });
 
@@ -187,7 +205,10 @@ t.test('preprocessing fills defaults and refuses what cannot work', async (t) =>
   t.same(completePreprocessing(normalisation('signed')).mean, [0.5, 0.5, 0.5]);
   t.same(normalisation('none'), { mean: [0, 0, 0], std: [1, 1, 1] });
   t.same(completePreprocessing(JSON.parse(JSON.stringify(completePreprocessing()))), completePreprocessing());
-  t.throws(() => completePreprocessing({ size: 64, resize: 32 }), { code: 'INVALID_VALUE', message: /resize/ });
+  t.throws(() => completePreprocessing({ size: 64, resize: 32 }), {
+    code: 'INVALID_VALUE',
+    message: /resize/,
+  });
   t.doesNotThrow(() => completePreprocessing({ size: 64, resize: 32, crop: 'none' }));
   t.throws(() => completePreprocessing({ std: [0, 1, 1] }), { code: 'INVALID_VALUE', message: /std/ });
   t.throws(() => completePreprocessing({ sise: 64 } as never), { code: 'INVALID_TYPE', message: /size/ });

@@ -80,8 +80,7 @@ t.test('the tarball, installed without scripts and without a compiler', async (t
     ]) {
       t.ok(paths.includes(path), path);
     }
-    const allowed =
-      /^(lib|prebuilds|assets)\/|^(package|libtorch)\.json$|^[A-Z]+(\.md)?$/;
+    const allowed = /^(lib|prebuilds|assets)\/|^(package|libtorch)\.json$|^[A-Z]+(\.md)?$/;
     t.same(
       paths.filter((path) => !allowed.test(path)),
       [],
