@@ -46,14 +46,25 @@ Napi::Value live(const Napi::CallbackInfo& call) {
   return object;
 }
 
+// process.exit() runs no environment cleanup: without this, libtorch's static objects would be destroyed under a step.
+void endWithProcess(Napi::Env env) {
+  auto process = env.Global().Get("process").As<Napi::Object>();
+  auto end = Napi::Function::New(env, [](const Napi::CallbackInfo& call) {
+    call.Env().GetInstanceData<AddonState>()->sessions.end();
+  });
+  process.Get("on").As<Napi::Function>().Call(process, {Napi::String::New(env, "exit"), end});
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   keepFreedMemory();
   auto* state = new AddonState;
   env.SetInstanceData(state);
   state->constructor = Napi::Persistent(NativeModel::define(env));
+  state->arrayBuffer = Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>());
   exports.Set("load", Napi::Function::New<NativeModel::load>(env, "load"));
   exports.Set("info", Napi::Function::New<info>(env, "info"));
   exports.Set("live", Napi::Function::New<live>(env, "live"));
+  endWithProcess(env);
   return exports;
 }
 

@@ -40,8 +40,12 @@ ErrorParts currentError() {
 
 Napi::Value makeError(Napi::Env env, const ErrorParts& parts) {
   Napi::Object error = Napi::Error::New(env, parts.message).Value();
-  error.Set("code", parts.code);
-  if (!parts.backtrace.empty()) error.Set("backtrace", parts.backtrace);
+  // Defined, not set: a setter on Error.prototype must not swallow the code.
+  auto define = [&](const char* name, const std::string& value) {
+    error.DefineProperty(Napi::PropertyDescriptor::Value(name, Napi::String::New(env, value), napi_default_jsproperty));
+  };
+  define("code", parts.code);
+  if (!parts.backtrace.empty()) define("backtrace", parts.backtrace);
   return error;
 }
 

@@ -1,6 +1,12 @@
 #include "model.h"
 
+#include <torch/csrc/jit/serialization/export.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
 #include <sstream>
 
 #include "failure.h"
@@ -28,6 +34,21 @@ jit::Module read(const std::string& path, const std::string* bytes, const at::De
                       " Expected a file written by torch.jit.save or torchgraft's save().",
                   error.what());
   }
+}
+
+// libtorch's own file writer throws in its destructor when the disk is full, which ends the process. So it never hears
+// of a failed write; we remember the first and throw when it has finished.
+void write(const jit::Module& module, const std::string& path, const ExtraFiles& extra) {
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "wb"), &std::fclose);
+  int failure = file ? 0 : errno;
+  if (file) {
+    jit::ExportModule(module, [&](const void* bytes, size_t count) {
+      if (failure == 0 && std::fwrite(bytes, 1, count, file.get()) != count) failure = errno;
+      return count;
+    }, extra);
+    if (std::fclose(file.release()) != 0 && failure == 0) failure = errno;
+  }
+  if (failure != 0) throw Failure("NATIVE", path + " cannot be written: " + std::strerror(failure) + ".");
 }
 
 }  // namespace
@@ -252,13 +273,19 @@ void Model::deserialise(const std::string& bytes) {
 // Written in eval mode with every parameter requiring a gradient, so that whoever opens the file finds it unsurprising.
 void Model::save(const std::string& path, const ExtraFiles& extra) {
   setTraining(false);
-  for (auto& [name, tensor] : parameters_) {
-    if (tensor.is_floating_point()) tensor.set_requires_grad(true);
+  const auto requireGrad = [this](bool all) {
+    for (auto& [name, tensor] : parameters_) {
+      if (tensor.is_floating_point()) tensor.set_requires_grad(all || isTrainable(name));
+    }
+  };
+  requireGrad(true);
+  try {
+    write(module_, path, extra);
+  } catch (...) {
+    requireGrad(false);
+    throw;
   }
-  module_.save(path, extra);
-  for (auto& [name, tensor] : parameters_) {
-    if (tensor.is_floating_point()) tensor.set_requires_grad(isTrainable(name));
-  }
+  requireGrad(false);
 }
 
 }  // namespace torchgraft

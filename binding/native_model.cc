@@ -1,6 +1,8 @@
 #include "native_model.h"
 
 #include <atomic>
+#include <filesystem>
+#include <unordered_set>
 
 #include "describe.h"
 #include "errors.h"
@@ -31,6 +33,23 @@ at::Device deviceNamed(const std::string& name) {
     throw Failure("INVALID_VALUE", "load: device '" + name + "' is not a device. Expected 'cpu', 'cuda' or 'cuda:0'.");
   }
   throw Failure("DEVICE_UNAVAILABLE", "load: this libtorch sees no device '" + name + "'. Use 'cpu' or 'auto'; `torchgraft doctor` lists what is there.");
+}
+
+// A pipe would be waited for without end, and what else is no file is no model.
+void refuseUnlessFile(const std::string& path) {
+  std::error_code failed;
+  if (std::filesystem::is_regular_file(path, failed)) return;
+  throw Failure("FILE_NOT_FOUND", "load: there is no file " + path + (failed ? ": " + failed.message() + "." : " (it is something else)."));
+}
+
+// Each name once: what crosses is then no larger than the model.
+std::vector<std::string> readNames(const Napi::Value& value, const std::string& where) {
+  auto names = readStrings(value, where);
+  std::unordered_set<std::string> seen;
+  for (const auto& name : names) {
+    if (!seen.insert(name).second) throw Failure("INVALID_VALUE", where + " holds '" + name + "' twice.");
+  }
+  return names;
 }
 
 Trainer& trainerOf(Loaded& loaded, const char* verb) {
@@ -92,18 +111,25 @@ NativeModel::NativeModel(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Nati
   auto* state = info.Env().GetInstanceData<AddonState>();
   if (!state->constructing) throw Napi::TypeError::New(info.Env(), "NativeModel has no public constructor. Use load().");
   info.This().As<Napi::Object>().TypeTag(&kTypeTag);
+  counted_ = true;
   ++live_models;
 }
 
-NativeModel::~NativeModel() {
+NativeModel::~NativeModel() { release(Env()); }
+
+void NativeModel::release(Napi::Env env) {
+  disposed_ = true;
   if (session_) session_->close();
-  if (bytes_ > 0) Napi::MemoryManagement::AdjustExternalMemory(Env(), -bytes_);
-  bytes_ = 0;
-  if (!disposed_) --live_models;
+  loaded_.reset();
+  reportBytes(env, 0);
+  if (counted_) --live_models;
+  counted_ = false;
 }
 
 void NativeModel::reportBytes(Napi::Env env, int64_t bytes) {
-  Napi::MemoryManagement::AdjustExternalMemory(env, bytes - bytes_);
+  // Not through Napi::MemoryManagement: that throws, and this runs in the destructor too.
+  int64_t total = 0;
+  if (bytes != bytes_) napi_adjust_external_memory(env, bytes - bytes_, &total);
   bytes_ = bytes;
 }
 
@@ -121,6 +147,7 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
       const at::Tensor copy = readBytes(info[0], "load: source");
       bytes = std::make_shared<std::string>(static_cast<const char*>(copy.const_data_ptr()), copy.nbytes());
     }
+    const at::Device place = deviceNamed(device);
     auto* state = env.GetInstanceData<AddonState>();
     state->constructing = true;
     Napi::Object object;
@@ -131,7 +158,7 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
       throw;
     }
     state->constructing = false;
-    return Unwrap(object)->start(env, std::move(path), std::move(bytes), device, threads);
+    return Unwrap(object)->start(env, std::move(path), std::move(bytes), place, threads);
   } catch (const Napi::Error&) {
     throw;
   } catch (...) {
@@ -140,13 +167,21 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
 }
 
 Napi::Promise NativeModel::start(Napi::Env env, std::string path, std::shared_ptr<std::string> bytes,
-                                 const std::string& device, int threads) {
-  const at::Device place = deviceNamed(device);
-  session_ = Session::create(env, threads);
+                                 at::Device device, int threads) {
+  session_ = Session::create(env, env.GetInstanceData<AddonState>()->sessions, threads);
   auto loaded = loaded_;
   Napi::Object self = Value();
-  return session_->submit(env, self, [this, loaded, path = std::move(path), bytes, place]() -> Finish {
-    loaded->model = std::make_unique<Model>(Model::load(path, bytes.get(), place));
+  return session_->submit(env, self, [this, loaded, path = std::move(path), bytes, device]() -> Finish {
+    try {
+      if (!bytes) refuseUnlessFile(path);
+      loaded->model = std::make_unique<Model>(Model::load(path, bytes.get(), device));
+    } catch (...) {
+      // Nobody will ever hold this object, so its thread ends here and not when it is collected.
+      return [this, error = currentError()](Napi::Env env) -> Napi::Value {
+        release(env);
+        throw Failure(error.code, error.message, error.backtrace);
+      };
+    }
     const int64_t size = loaded->model->bytes();
     const auto found = loaded->model->extra().find(kExtraFile);
     std::string extra = found == loaded->model->extra().end() ? "" : found->second;
@@ -165,7 +200,6 @@ Napi::Value NativeModel::run(const Napi::CallbackInfo& info, Job job) {
     throw Failure("BUSY", "The model is at work: one operation at a time. Await the one before, or load the model a second time.");
   }
   return session_->submit(info.Env(), info.This().As<Napi::Object>(), [loaded = loaded_, job = std::move(job)] {
-    if (!loaded->model) throw Failure("DISPOSED", "The model was never loaded.");
     return job(*loaded);
   });
 }
@@ -178,7 +212,7 @@ Napi::Value NativeModel::describe(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeModel::values(const Napi::CallbackInfo& info) {
-  return run(info, [names = readStrings(info[0], "values: names")](Loaded& loaded) {
+  return run(info, [names = readNames(info[0], "values: names")](Loaded& loaded) {
     std::vector<at::Tensor> tensors;
     for (const auto& name : names) tensors.push_back(detachForJs(loaded.model->tensorNamed(name)).toTensor());
     return tensorList(std::move(tensors));
@@ -186,7 +220,7 @@ Napi::Value NativeModel::values(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeModel::gradients(const Napi::CallbackInfo& info) {
-  return run(info, [names = readStrings(info[0], "gradients: names")](Loaded& loaded) {
+  return run(info, [names = readNames(info[0], "gradients: names")](Loaded& loaded) {
     std::vector<at::Tensor> tensors;
     for (const auto& name : names) {
       const at::Tensor gradient = loaded.model->tensorNamed(name).grad();
@@ -215,9 +249,10 @@ Napi::Value NativeModel::setTrainable(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::replaceHead(const Napi::CallbackInfo& info) {
   return run(info, [this, request = readHeadRequest(info[0])](Loaded& loaded) -> Finish {
-    // Parameters are new tensors now; an optimizer made before would step the old ones.
-    NewHead made = torchgraft::replaceHead(*loaded.model, request);
+    // Parameters are new tensors afterwards, even where it fails and the model is restored from a copy; an optimizer
+    // made before would step the old ones.
     loaded.trainer.reset();
+    NewHead made = torchgraft::replaceHead(*loaded.model, request);
     const int64_t size = loaded.model->bytes();
     return [this, made = std::move(made), size](Napi::Env env) {
       reportBytes(env, size);
@@ -300,21 +335,21 @@ Napi::Value NativeModel::loadCheckpoint(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  if (disposed_) {
+  if (session_->closed()) {
+    // Disposed already, or the process is ending.
+    release(env);
     auto done = Napi::Promise::Deferred::New(env);
     done.Resolve(env.Undefined());
     return done.Promise();
   }
   disposed_ = true;
-  // Queued behind whatever runs, so it waits for that work.
+  // Queued behind whatever runs, so it waits for that work; a second call waits for the first.
   return session_->submit(env, info.This().As<Napi::Object>(), [this, loaded = loaded_]() -> Finish {
     loaded->trainer.reset();
     loaded->model.reset();
     returnFreedMemory();
     return [this](Napi::Env env) {
-      reportBytes(env, 0);
-      session_->close();
-      --live_models;
+      release(env);
       return env.Undefined();
     };
   });

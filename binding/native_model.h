@@ -54,8 +54,10 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
 
   using Job = std::function<Finish(Loaded&)>;
   Napi::Value run(const Napi::CallbackInfo& info, Job job);
-  Napi::Promise start(Napi::Env env, std::string path, std::shared_ptr<std::string> bytes, const std::string& device,
+  Napi::Promise start(Napi::Env env, std::string path, std::shared_ptr<std::string> bytes, at::Device device,
                       int threads);
+  // Frees the weights and the thread. Idempotent.
+  void release(Napi::Env env);
   void reportBytes(Napi::Env env, int64_t bytes);
 
   std::shared_ptr<Session> session_;
@@ -63,11 +65,15 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   std::string extra_;
   int64_t bytes_ = 0;
   bool disposed_ = false;
+  bool counted_ = false;
 };
 
 // Per-environment state: worker threads each have their own.
 struct AddonState {
   Napi::FunctionReference constructor;
+  // JavaScript's own, taken before anybody could replace it.
+  Napi::FunctionReference arrayBuffer;
+  Sessions sessions;
   // Only load() may construct a NativeModel.
   bool constructing = false;
 };

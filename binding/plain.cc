@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "failure.h"
+#include "native_model.h"
 
 namespace torchgraft {
 
@@ -12,6 +13,8 @@ namespace {
 constexpr int64_t kMaxElements = int64_t{1} << 40;
 constexpr uint32_t kMaxDimensions = 16;
 constexpr uint32_t kMaxListLength = 1 << 20;
+// V8 ends the process when it is asked for a longer typed array.
+constexpr int64_t kMaxTypedArray = (int64_t{1} << 32) - 1;
 constexpr double kMaxSafeInteger = 9007199254740991.0;
 
 struct Dtype {
@@ -69,6 +72,16 @@ std::vector<int64_t> readShape(const Napi::Value& value, const std::string& wher
   return shape;
 }
 
+// Through the constructor of the language: where memory runs out it throws, and napi_create_arraybuffer ends the process.
+Napi::ArrayBuffer newArrayBuffer(Napi::Env env, size_t bytes) {
+  try {
+    auto& constructor = env.GetInstanceData<AddonState>()->arrayBuffer;
+    return constructor.New({Napi::Number::New(env, static_cast<double>(bytes))}).As<Napi::ArrayBuffer>();
+  } catch (const Napi::Error&) {
+    throw Failure("OUT_OF_MEMORY", "Node could not allocate " + std::to_string(bytes) + " bytes for an output.");
+  }
+}
+
 bool arrayFits(const Dtype& dtype, napi_typedarray_type type) {
   return type == dtype.array || (dtype.array == napi_uint8_array && type == napi_uint8_clamped_array);
 }
@@ -94,7 +107,7 @@ at::Tensor readTensor(const Napi::Value& value, const std::string& where) {
   // Read last: a getter above could have detached the buffer.
   Napi::Value data = object.Get("data");
   if (!data.IsTypedArray()) throw Failure("INVALID_TYPE", where + ".data must be a typed array, not " + describe(data) + ".");
-  napi_typedarray_type type;
+  napi_typedarray_type type{};
   size_t length = 0;
   void* bytes = nullptr;
   if (napi_get_typedarray_info(value.Env(), data, &type, &length, &bytes, nullptr, nullptr) != napi_ok) {
@@ -169,7 +182,8 @@ c10::IValue detachForJs(const c10::IValue& value) {
 
 Napi::Value writeTensor(Napi::Env env, const at::Tensor& tensor) {
   const Dtype& dtype = dtypeOf(tensor.scalar_type());
-  auto buffer = Napi::ArrayBuffer::New(env, tensor.nbytes());
+  if (tensor.numel() > kMaxTypedArray) throw Failure("OUT_OF_MEMORY", "The output has more elements than a typed array can have.");
+  auto buffer = newArrayBuffer(env, tensor.nbytes());
   if (tensor.nbytes() > 0) std::memcpy(buffer.Data(), tensor.const_data_ptr(), tensor.nbytes());
   napi_value array;
   if (napi_create_typedarray(env, dtype.array, tensor.numel(), buffer, 0, &array) != napi_ok) {

@@ -11,7 +11,9 @@ namespace {
 
 constexpr double kLargest = 1e30;
 constexpr int64_t kMaxClasses = 10'000'000;
-constexpr int64_t kMaxSide = 65536;
+constexpr int64_t kMaxSide = 8192;
+// Weights between two layers of a new head: 1 GiB of float32.
+constexpr int64_t kMaxWeights = int64_t{1} << 28;
 
 LossOptions readLoss(const Napi::Object& object, const std::string& where) {
   LossOptions options;
@@ -123,13 +125,13 @@ AugmentOptions readAugment(const Napi::Object& object, const std::string& where)
 
 at::Tensor readTyped(const Napi::Value& value, const std::string& where, napi_typedarray_type wanted, const char* name,
                      at::ScalarType scalar) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != wanted) {
-    throw Failure("INVALID_TYPE", where + " must be " + name + ".");
-  }
-  napi_typedarray_type type;
+  napi_typedarray_type type{};
   size_t length = 0;
   void* bytes = nullptr;
-  napi_get_typedarray_info(value.Env(), value, &type, &length, &bytes, nullptr, nullptr);
+  if (!value.IsTypedArray() ||
+      napi_get_typedarray_info(value.Env(), value, &type, &length, &bytes, nullptr, nullptr) != napi_ok || type != wanted) {
+    throw Failure("INVALID_TYPE", where + " must be " + name + ".");
+  }
   at::Tensor tensor = at::empty({static_cast<int64_t>(length)}, at::TensorOptions(scalar));
   if (length > 0 && bytes != nullptr) std::memcpy(tensor.mutable_data_ptr(), bytes, tensor.nbytes());
   return tensor;
@@ -167,6 +169,13 @@ HeadRequest readHeadRequest(const Napi::Value& value) {
   request.seed = readSeed(object.Get("seed"), where + ".seed");
   for (double width : readNumbers(object.Get("hidden"), where + ".hidden", 1, 1 << 20)) {
     request.hidden.push_back(static_cast<int64_t>(width));
+  }
+  for (size_t i = 0; i < request.hidden.size(); ++i) {
+    const int64_t next = i + 1 < request.hidden.size() ? request.hidden[i + 1] : request.classes;
+    if (request.hidden[i] > kMaxWeights / next) {
+      throw Failure("INVALID_VALUE", where + ": a hidden layer of " + std::to_string(request.hidden[i]) + " before one of " +
+                                         std::to_string(next) + " has more than 2^28 weights.");
+    }
   }
   if (request.hidden.size() > 16) throw Failure("INVALID_VALUE", where + ".hidden has more than 16 layers.");
   request.dropout = readNumber(object, "dropout", where, 0, 0.999);

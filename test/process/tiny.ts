@@ -1,0 +1,90 @@
+// Valid requests for the smallest fixture, test/fixtures/tiny.pt: input float32 [n, 3, 8, 8], output [n, 3].
+import { fileURLToPath } from 'node:url';
+import type {
+  NativeBatch,
+  NativeModel,
+  NativeTraining,
+  ReplaceHeadRequest,
+  Tensor,
+} from '../../src/native.js';
+
+export const tinyModel = fileURLToPath(new URL('../fixtures/tiny.pt', import.meta.url));
+export const parameters = ['conv.weight', 'conv.bias', 'bn.weight', 'bn.bias', 'fc.weight', 'fc.bias'];
+
+/** Images as the model takes them. `side` makes a step longer. */
+export function images(n: number, side = 8): Tensor {
+  const data = Float32Array.from({ length: n * 3 * side * side }, (_, i) => Math.sin(i));
+  return { data, shape: [n, 3, side, side], dtype: 'float32' };
+}
+
+/** Pixels to be preprocessed, canvases of `side` x `side`. */
+export function pixels(n: number, side = 8): Tensor {
+  const data = Uint8Array.from({ length: n * 3 * side * side }, (_, i) => (i * 37) % 256);
+  return { data, shape: [n, side, side, 3], dtype: 'uint8' };
+}
+
+export function batch(n = 4, side = 8): NativeBatch {
+  const data = BigInt64Array.from({ length: n }, (_, i) => BigInt(i % 3));
+  return { inputs: [images(n, side)], target: { data, shape: [n], dtype: 'int64' } };
+}
+
+export function training(changes: Partial<NativeTraining> = {}): NativeTraining {
+  return {
+    optimizer: { kind: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+    groups: [{ parameters: [...parameters], learningRate: 1e-3, weightDecay: 0.01 }],
+    loss: { kind: 'crossEntropy', labelSmoothing: 0.1 },
+    clipNorm: 1,
+    accumulate: 1,
+    auxiliaryWeight: 0.4,
+    seed: 1,
+    preprocess: null,
+    augment: null,
+    ...changes,
+  };
+}
+
+/** Training on pixels, with every augmentation on. */
+export function augmentedTraining(): NativeTraining {
+  return training({
+    preprocess: { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], size: [8, 8] },
+    augment: {
+      crop: { scale: [0.5, 1], ratio: [0.75, 1.33] },
+      horizontalFlip: 0.5,
+      verticalFlip: 0.5,
+      rotation: 10,
+      brightness: 0.2,
+      contrast: 0.2,
+      saturation: 0.2,
+      hue: 0.05,
+    },
+  });
+}
+
+export function augmentedBatch(n = 4): NativeBatch {
+  return {
+    inputs: [pixels(n)],
+    target: batch(n).target,
+    indices: Int32Array.from({ length: n }, (_, i) => i),
+    sizes: Int32Array.from({ length: 2 * n }, () => 8),
+    epoch: 1,
+    learningRates: [1e-3],
+    flush: true,
+  };
+}
+
+export function head(changes: Partial<ReplaceHeadRequest> = {}): ReplaceHeadRequest {
+  return { layer: '', classes: 5, seed: 1, hidden: [], dropout: 0, example: [images(1)], ...changes };
+}
+
+/** 'ok', or the code (else the name) of the error that a call throws or rejects with. */
+export async function outcomeOf(call: () => unknown): Promise<string> {
+  try {
+    await call();
+    return 'ok';
+  } catch (error) {
+    const { code, name } = Object(error);
+    return typeof code === 'string' ? code : `uncoded ${typeof name === 'string' ? name : typeof error}`;
+  }
+}
+
+export type Method = Exclude<keyof NativeModel, 'bytes' | 'extra'>;
