@@ -106,6 +106,12 @@ void NativeModel::reportBytes(Napi::Env env, int64_t bytes) {
   bytes_ = bytes;
 }
 
+void NativeModel::retire(Napi::Env env) {
+  reportBytes(env, 0);
+  session_->close();
+  --live_models;
+}
+
 Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   try {
@@ -145,7 +151,15 @@ Napi::Promise NativeModel::start(Napi::Env env, std::string path, std::shared_pt
   auto loaded = loaded_;
   Napi::Object self = Value();
   return session_->submit(env, self, [this, loaded, path = std::move(path), bytes, place]() -> Finish {
-    loaded->model = std::make_unique<Model>(Model::load(path, bytes.get(), place));
+    try {
+      loaded->model = std::make_unique<Model>(Model::load(path, bytes.get(), place));
+    } catch (...) {
+      return [this, parts = currentError()](Napi::Env env) -> Napi::Value {
+        disposed_ = true;
+        retire(env);
+        throw Failure(parts.code, parts.message, parts.backtrace);
+      };
+    }
     const int64_t size = loaded->model->bytes();
     const auto found = loaded->model->extra().find(kExtraFile);
     std::string extra = found == loaded->model->extra().end() ? "" : found->second;
@@ -310,9 +324,7 @@ Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {
     loaded->trainer.reset();
     loaded->model.reset();
     return [this](Napi::Env env) {
-      reportBytes(env, 0);
-      session_->close();
-      --live_models;
+      retire(env);
       return env.Undefined();
     };
   });

@@ -57,6 +57,8 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Promise start(Napi::Env env, std::string path, std::shared_ptr<std::string> bytes, const std::string& device,
                       int threads);
   void reportBytes(Napi::Env env, int64_t bytes);
+  // The end of the model: its thread, its bytes, its count.
+  void retire(Napi::Env env);
 
   std::shared_ptr<Session> session_;
   std::shared_ptr<Loaded> loaded_ = std::make_shared<Loaded>();
