@@ -1,6 +1,7 @@
 #include "model.h"
 
 #include <algorithm>
+#include <fstream>
 #include <sstream>
 
 #include "failure.h"
@@ -17,14 +18,19 @@ bool isBatchNorm(const jit::Module& module) { return module.hasattr("running_mea
 std::string firstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 jit::Module read(const std::string& path, const std::string* bytes, const at::Device& device, ExtraFiles& extra) {
+  if (!bytes && !std::ifstream(path)) {
+    throw Failure("FILE_NOT_FOUND", path + " does not exist or cannot be read. Expected a TorchScript model.");
+  }
   try {
     if (!bytes) return jit::load(path, device, extra);
     std::istringstream stream(*bytes, std::ios::binary);
     return jit::load(stream, device, extra);
-  } catch (const c10::Error& error) {
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const std::exception& error) {
     const std::string name = bytes ? "The given bytes" : path;
     throw Failure("MODEL_UNREADABLE",
-                  name + " cannot be read as a TorchScript model: " + firstLine(error.what_without_backtrace()) +
+                  name + " cannot be read as a TorchScript model: " + firstLine(error.what()) +
                       " Expected a file written by torch.jit.save or torchgraft's save().",
                   error.what());
   }
