@@ -182,9 +182,8 @@ bool Model::learns(const std::string& path) const {
   return false;
 }
 
-// Dropout belongs to the layer that it feeds: it is active when that layer learns. The last one in forward order
-// belongs to the layer before it.
-bool Model::nextLayerLearns(const std::string& path) const {
+// The next layer with parameters in forward order, or the one before; where there is none, the other.
+bool Model::neighbourLearns(const std::string& path, bool next) const {
   const auto& order = facts_.sequence;
   const std::string prefix = path.empty() ? "" : path + ".";
   auto hasParameters = [&](const std::string& module) {
@@ -194,15 +193,13 @@ bool Model::nextLayerLearns(const std::string& path) const {
     return false;
   };
   auto inside = [&](const std::string& module) { return module == path || module.compare(0, prefix.size(), prefix) == 0; };
-  auto at = std::find_if(order.rbegin(), order.rend(), inside).base();
-  if (at == order.begin()) return learns("");
-  for (auto next = at; next != order.end(); ++next) {
-    if (hasParameters(*next)) return learns(*next);
-  }
-  for (auto before = at; before != order.begin();) {
-    if (hasParameters(*--before)) return learns(*before);
-  }
-  return false;
+  const auto last = std::find_if(order.rbegin(), order.rend(), inside);
+  if (last == order.rend()) return learns("");
+  const auto after = std::find_if(last.base(), order.end(), hasParameters);
+  const auto before = std::find_if(last + 1, order.rend(), hasParameters);
+  if (after == order.end() && before == order.rend()) return false;
+  const bool useNext = before == order.rend() || (next && after != order.end());
+  return learns(useNext ? *after : *before);
 }
 
 void Model::setTraining(bool training) {
@@ -214,12 +211,10 @@ void Model::setTraining(bool training) {
   for (const auto& entry : module_.named_modules()) {
     jit::Module module = entry.value;
     if (!module.hasattr("training")) continue;
-    bool on = training;
-    if (on && isBatchNorm(module)) {
-      on = !findings_.foldedBatchNorm && (trainBatchNorm_ || (owners.count(entry.name) ? learns(entry.name) : nextLayerLearns(entry.name)));
-    } else if (on) {
-      on = owners.count(entry.name) ? learns(entry.name) : nextLayerLearns(entry.name);
-    }
+    // Without parameters of its own, BatchNorm goes with the layer that it measures, dropout with the one that it feeds.
+    const bool norm = isBatchNorm(module);
+    bool on = training && (owners.count(entry.name) ? learns(entry.name) : neighbourLearns(entry.name, !norm));
+    if (norm) on = training && !findings_.foldedBatchNorm && (trainBatchNorm_ || on);
     module.setattr("training", on);
   }
   training_ = training;

@@ -76,7 +76,7 @@ class Model {
   void inspectSavedState();
   void inspectBatchNorm();
   bool learns(const std::string& path) const;
-  bool nextLayerLearns(const std::string& path) const;
+  bool neighbourLearns(const std::string& path, bool next) const;
 
   torch::jit::Module module_;
   at::Device device_;
