@@ -220,13 +220,20 @@ void Model::setTraining(bool training) {
   training_ = training;
 }
 
-std::vector<at::Tensor> Model::changingBuffers() const {
-  std::vector<at::Tensor> changing;
+std::vector<Statistic> Model::copyStatistics() const {
+  std::vector<Statistic> statistics;
   for (const auto& entry : module_.named_modules()) {
     if (!isBatchNorm(entry.value) || !entry.value.hasattr("training") || !entry.value.attr("training").toBool()) continue;
-    for (const auto& buffer : entry.value.named_buffers(/*recurse=*/false)) changing.push_back(buffer.value);
+    for (const auto& buffer : entry.value.named_buffers(/*recurse=*/false)) {
+      statistics.push_back({entry.value, buffer.name, buffer.value.detach().clone()});
+    }
   }
-  return changing;
+  return statistics;
+}
+
+void Model::restoreStatistics(const std::vector<Statistic>& statistics) {
+  torch::NoGradGuard guard;
+  for (const Statistic& statistic : statistics) statistic.owner.attr(statistic.name).toTensor().copy_(statistic.value);
 }
 
 void Model::reinitialise(uint64_t seed) {

@@ -27,6 +27,13 @@ struct ModelFindings {
   bool foldedBatchNorm = false;
 };
 
+// By owner and name: a module may assign its buffer anew instead of writing into it.
+struct Statistic {
+  torch::jit::Module owner;
+  std::string name;
+  at::Tensor value;
+};
+
 class Model {
  public:
   // From a path, or from bytes when `bytes` is given. Never under InferenceMode: parameters must stay trainable.
@@ -57,8 +64,9 @@ class Model {
   bool trainsBatchNorm() const { return trainBatchNorm_; }
   // Train mode for what learns, eval for what is frozen; or eval for all.
   void setTraining(bool training);
-  // Buffers that a training forward may change (BatchNorm statistics).
-  std::vector<at::Tensor> changingBuffers() const;
+  // A copy of what a training forward may change (BatchNorm statistics), and putting it back.
+  std::vector<Statistic> copyStatistics() const;
+  void restoreStatistics(const std::vector<Statistic>& statistics);
 
   // PyTorch's default initialisation of every Linear, convolution, BatchNorm, LayerNorm and Embedding.
   void reinitialise(uint64_t seed);
