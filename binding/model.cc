@@ -243,16 +243,15 @@ void Model::reinitialise(uint64_t seed) {
   training_.reset();
 }
 
-std::string Model::serialise() {
+jit::Module Model::copy() {
   setTraining(false);
-  std::ostringstream stream(std::ios::binary);
+  std::stringstream stream(std::ios::in | std::ios::out | std::ios::binary);
   module_.save(stream);
-  return stream.str();
+  return jit::load(stream, device_);
 }
 
-void Model::deserialise(const std::string& bytes) {
-  std::istringstream stream(bytes, std::ios::binary);
-  module_ = jit::load(stream, device_);
+void Model::adopt(jit::Module module) {
+  module_ = std::move(module);
   training_.reset();
   refresh();
 }

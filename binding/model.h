@@ -73,9 +73,10 @@ class Model {
 
   // The structure changed: reads names, layers and heads again. All parameters become trainable.
   void refresh();
-  // The module as bytes, and back: a backup before surgery, and fresh executors after it.
-  std::string serialise();
-  void deserialise(const std::string& bytes);
+  // Goes on with another module, for example a copy for surgery.
+  void adopt(torch::jit::Module module);
+  // The same module with tensors and executors of its own.
+  torch::jit::Module copy();
 
   void save(const std::string& path, const ExtraFiles& extra);
 
