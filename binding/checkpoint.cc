@@ -110,7 +110,11 @@ std::string Trainer::loadCheckpoint(const std::string& path) {
     steps_ = steps;
     accumulated_ = 0;
     optimizer_.zeroGrad();
-  } catch (const c10::Error& error) {
+  } catch (const Failure&) {
+    throw;
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const std::exception& error) {
     refuse(path, "it is damaged or not a checkpoint.", error.what());
   }
   return extra[kExtraFile];

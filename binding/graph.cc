@@ -192,7 +192,16 @@ class HeadFinder {
   std::vector<Head> heads_;
 };
 
-void readOrigin(const jit::Graph& graph, ForwardFacts& facts) {
+// torch.jit.script keeps a layer's constants, such as in_features; torch.jit.trace does not.
+bool lacksConstants(const jit::Module& module) {
+  const auto name = module.type()->name();
+  const bool layer = name && name->qualifiedName().find("torch.nn.modules.") != std::string::npos && module.hasattr("weight");
+  return layer && module.type()->numConstants() == 0;
+}
+
+void readOrigin(const jit::Module& module, const jit::Graph& graph, ForwardFacts& facts) {
+  for (const jit::Module& layer : module.modules()) facts.traced = facts.traced || lacksConstants(layer);
+
   bool fixedFlag = false;
   bool trainingFlag = false;
   eachNode(graph.block(), [&](const jit::Node* node) {
@@ -235,7 +244,7 @@ ForwardFacts analyseForward(const torch::jit::Module& module) {
   const Paths paths(*graph);
   facts.sequence = readSequence(*graph, paths);
   facts.heads = HeadFinder(module, paths).find(*graph);
-  readOrigin(*graph, facts);
+  readOrigin(module, *graph, facts);
   return facts;
 }
 

@@ -143,7 +143,8 @@ void graftMlp(Model& model, const HeadRequest& request, const Head& head, at::Ge
   jit::MatchedSchema matched = jit::matchSchema(schema, jit::SourceRange(), *graph, {child, old}, {});
   jit::Value* result = graph->insertMethodCall("forward", matched);
   graph->return_node()->replaceInput(0, result);
-  model.deserialise(model.serialise());
+  // Another copy, because this one may have run: executors do not see a changed graph.
+  model.adopt(model.copy());
   for (const auto& [parameter, tensor] : model.parameters()) {
     if (parameter.compare(0, name.size() + 1, name + ".") == 0) made.parameters.push_back(parameter);
   }
@@ -207,14 +208,16 @@ NewHead replaceHead(Model& model, const HeadRequest& request) {
   for (const auto& [name, tensor] : model.parameters()) before.insert(name);
   const std::vector<std::string> learned = model.trainable();
   const bool trainBatchNorm = model.trainsBatchNorm();
-  const std::string backup = model.serialise();
+  // On a copy: when anything fails, the model is untouched, and so is an optimizer that holds its tensors.
+  const jit::Module original = model.module();
+  model.adopt(model.copy());
   try {
     NewHead made = graft(model, request, heads);
     prove(model, request);
     keepFrozen(model, before, learned, made, trainBatchNorm);
     return made;
   } catch (...) {
-    model.deserialise(backup);
+    model.adopt(original);
     model.setTrainable(learned, trainBatchNorm);
     throw;
   }

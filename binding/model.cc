@@ -27,10 +27,12 @@ jit::Module read(const std::string& path, const std::string* bytes, const at::De
     if (!bytes) return jit::load(path, device, extra);
     std::istringstream stream(*bytes, std::ios::binary);
     return jit::load(stream, device, extra);
-  } catch (const c10::Error& error) {
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const std::exception& error) {
     const std::string name = bytes ? "The given bytes" : path;
     throw Failure("MODEL_UNREADABLE",
-                  name + " cannot be read as a TorchScript model: " + firstLine(error.what_without_backtrace()) +
+                  name + " cannot be read as a TorchScript model: " + firstLine(error.what()) +
                       " Expected a file written by torch.jit.save or torchgraft's save().",
                   error.what());
   }
@@ -197,9 +199,8 @@ bool Model::learns(const std::string& path) const {
   return false;
 }
 
-// Dropout belongs to the layer that it feeds: it is active when that layer learns. The last one in forward order
-// belongs to the layer before it.
-bool Model::nextLayerLearns(const std::string& path) const {
+// The next layer with parameters in forward order, or the one before; where there is none, the other.
+bool Model::neighbourLearns(const std::string& path, bool next) const {
   const auto& order = facts_.sequence;
   const std::string prefix = path.empty() ? "" : path + ".";
   auto hasParameters = [&](const std::string& module) {
@@ -209,15 +210,13 @@ bool Model::nextLayerLearns(const std::string& path) const {
     return false;
   };
   auto inside = [&](const std::string& module) { return module == path || module.compare(0, prefix.size(), prefix) == 0; };
-  auto at = std::find_if(order.rbegin(), order.rend(), inside).base();
-  if (at == order.begin()) return learns("");
-  for (auto next = at; next != order.end(); ++next) {
-    if (hasParameters(*next)) return learns(*next);
-  }
-  for (auto before = at; before != order.begin();) {
-    if (hasParameters(*--before)) return learns(*before);
-  }
-  return false;
+  const auto last = std::find_if(order.rbegin(), order.rend(), inside);
+  if (last == order.rend()) return learns("");
+  const auto after = std::find_if(last.base(), order.end(), hasParameters);
+  const auto before = std::find_if(last + 1, order.rend(), hasParameters);
+  if (after == order.end() && before == order.rend()) return false;
+  const bool useNext = before == order.rend() || (next && after != order.end());
+  return learns(useNext ? *after : *before);
 }
 
 void Model::setTraining(bool training) {
@@ -229,24 +228,29 @@ void Model::setTraining(bool training) {
   for (const auto& entry : module_.named_modules()) {
     jit::Module module = entry.value;
     if (!module.hasattr("training")) continue;
-    bool on = training;
-    if (on && isBatchNorm(module)) {
-      on = !findings_.foldedBatchNorm && (trainBatchNorm_ || (owners.count(entry.name) ? learns(entry.name) : nextLayerLearns(entry.name)));
-    } else if (on) {
-      on = owners.count(entry.name) ? learns(entry.name) : nextLayerLearns(entry.name);
-    }
+    // Without parameters of its own, BatchNorm goes with the layer that it measures, dropout with the one that it feeds.
+    const bool norm = isBatchNorm(module);
+    bool on = training && (owners.count(entry.name) ? learns(entry.name) : neighbourLearns(entry.name, !norm));
+    if (norm) on = training && !findings_.foldedBatchNorm && (trainBatchNorm_ || on);
     module.setattr("training", on);
   }
   training_ = training;
 }
 
-std::vector<at::Tensor> Model::changingBuffers() const {
-  std::vector<at::Tensor> changing;
+std::vector<Statistic> Model::copyStatistics() const {
+  std::vector<Statistic> statistics;
   for (const auto& entry : module_.named_modules()) {
     if (!isBatchNorm(entry.value) || !entry.value.hasattr("training") || !entry.value.attr("training").toBool()) continue;
-    for (const auto& buffer : entry.value.named_buffers(/*recurse=*/false)) changing.push_back(buffer.value);
+    for (const auto& buffer : entry.value.named_buffers(/*recurse=*/false)) {
+      statistics.push_back({entry.value, buffer.name, buffer.value.detach().clone()});
+    }
   }
-  return changing;
+  return statistics;
+}
+
+void Model::restoreStatistics(const std::vector<Statistic>& statistics) {
+  torch::NoGradGuard guard;
+  for (const Statistic& statistic : statistics) statistic.owner.attr(statistic.name).toTensor().copy_(statistic.value);
 }
 
 void Model::reinitialise(uint64_t seed) {
@@ -256,16 +260,15 @@ void Model::reinitialise(uint64_t seed) {
   training_.reset();
 }
 
-std::string Model::serialise() {
+jit::Module Model::copy() {
   setTraining(false);
-  std::ostringstream stream(std::ios::binary);
+  std::stringstream stream(std::ios::in | std::ios::out | std::ios::binary);
   module_.save(stream);
-  return stream.str();
+  return jit::load(stream, device_);
 }
 
-void Model::deserialise(const std::string& bytes) {
-  std::istringstream stream(bytes, std::ios::binary);
-  module_ = jit::load(stream, device_);
+void Model::adopt(jit::Module module) {
+  module_ = std::move(module);
   training_.reset();
   refresh();
 }

@@ -27,6 +27,13 @@ struct ModelFindings {
   bool foldedBatchNorm = false;
 };
 
+// By owner and name: a module may assign its buffer anew instead of writing into it.
+struct Statistic {
+  torch::jit::Module owner;
+  std::string name;
+  at::Tensor value;
+};
+
 class Model {
  public:
   // From a path, or from bytes when `bytes` is given. Never under InferenceMode: parameters must stay trainable.
@@ -57,17 +64,19 @@ class Model {
   bool trainsBatchNorm() const { return trainBatchNorm_; }
   // Train mode for what learns, eval for what is frozen; or eval for all.
   void setTraining(bool training);
-  // Buffers that a training forward may change (BatchNorm statistics).
-  std::vector<at::Tensor> changingBuffers() const;
+  // A copy of what a training forward may change (BatchNorm statistics), and putting it back.
+  std::vector<Statistic> copyStatistics() const;
+  void restoreStatistics(const std::vector<Statistic>& statistics);
 
   // PyTorch's default initialisation of every Linear, convolution, BatchNorm, LayerNorm and Embedding.
   void reinitialise(uint64_t seed);
 
   // The structure changed: reads names, layers and heads again. All parameters become trainable.
   void refresh();
-  // The module as bytes, and back: a backup before surgery, and fresh executors after it.
-  std::string serialise();
-  void deserialise(const std::string& bytes);
+  // Goes on with another module, for example a copy for surgery.
+  void adopt(torch::jit::Module module);
+  // The same module with tensors and executors of its own.
+  torch::jit::Module copy();
 
   void save(const std::string& path, const ExtraFiles& extra);
 
@@ -76,7 +85,7 @@ class Model {
   void inspectSavedState();
   void inspectBatchNorm();
   bool learns(const std::string& path) const;
-  bool nextLayerLearns(const std::string& path) const;
+  bool neighbourLearns(const std::string& path, bool next) const;
 
   torch::jit::Module module_;
   at::Device device_;

@@ -60,17 +60,6 @@ int64_t countCorrect(const at::Tensor& output, const at::Tensor& target) {
   return output.detach().argmax(1).cpu().eq(target).sum().item<int64_t>();
 }
 
-std::vector<at::Tensor> clones(const std::vector<at::Tensor>& tensors) {
-  std::vector<at::Tensor> copies;
-  for (const at::Tensor& tensor : tensors) copies.push_back(tensor.clone());
-  return copies;
-}
-
-void copyBack(const std::vector<at::Tensor>& from, const std::vector<at::Tensor>& to) {
-  at::NoGradGuard guard;
-  for (size_t i = 0; i < to.size(); ++i) to[i].copy_(from[i]);
-}
-
 }  // namespace
 
 Evaluation evaluate(Model& model, const Batch& batch, const std::optional<Preprocess>& preprocess, const Loss& loss) {
@@ -119,8 +108,7 @@ StepResult Trainer::step(const Batch& batch) {
 
   at::AutoGradMode gradients(true);
   model_.setTraining(true);
-  const std::vector<at::Tensor> statistics = model_.changingBuffers();
-  const std::vector<at::Tensor> before = clones(statistics);
+  const std::vector<Statistic> before = model_.copyStatistics();
   StepResult result;
   try {
     c10::IValue output;
@@ -140,7 +128,7 @@ StepResult Trainer::step(const Batch& batch) {
     ++accumulated_;
     if (accumulated_ >= options_.accumulate || batch.flush) result.gradientNorm = finishAccumulation();
   } catch (...) {
-    copyBack(before, statistics);
+    model_.restoreStatistics(before);
     optimizer_.zeroGrad();
     accumulated_ = 0;
     throw;
