@@ -113,22 +113,29 @@ class HeadFinder {
   HeadFinder(const jit::Module& module, const Paths& paths) : module_(module), paths_(paths) {}
 
   std::vector<Head> find(const jit::Graph& graph) {
-    const jit::Value* result = graph.outputs().at(0);
-    const jit::Node* maker = result->node();
-    if (maker->kind() == prim::TupleConstruct || maker->kind() == prim::ListConstruct ||
-        maker->kind() == prim::DictConstruct) {
-      // A dict's inputs alternate key and value.
-      const bool dict = maker->kind() == prim::DictConstruct;
-      for (size_t i = dict ? 1 : 0; i < maker->inputs().size(); i += dict ? 2 : 1) {
-        visit(maker->input(i), static_cast<int>(dict ? i / 2 : i));
-      }
-    } else {
-      visit(result, 0);
-    }
+    visitResult(graph.outputs().at(0));
     return std::move(heads_);
   }
 
  private:
+  // The elements of a tuple, list or dict apart, also where branches return one each, as GoogLeNet and Inception do.
+  void visitResult(const jit::Value* result) {
+    const jit::Node* maker = result->node();
+    if (maker->kind() == prim::If) {
+      for (const jit::Block* block : maker->blocks()) visitResult(block->outputs().at(result->offset()));
+      return;
+    }
+    if (maker->kind() != prim::TupleConstruct && maker->kind() != prim::ListConstruct && maker->kind() != prim::DictConstruct) {
+      visit(result, 0);
+      return;
+    }
+    // A dict's inputs alternate key and value.
+    const bool dict = maker->kind() == prim::DictConstruct;
+    for (size_t i = dict ? 1 : 0; i < maker->inputs().size(); i += dict ? 2 : 1) {
+      visit(maker->input(i), static_cast<int>(dict ? i / 2 : i));
+    }
+  }
+
   // The path of a weight, directly or through a transpose.
   const std::string* weightPath(const jit::Value* value) const {
     const auto kind = value->node()->kind();
@@ -153,6 +160,11 @@ class HeadFinder {
   void visit(const jit::Value* value, int output) {
     if (!carriesTensors(value->type()) || !seen_.insert(value).second) return;
     const jit::Node* node = value->node();
+    // One element of a tuple that an inner method returned.
+    if (node->kind() == prim::TupleUnpack && node->input()->node()->kind() == prim::TupleConstruct) {
+      visit(node->input()->node()->input(value->offset()), output);
+      return;
+    }
     if (const std::string* weight = layerWeight(node)) {
       addHead(parentOf(*weight), output);
       return;
@@ -192,16 +204,25 @@ class HeadFinder {
   std::vector<Head> heads_;
 };
 
-// torch.jit.script keeps a layer's constants, such as in_features; torch.jit.trace does not.
-bool lacksConstants(const jit::Module& module) {
-  const auto name = module.type()->name();
-  const bool layer = name && name->qualifiedName().find("torch.nn.modules.") != std::string::npos && module.hasattr("weight");
-  return layer && module.type()->numConstants() == 0;
+enum class LayerConstants { none, kept, noLayers };
+
+// torch.jit.script keeps the constants of layers, such as in_features; torch.jit.trace keeps none.
+LayerConstants findConstants(const jit::Module& module) {
+  LayerConstants found = LayerConstants::noLayers;
+  for (const jit::Module& layer : module.modules()) {
+    const auto name = layer.type()->name();
+    if (!name || name->qualifiedName().find("torch.nn.modules.") == std::string::npos || !layer.hasattr("weight")) continue;
+    if (layer.type()->numConstants() > 0) return LayerConstants::kept;
+    found = LayerConstants::none;
+  }
+  return found;
 }
 
 void readOrigin(const jit::Module& module, const jit::Graph& graph, ForwardFacts& facts) {
-  for (const jit::Module& layer : module.modules()) facts.traced = facts.traced || lacksConstants(layer);
-
+  const LayerConstants constants = findConstants(module);
+  // Scripted for sure: a constant flag in it is the author's, as in PyTorch's attention.
+  if (constants == LayerConstants::kept) return;
+  facts.traced = constants == LayerConstants::none;
   bool fixedFlag = false;
   bool trainingFlag = false;
   eachNode(graph.block(), [&](const jit::Node* node) {
