@@ -103,12 +103,19 @@ class Inception(nn.Module):
         self.tail = nn.Conv2d(6, 9, 3)
         self.fc = nn.Linear(9, CLASSES)
 
-    def forward(self, x) -> Logits:
+    def features(self, x) -> Tuple[Tensor, Optional[Tensor]]:
         x = torch.relu(self.stem(x))
         aux: Optional[Tensor] = None
         if self.training:
             aux = self.AuxLogits(x)
-        return Logits(self.fc(torch.relu(self.tail(x)).mean([2, 3])), aux)
+        return self.fc(torch.relu(self.tail(x)).mean([2, 3])), aux
+
+    def forward(self, x) -> Logits:
+        # An inner method that returns a tuple, as in torchvision's, and a return in each branch.
+        logits, aux = self.features(x)
+        if aux is None:
+            return Logits(logits, None)
+        return Logits(logits, aux)
 
 
 class Vgg(nn.Module):
