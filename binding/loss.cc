@@ -5,6 +5,8 @@
 #include <torch/jit.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <sstream>
 #include <string_view>
 
 #include "failure.h"
@@ -105,6 +107,27 @@ std::string wordsOf(const std::exception& error) {
   return known ? known->what_without_backtrace() : error.what();
 }
 
+// Where a line ends too early libtorch names the line after it and draws no caret: the mistake is at the end of the
+// last line with text before that one.
+std::string compileWords(const std::string& source, const std::exception& error) {
+  auto words = withoutFile(trimmed(wordsOf(error)));
+  const std::string heading = "\n  line ";
+  auto start = words.find(heading);
+  if (start == std::string::npos || words.find("<--- HERE") != std::string::npos) return words;
+  int64_t named = std::atoll(words.c_str() + start + heading.size());
+  std::istringstream lines(source);
+  std::string line, last;
+  int64_t lastNumber = 0;
+  for (int64_t number = 1; number < named && std::getline(lines, line); number++) {
+    if (trimmed(line).empty()) continue;
+    last = line;
+    lastNumber = number;
+  }
+  if (lastNumber == 0) return words;
+  return words.substr(0, start) + heading + std::to_string(lastNumber) + "\n" + last + "\n" +
+         std::string(last.size(), ' ') + "~ <--- HERE";
+}
+
 // The reason first, then the line and the caret; libtorch tells them the other way round under a heading.
 std::string runtimeWords(const std::exception& error) {
   std::string words = wordsOf(error);
@@ -135,7 +158,7 @@ std::shared_ptr<torch::jit::CompilationUnit> compileSource(const std::string& so
     return torch::jit::compile(source);
   } catch (const std::exception& error) {
     throw Failure("SOURCE_INVALID",
-                  "`loss`: the source does not compile: " + withoutFile(trimmed(wordsOf(error))) + "\n" + sourceHint,
+                  "`loss`: the source does not compile: " + compileWords(source, error) + "\n" + sourceHint,
                   error.what());
   }
 }

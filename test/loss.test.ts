@@ -95,7 +95,11 @@ t.test('source text', async (t) => {
       'def loss(output, target):\n    return foo(output)\n',
       /foo[\s\S]*line 2[\s\S]*~~~ <--- HERE/,
     ],
-    ['a syntax error', 'def loss(output, target):\n    return output +\n', /line 2/],
+    [
+      'a syntax error',
+      'def loss(output, target):\n    return output +\n',
+      /line 2\n {4}return output \+\n +~ <--- HERE/,
+    ],
     [
       'an import',
       'import torch\ndef loss(output, target):\n    return output.sum()\n',
