@@ -132,7 +132,7 @@ void checkSource(const std::string& source) {
 std::shared_ptr<torch::jit::CompilationUnit> compileSource(const std::string& source) {
   checkSource(source);
   try {
-    return torch::jit::compile(source);
+    return torch::jit::compile(source + "\n");  // its parser wants the last line ended
   } catch (const std::exception& error) {
     throw Failure("SOURCE_INVALID",
                   "`loss`: the source does not compile: " + withoutFile(trimmed(wordsOf(error))) + "\n" + sourceHint,
