@@ -22,8 +22,7 @@ t.test('models that nobody disposed are freed when they are collected', async (t
   const code = `
     const { loadAddon } = await import(${url('../../src/addon.js')});
     const { tinyModel } = await import(${url('tiny.js')});
-    const backbone = fileURLToPath(new URL('../../assets/backbone.pt', import.meta.url));
-const addon = loadAddon();
+    const addon = loadAddon();
     await (async () => { for (let i = 0; i < 10; i++) await addon.load(tinyModel, { device: 'cpu', threads: 1 }); })();
     for (let i = 0; i < 100 && addon.live().models > 0; i++) { gc(); await new Promise((done) => setTimeout(done, 10)); }
     console.log(JSON.stringify(addon.live()));`;
