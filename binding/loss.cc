@@ -155,7 +155,7 @@ void checkSource(const std::string& source) {
 std::shared_ptr<torch::jit::CompilationUnit> compileSource(const std::string& source) {
   checkSource(source);
   try {
-    return torch::jit::compile(source);
+    return torch::jit::compile(source + "\n");  // its parser wants the last line ended
   } catch (const std::exception& error) {
     throw Failure("SOURCE_INVALID",
                   "`loss`: the source does not compile: " + compileWords(source, error) + "\n" + sourceHint,

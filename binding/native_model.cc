@@ -42,6 +42,13 @@ void refuseUnlessFile(const std::string& path) {
   throw Failure("FILE_NOT_FOUND", "load: there is no file " + path + (failed ? ": " + failed.message() + "." : " (it is something else)."));
 }
 
+// The system would read a path up to its first zero byte only.
+std::string pathOf(const Napi::Value& value, const std::string& where) {
+  auto path = stringOf(value, where);
+  if (path.find('\0') != std::string::npos) throw Failure("INVALID_VALUE", where + " holds a zero byte.");
+  return path;
+}
+
 // Each name once: what crosses is then no larger than the model.
 std::vector<std::string> readNames(const Napi::Value& value, const std::string& where) {
   auto names = readStrings(value, where);
@@ -142,7 +149,7 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
     std::string path;
     std::shared_ptr<std::string> bytes;
     if (info[0].IsString()) {
-      path = info[0].As<Napi::String>().Utf8Value();
+      path = pathOf(info[0], "load: source");
     } else {
       const at::Tensor copy = readBytes(info[0], "load: source");
       bytes = std::make_shared<std::string>(static_cast<const char*>(copy.const_data_ptr()), copy.nbytes());
@@ -311,14 +318,14 @@ Napi::Value NativeModel::restoreBest(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeModel::save(const Napi::CallbackInfo& info) {
-  return run(info, [path = stringOf(info[0], "save: path"), extra = readExtra(info[1], "save: extra")](Loaded& loaded) {
+  return run(info, [path = pathOf(info[0], "save: path"), extra = readExtra(info[1], "save: extra")](Loaded& loaded) {
     loaded.model->save(path, extra);
     return nothing();
   });
 }
 
 Napi::Value NativeModel::saveCheckpoint(const Napi::CallbackInfo& info) {
-  auto path = stringOf(info[0], "saveCheckpoint: path");
+  auto path = pathOf(info[0], "saveCheckpoint: path");
   auto extra = readExtra(info[1], "saveCheckpoint: extra");
   return run(info, [path, extra](Loaded& loaded) {
     trainerOf(loaded, "saveCheckpoint").saveCheckpoint(path, extra);
@@ -327,7 +334,7 @@ Napi::Value NativeModel::saveCheckpoint(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeModel::loadCheckpoint(const Napi::CallbackInfo& info) {
-  return run(info, [path = stringOf(info[0], "loadCheckpoint: path")](Loaded& loaded) -> Finish {
+  return run(info, [path = pathOf(info[0], "loadCheckpoint: path")](Loaded& loaded) -> Finish {
     std::string json = trainerOf(loaded, "loadCheckpoint").loadCheckpoint(path);
     return [json = std::move(json)](Napi::Env env) -> Napi::Value { return writeExtra(env, json); };
   });

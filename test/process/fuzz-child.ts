@@ -1,0 +1,198 @@
+// Throws CALLS random calls at every native export, and prints how each kind of call ended. Run by fuzz.test.ts.
+import { readFileSync } from 'node:fs';
+import { loadAddon } from '../../src/addon.js';
+import type { NativeModel } from '../../src/native.js';
+import * as tiny from './tiny.js';
+import { makeRandom, makeValues } from './values.js';
+
+const calls = Number(process.env.CALLS);
+const random = makeRandom(Number(process.env.SEED));
+const { below, pick, next } = random;
+const addon = loadAddon();
+const options = { device: 'cpu', threads: 1 };
+const bytes = readFileSync(tiny.tinyModel);
+const { anything, damaged, tensor, torchScript } = makeValues(random, act);
+
+let model = await addon.load(tiny.tinyModel, options);
+let gone = false;
+let other = await addon.load(bytes, options);
+await model.configure(tiny.training());
+const prototype = Object.getPrototypeOf(model);
+const Model = prototype.constructor;
+type Callable = (...values: unknown[]) => unknown;
+
+/** What a getter does while native code is reading an argument. */
+function act(): unknown {
+  const result = pick<() => unknown>([
+    () => {
+      gone = true;
+      return model.dispose();
+    },
+    () => model.step(tiny.batch()),
+    () => model.describe(),
+    () => addon.load(tiny.tinyModel, options).then((made) => made.dispose()),
+    () => addon.live(),
+    () => model.bytes,
+    () => 3,
+  ])();
+  Promise.resolve(result).catch(() => {}); // refusals are as good as results here
+  return result;
+}
+
+/** Arguments that would be accepted, for every method. */
+const valid: Record<tiny.Method, () => unknown[]> = {
+  describe: () => [],
+  values: () => [tiny.parameters],
+  gradients: () => [tiny.parameters],
+  forward: () => [[pick([tiny.images(2), tensor()])]],
+  setTrainable: () => [pick([['fc.weight'], tiny.parameters, []]), below(2) === 0],
+  replaceHead: () => [
+    tiny.head({
+      hidden: pick([[], [], [4], [4, 3]]),
+      dropout: 0.1,
+      layer: pick(['', '', 'fc', 'conv', 'bn', 'dropout']),
+    }),
+  ],
+  reinitialise: () => [below(9)],
+  configure: () => [pick([tiny.training, tiny.augmentedTraining, sourceTraining, otherTraining])()],
+  step: () => [pick([tiny.batch, tiny.batch, tiny.augmentedBatch, oddBatch])()],
+  evaluate: () => [
+    pick([
+      tiny.batch(),
+      { ...tiny.augmentedBatch(), preprocess: tiny.augmentedTraining().preprocess },
+      oddBatch(),
+    ]),
+  ],
+  keepBest: () => [],
+  restoreBest: () => [],
+  save: () => ['out.pt', pick([{}, { 'torchgraft.json': '{}' }])],
+  saveCheckpoint: () => ['checkpoint.pt', {}],
+  loadCheckpoint: () => [pick(['checkpoint.pt', 'out.pt', 'missing.pt'])],
+  dispose: () => [],
+};
+const methods = Object.keys(valid) as tiny.Method[];
+
+function sourceTraining() {
+  return tiny.training({ loss: { kind: 'source', source: torchScript() } });
+}
+function otherTraining() {
+  const groups = [{ parameters: ['fc.weight', 'fc.bias'], learningRate: 0.1, weightDecay: 0 }];
+  const classWeights = Float32Array.from({ length: pick([0, 1, 3, 5]) }, () => pick([0, 1, -1]));
+  return tiny.training({
+    groups: pick([groups, [], tiny.training().groups]),
+    accumulate: pick([1, 2]),
+    loss: pick([
+      { kind: 'mse' },
+      { kind: 'huber', delta: 1 },
+      { kind: 'focal', gamma: 0.5, classWeights },
+      { kind: 'bceWithLogits', classWeights },
+    ]),
+    optimizer: pick([
+      { kind: 'sgd', momentum: 0.9, dampening: 0, nesterov: true },
+      { kind: 'rmsprop', alpha: 0.9, epsilon: 1e-8, momentum: 0.5, centered: true },
+    ]),
+  });
+}
+function oddBatch() {
+  return { inputs: [pick([tiny.images(4), tensor()])], target: tensor() };
+}
+
+/** The bytes of a model, cut short or with noise behind its header. */
+function brokenModel(): Uint8Array {
+  if (below(2) === 0) return bytes.subarray(0, below(bytes.length));
+  return Uint8Array.from({ length: below(2000) }, (_, i) => (i < 4 ? (bytes[i] as number) : below(256)));
+}
+
+const outcomes: Record<string, number> = {};
+const left: Promise<unknown>[] = [];
+let pending = '';
+
+/** Makes one call and waits for what it returns, mostly; the rest run on beside the next calls. */
+async function make(name: string, call: () => unknown) {
+  pending = name;
+  const done = tiny.outcomeOf(call).then((outcome) => {
+    const key = `${name} ${outcome}`;
+    outcomes[key] = (outcomes[key] ?? 0) + 1;
+  });
+  if (next() < 0.97) await done;
+  else left.push(done);
+}
+
+function callMethod() {
+  const name = pick(methods.concat('step', 'configure', 'forward'));
+  if (name === 'dispose' && below(20) > 0) return make('bytes', () => model.bytes);
+  const style = below(10);
+  const request = valid[name]();
+  const given =
+    style < 3
+      ? request
+      : style < 8
+        ? (damaged(request) as unknown[])
+        : Array.from({ length: below(4) }, () => anything());
+  const values = Array.isArray(given) ? given : [given];
+  return make(name, () => (model[name] as Callable)(...values));
+}
+
+function callOddly(): Promise<void> {
+  const name = pick([...methods, 'bytes', 'extra']);
+  const property = Object.getOwnPropertyDescriptor(prototype, name) as PropertyDescriptor;
+  const member = (property.get ?? property.value) as Callable;
+  const receiver = pick([
+    anything,
+    () => Object.create(model),
+    () => new Proxy(model, {}),
+    () => prototype,
+    () => Model,
+    () => addon,
+  ])();
+  return pick([
+    () => make('wrong receiver', () => member.call(receiver, anything())),
+    () => make('new method', () => Reflect.construct(member, [anything()])),
+    () => make('new', () => new Model(anything())),
+    () =>
+      make('construct', () =>
+        Reflect.construct(Model, [anything()], pick([Model, Object, class extends Model {}])),
+      ),
+    () => make('subclass', () => new (class extends Model {})()),
+    () => make('call class', () => Model.call(receiver)),
+    () => make('set', () => Object.assign(model, { [name]: model[name as tiny.Method] })),
+    () => make('info', () => (addon.info as Callable).call(receiver, anything())),
+    () => make('live', () => (addon.live as Callable).call(receiver, anything())),
+  ])();
+}
+
+function callLoad(): Promise<void> {
+  const source = pick<() => unknown>([
+    brokenModel,
+    brokenModel,
+    anything,
+    () => bytes,
+    () => tiny.tinyModel,
+  ])();
+  const given = pick([options, damaged(options), anything()]);
+  return make('load', async () => {
+    const made = await (addon.load as Callable)(source, given);
+    await (made as NativeModel).dispose();
+  });
+}
+
+// Two out of a hundred calls load a model: each makes a thread.
+process.on('exit', (code) => {
+  if (code !== 0) console.error(`ended in ${pending}`);
+});
+for (let made = 0; made < calls; made++) {
+  const part = below(100);
+  await (part < 2 ? callLoad() : part < 30 ? callOddly() : callMethod());
+  if (gone || model.bytes === 0 || made % 500 === 0) {
+    await Promise.all(left.splice(0));
+    await Promise.all([model.dispose(), other.dispose()]);
+    [model, other] = await Promise.all([addon.load(bytes, options), addon.load(tiny.tinyModel, options)]);
+    await model.configure(tiny.training());
+    gone = false;
+  }
+}
+await Promise.all(left);
+await Promise.all([model.dispose(), other.dispose()]);
+// What getters started is waited for here.
+while (addon.live().tasks > 0) await new Promise((done) => setTimeout(done, 5));
+console.log(JSON.stringify({ outcomes, live: addon.live() }));
