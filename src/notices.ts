@@ -15,6 +15,12 @@ export function describeNotices(model: ModelDescription): string[] {
         'statistics while fine-tuning. Export it with torch.jit.script(model) if you need either.',
     );
   }
+  if (model.origin === 'traced' && !model.tracedInEval && model.batchNorms.length > 0) {
+    notices.push(
+      'The model was traced in train mode: eval() changes nothing in it. Dropout and BatchNorm stay in train mode, ' +
+        'even where layers are frozen and when it predicts. Export it with torch.jit.script(model), or trace it in eval mode.',
+    );
+  }
   if (model.savedInTrainMode) {
     notices.push('The file was saved in train mode; it was put into eval mode.');
   }

@@ -64,9 +64,21 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, options: argparse.Na
         yield epoch
 
 
+def save_without_paths(module, path):
+    """Saves without debug records: they name the folders of the machine that made the file."""
+    module.save(path)
+    reader = torch._C.PyTorchFileReader(path)
+    records = {name: reader.get_record(name) for name in reader.get_all_records()}
+    writer = torch._C.PyTorchFileWriter(path)
+    for name, data in records.items():
+        if not name.endswith(".debug_pkl") and name not in ("version", "byteorder", ".data/serialization_id"):
+            writer.write_record(name, data, len(data))
+    writer.write_end_of_file()
+
+
 def save(model: nn.Module, path: str) -> None:
     plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format).eval()
-    torch.jit.script(plain).save(path)
+    save_without_paths(torch.jit.script(plain), path)
 
 
 def main() -> None:
