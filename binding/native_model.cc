@@ -256,10 +256,9 @@ Napi::Value NativeModel::setTrainable(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::replaceHead(const Napi::CallbackInfo& info) {
   return run(info, [this, request = readHeadRequest(info[0])](Loaded& loaded) -> Finish {
-    // Parameters are new tensors afterwards, even where it fails and the model is restored from a copy; an optimizer
-    // made before would step the old ones.
-    loaded.trainer.reset();
     NewHead made = torchgraft::replaceHead(*loaded.model, request);
+    // Parameters are new tensors now; an optimizer made before would step the old ones.
+    loaded.trainer.reset();
     const int64_t size = loaded.model->bytes();
     return [this, made = std::move(made), size](Napi::Env env) {
       reportBytes(env, size);
