@@ -19,7 +19,7 @@ const cardSchema = z.object({
  */
 export type ModelCard = z.output<typeof cardSchema>;
 
-/** The card in a file's extra files; undefined when the file was not saved by torchgraft. */
+/** The card in a file's extra files; undefined for files of others, and for checkpoints of a first fine-tuning. */
 export function readCard(extra: Record<string, string>, source: string): ModelCard | undefined {
   const text = extra[cardFile];
   if (!text) return undefined;
@@ -29,7 +29,9 @@ export function readCard(extra: Record<string, string>, source: string): ModelCa
   } catch (cause) {
     throw new TorchgraftError('MODEL_UNREADABLE', `${source}: its ${cardFile} is not JSON.`, { cause });
   }
-  const parsed = cardSchema.safeParse((json as { card?: unknown })?.card ?? json);
+  const { checkpoint, card } = (json ?? {}) as { checkpoint?: unknown; card?: unknown };
+  if (checkpoint && !card) return undefined;
+  const parsed = cardSchema.safeParse(checkpoint ? card : json);
   if (parsed.success) return parsed.data;
   throw new TorchgraftError(
     'MODEL_UNREADABLE',

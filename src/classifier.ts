@@ -5,7 +5,7 @@ import type { ImageDataset, SplitName } from './data/dataset.js';
 import type { ImageSource } from './data/decode.js';
 import { loadImages } from './data/images.js';
 import type { SkippedImage } from './data/loader.js';
-import { invalidValue, TorchgraftError, throwIfAborted } from './errors.js';
+import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from './errors.js';
 import { evaluateSplit } from './fine-tune/epoch.js';
 import { nativePreprocess } from './fine-tune/prepare.js';
 import type { ClassificationMetrics } from './metrics/classification.js';
@@ -46,6 +46,26 @@ export interface ScoredClass {
   index: number;
   /** Softmax of the logits, 0 to 1. */
   probability: number;
+}
+
+/** What the model says of one image of a data set. */
+export interface EvaluatedImage {
+  path: string;
+  /** Its class in the data set. */
+  truth: string;
+  /** The most probable class. */
+  predicted: string;
+  /** Of the predicted class, 0 to 1. */
+  probability: number;
+}
+
+/** What the model says of a split of a data set. */
+export interface Evaluation {
+  metrics: ClassificationMetrics;
+  /** One for each image, in the data set's order. */
+  predictions: EvaluatedImage[];
+  /** Images that could not be decoded and were left out. */
+  skipped: SkippedImage[];
 }
 
 /** What the model says of one image. */
@@ -105,6 +125,7 @@ export class Classifier {
    */
   async predict(images: readonly ImageSource[], options: PredictOptions = {}): Promise<Prediction[]> {
     const { top, batchSize, signal } = checkOptions(predictOptions, options, 'predict');
+    if (!Array.isArray(images)) throw invalidType('predict: expected a list of images, for example [path].');
     const predictions: Prediction[] = [];
     for (let from = 0; from < images.length; from += batchSize) {
       throwIfAborted(signal);
@@ -116,23 +137,17 @@ export class Classifier {
           preprocess: nativePreprocess(this.card.preprocessing),
         }),
       );
-      const values = logits.data as Float32Array;
-      const size = this.card.classes.length;
-      for (let i = 0; i * size < values.length; i++) {
-        predictions.push(this.#rank(values.slice(i * size, (i + 1) * size), top));
-      }
+      predictions.push(...this.#rankAll(logits.data as Float32Array, top));
     }
     return predictions;
   }
 
-  /** Metrics on a split of a data set with the same classes. @throws DATA_INVALID when the classes differ */
-  async evaluate(
-    data: ImageDataset,
-    options: EvaluateOptions = {},
-  ): Promise<{ metrics: ClassificationMetrics; skipped: SkippedImage[] }> {
+  /** Metrics and predictions on a split of a data set. @throws DATA_INVALID for classes that the model does not know */
+  async evaluate(data: ImageDataset, options: EvaluateOptions = {}): Promise<Evaluation> {
     const { split, batchSize, unreadable, signal } = checkOptions(evaluateOptions, options, 'evaluate');
     const samples = this.#relabel(data, split);
-    return this.#turn(() =>
+    const predictions: EvaluatedImage[] = [];
+    const evaluated = await this.#turn(() =>
       evaluateSplit({
         model: this.model,
         samples,
@@ -140,8 +155,20 @@ export class Classifier {
         reading: { preprocessing: this.card.preprocessing, batchSize, threads: this.#threads, unreadable },
         preprocess: nativePreprocess(this.card.preprocessing),
         signal,
+        onLogits: ({ paths, labels }, logits) => {
+          for (const [i, { top }] of this.#rankAll(logits, 1).entries()) {
+            const [best] = top as [ScoredClass];
+            predictions.push({
+              path: paths[i] as string,
+              truth: this.card.classes[labels[i] as number] as string,
+              predicted: best.class,
+              probability: best.probability,
+            });
+          }
+        },
       }),
     );
+    return { ...evaluated, predictions };
   }
 
   /** Waits for running work, then frees the weights. */
@@ -181,6 +208,13 @@ export class Classifier {
     const turn = this.#queue.then(work);
     this.#queue = turn.catch(() => {});
     return turn;
+  }
+
+  #rankAll(logits: Float32Array, top: number): Prediction[] {
+    const size = this.card.classes.length;
+    return Array.from({ length: logits.length / size }, (_, i) =>
+      this.#rank(logits.slice(i * size, (i + 1) * size), top),
+    );
   }
 
   #rank(logits: Float32Array, top: number): Prediction {

@@ -1,7 +1,9 @@
 export type { ModelCard } from './card.js';
 export {
   Classifier,
+  type EvaluatedImage,
   type EvaluateOptions,
+  type Evaluation,
   loadClassifier,
   type Prediction,
   type PredictOptions,

@@ -7,11 +7,11 @@ import { z } from 'zod';
 import { loadAddon } from './addon.js';
 import { writeAtomically } from './atomic-file.js';
 import { cardFile, type ModelCard, readCard } from './card.js';
-import { invalidType, TorchgraftError } from './errors.js';
+import { invalidType, invalidValue, TorchgraftError } from './errors.js';
 import type { ModelDescription, NativeModel, ReplaceHeadResult, Tensor, Value } from './native.js';
 import { callNative } from './native-call.js';
 import { describeNotices } from './notices.js';
-import { checkOptions } from './options.js';
+import { checkOptions, suggest } from './options.js';
 import { lastLayers, matchNames, ownParameters } from './patterns.js';
 
 const loadOptions = z.strictObject({
@@ -184,6 +184,11 @@ export class Model {
   /** Exactly these parameters learn. @throws INVALID_VALUE for a name the model does not have, BUSY, DISPOSED */
   async setTrainable(names: string[], options: FreezeOptions = {}): Promise<void> {
     const { trainBatchNorm } = checkOptions(freezeOptions, options, 'freeze');
+    const known = this.#description.parameters.map(({ name }) => name);
+    const unknown = names.find((name) => !known.includes(name));
+    if (unknown !== undefined) {
+      throw invalidValue(`setTrainable: no parameter is called \`${unknown}\`. ${suggest(unknown, known)}`);
+    }
     const learnable = new Set(
       this.#description.parameters.filter(({ dtype }) => /float/.test(dtype)).map(({ name }) => name),
     );

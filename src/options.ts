@@ -1,5 +1,5 @@
 import { closest, distance } from 'fastest-levenshtein';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { invalidType, invalidValue } from './errors.js';
 
 /** The candidate most like `name`, or undefined when none is similar enough to be what was meant. */
@@ -7,6 +7,20 @@ export function nearest(name: string, candidates: readonly string[]): string | u
   if (candidates.length === 0) return undefined;
   const found = closest(name, candidates);
   return distance(name, found) <= Math.max(2, Math.ceil(name.length / 3)) ? found : undefined;
+}
+
+/** What to say of a name that is not known: the nearest that is, or all. */
+export function suggest(name: string, known: readonly string[]): string {
+  const guess = nearest(name, known);
+  return guess ? `Did you mean \`${guess}\`?` : `Known: ${known.join(', ')}.`;
+}
+
+/** A strict zod object for options within options: an unknown name is refused with the nearest of its own. */
+export function innerOptions<S extends z.ZodRawShape>(shape: S) {
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys' ? suggest(String(issue.keys?.[0]), Object.keys(shape)) : undefined,
+  });
 }
 
 /**
@@ -23,9 +37,8 @@ export function checkOptions<S extends z.ZodObject>(schema: S, options: unknown,
   const option = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys') {
     const key = issue.keys[0] ?? '';
-    const guess = nearest(key, Object.keys(schema.shape));
-    const hint = guess ? ` Did you mean \`${guess}\`?` : ` Known: ${Object.keys(schema.shape).join(', ')}.`;
-    throw invalidType(`${where}: unknown option \`${option ? `${option}.` : ''}${key}\`.${hint}`);
+    if (option) throw invalidType(`${where}: unknown option \`${option}.${key}\`. ${issue.message}`);
+    throw invalidType(`${where}: unknown option \`${key}\`. ${suggest(key, Object.keys(schema.shape))}`);
   }
   const message = `${where}: ${option ? `\`${option}\`` : 'options'}: ${issue.message}`;
   throw issue.code === 'invalid_type' ? invalidType(message) : invalidValue(message);

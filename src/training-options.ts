@@ -1,29 +1,46 @@
 import { z } from 'zod';
 import type { NativeLoss, NativeOptimizer } from './native.js';
+import { innerOptions, suggest } from './options.js';
 
 const share = z.number().min(0).lt(1);
 const positive = z.number().gt(0);
 
+/** A name, or an object whose `kind` is a name, as that object; `read` may know other texts. */
+function named(names: readonly string[], read?: (text: string) => object | undefined) {
+  return z.unknown().transform((value, context) => {
+    const given = typeof value === 'string' ? (read?.(value) ?? { kind: value }) : value;
+    if (typeof given !== 'object' || given === null) {
+      const message = `expected one of ${names.join(', ')}, or an object with such a \`kind\``;
+      context.addIssue({ code: 'invalid_type', expected: 'string', input: value, message });
+      return z.NEVER;
+    }
+    const kind = String((given as { kind?: unknown }).kind);
+    if (names.includes(kind)) return given;
+    context.addIssue({ code: 'custom', message: `unknown name \`${kind}\`. ${suggest(kind, names)}` });
+    return z.NEVER;
+  });
+}
+
 const optimizerSchemas = {
-  sgd: z.strictObject({
+  sgd: innerOptions({
     kind: z.literal('sgd'),
     momentum: share.default(0.9),
     dampening: share.default(0),
     nesterov: z.boolean().default(false),
   }),
-  adam: z.strictObject({
+  adam: innerOptions({
     kind: z.literal('adam'),
     beta1: share.default(0.9),
     beta2: share.default(0.999),
     epsilon: positive.default(1e-8),
   }),
-  adamw: z.strictObject({
+  adamw: innerOptions({
     kind: z.literal('adamw'),
     beta1: share.default(0.9),
     beta2: share.default(0.999),
     epsilon: positive.default(1e-8),
   }),
-  rmsprop: z.strictObject({
+  rmsprop: innerOptions({
     kind: z.literal('rmsprop'),
     alpha: share.default(0.99),
     epsilon: positive.default(1e-8),
@@ -36,11 +53,7 @@ const optimizerSchemas = {
 export const optimizerNames = Object.keys(optimizerSchemas) as NativeOptimizer['kind'][];
 
 /** `'adamw'` or an object with `kind`; torch.optim's names and defaults, except momentum 0.9 for SGD. */
-export const optimizerOption = z
-  .union([
-    z.enum(['sgd', 'adam', 'adamw', 'rmsprop']).transform((kind) => ({ kind })),
-    z.looseObject({ kind: z.enum(['sgd', 'adam', 'adamw', 'rmsprop']) }),
-  ])
+export const optimizerOption = named(optimizerNames)
   .pipe(z.discriminatedUnion('kind', Object.values(optimizerSchemas) as never))
   .transform((value) => value as NativeOptimizer);
 
@@ -54,35 +67,29 @@ export type OptimizerOption =
 const classWeights = z.array(z.number().min(0)).optional();
 
 const lossSchemas = {
-  crossEntropy: z.strictObject({
+  crossEntropy: innerOptions({
     kind: z.literal('crossEntropy'),
     labelSmoothing: share.default(0),
     classWeights,
   }),
-  bceWithLogits: z.strictObject({ kind: z.literal('bceWithLogits'), classWeights }),
-  focal: z.strictObject({ kind: z.literal('focal'), gamma: z.number().min(0).default(2), classWeights }),
-  mse: z.strictObject({ kind: z.literal('mse') }),
-  huber: z.strictObject({ kind: z.literal('huber'), delta: positive.default(1) }),
-  source: z.strictObject({ kind: z.literal('source'), source: z.string() }),
+  bceWithLogits: innerOptions({ kind: z.literal('bceWithLogits'), classWeights }),
+  focal: innerOptions({ kind: z.literal('focal'), gamma: z.number().min(0).default(2), classWeights }),
+  mse: innerOptions({ kind: z.literal('mse') }),
+  huber: innerOptions({ kind: z.literal('huber'), delta: positive.default(1) }),
+  source: innerOptions({ kind: z.literal('source'), source: z.string() }),
 };
 
-const lossNames = ['crossEntropy', 'bceWithLogits', 'focal', 'mse', 'huber'] as const;
+const lossNames = Object.keys(lossSchemas);
+
+function readSource(text: string): { kind: string; source: string } | undefined {
+  return /\bdef\s+\w+\s*\(/.test(text) ? { kind: 'source', source: text } : undefined;
+}
 
 /**
  * A loss by name, with its options, or as TorchScript source text (`'def loss(output, target): ...'`), compiled
  * natively. Mean over the batch. classWeights: one weight for each class; for BCE PyTorch's `pos_weight`.
  */
-export const lossOption = z
-  .union([
-    z.enum(lossNames).transform((kind) => ({ kind })),
-    z
-      .string()
-      .refine((text) => /\bdef\s+\w+\s*\(/.test(text), {
-        message: `expected one of ${lossNames.join(', ')}, or TorchScript source text \`def loss(output, target): ...\``,
-      })
-      .transform((source) => ({ kind: 'source' as const, source })),
-    z.looseObject({ kind: z.enum([...lossNames, 'source']) }),
-  ])
+export const lossOption = named(lossNames, readSource)
   .pipe(z.discriminatedUnion('kind', Object.values(lossSchemas) as never))
   .transform((value) => {
     const { classWeights: weights, ...rest } = value as { classWeights?: number[] };
@@ -96,7 +103,7 @@ export type LossOption =
 
 const range = z.tuple([positive, positive]).refine(([low, high]) => low <= high, 'expected [low, high]');
 
-const augmentSchema = z.strictObject({
+const augmentSchema = innerOptions({
   crop: z
     .strictObject({ scale: range.default([0.35, 1]), ratio: range.default([3 / 4, 4 / 3]) })
     .nullable()
@@ -112,8 +119,17 @@ const augmentSchema = z.strictObject({
 
 /** `'default'` (random resized crop of 35 to 100 % of the area, horizontal flip), `'none'`, or its parts. */
 export const augmentOption = z
-  .union([z.literal('none'), z.literal('default'), z.looseObject({})])
-  .transform((value) => (value === 'none' ? null : value === 'default' ? {} : value))
+  .unknown()
+  .transform((value, context) => {
+    if (value === 'none') return null;
+    if (value === 'default') return {};
+    if (typeof value !== 'string') return value;
+    context.addIssue({
+      code: 'custom',
+      message: `unknown name \`${value}\`. ${suggest(value, ['default', 'none'])}`,
+    });
+    return z.NEVER;
+  })
   .pipe(augmentSchema.nullable());
 
 /**

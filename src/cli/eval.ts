@@ -37,13 +37,13 @@ export function addEval(program: Command): Command {
         device,
         ...(threads ? { threads } : {}),
       });
-      const { metrics, skipped } = await classifier.evaluate(data, {
+      const { metrics, predictions, skipped } = await classifier.evaluate(data, {
         split,
         batchSize,
         unreadable: flags.skipUnreadable ? 'skip' : 'fail',
       });
       if (flags.json) {
-        process.stdout.write(`${JSON.stringify({ split, metrics, skipped, predictions: [] })}\n`);
+        process.stdout.write(`${JSON.stringify({ split, metrics, predictions, skipped })}\n`);
         return;
       }
       const lines = [

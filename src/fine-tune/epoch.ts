@@ -122,6 +122,8 @@ export interface Evaluation {
   /** Given when training is not configured. */
   preprocess?: NativePreprocess;
   signal?: AbortSignal | undefined;
+  /** Called with each batch's paths and labels [n] and logits [n, classes]. */
+  onLogits?: (batch: ImageBatch, logits: Float32Array) => void;
   onBatch?: ((progress: BatchProgress) => void) | undefined;
 }
 
@@ -139,6 +141,7 @@ export async function evaluateSplit(
       model.native.evaluate({ inputs, target, ...(preprocess ? { preprocess } : {}) }),
     );
     meter.add(logits.data as Float32Array, batch.labels, loss);
+    run.onLogits?.(batch, logits.data as Float32Array);
     done += batch.labels.length;
     run.onBatch?.({ phase: 'validate', epoch, done, total: samples.length });
   }

@@ -2,7 +2,7 @@ import type { ModelCard } from '../card.js';
 import type { ImageDataset } from '../data/dataset.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { EarlyStopping } from '../early-stopping.js';
-import { invalidType, invalidValue, throwIfAborted } from '../errors.js';
+import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
 import { metricNames } from '../metrics/names.js';
 import type { Model } from '../model.js';
 import { callNative } from '../native-call.js';
@@ -46,6 +46,9 @@ export function fineTune(model: Model, data: ImageDataset, options: FineTuneOpti
   if (!data?.splits?.train) throw invalidType('fineTune: expected data from imageFolder or imageManifest.');
   return new FineTuning(model, data, checkFineTuneOptions(options));
 }
+
+/** Models in a loop: between two batches nothing native would refuse a second one. */
+const underWay = new WeakSet<Model>();
 
 /** A fine-tuning under way: an async iterable of epoch reports. */
 export class FineTuning implements AsyncIterable<EpochReport> {
@@ -99,9 +102,14 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       throw invalidValue('fineTune: a run is iterated once. Call fineTune again for another.');
     this.#isStarted = true;
     throwIfAborted(this.#options.signal);
-    this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
+    if (underWay.has(this.#model)) {
+      throw new TorchgraftError('BUSY', 'fineTune: this model is being fine-tuned. Leave that loop first.');
+    }
+    underWay.add(this.#model);
     try {
+      this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
       let sums = await this.#begin();
+      if (this.#ended === 'early') return;
       for (let epoch = this.#history.length + 1; epoch <= this.#options.epochs; epoch++) {
         const { report, stop } = await this.#runEpoch(epoch, sums);
         sums = noSums;
@@ -126,8 +134,9 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     if (state) {
       this.#baseline = state.baseline;
       this.#history = state.history;
-      const last = this.#history.at(-1);
-      if (last && this.#history.length >= this.#options.epochs) this.#ended = 'finished';
+      const { patience = Number.POSITIVE_INFINITY } = this.#options.earlyStopping;
+      if (this.#history.length >= this.#options.epochs) this.#ended = 'finished';
+      else if (state.stopping.waited >= patience) this.#ended = 'early';
       return state.sums;
     }
     this.#baseline = await this.#validate(0, noSums, 0, []);
@@ -152,11 +161,30 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       onBatch,
       onStopped: (done) => this.#checkpoint(done),
     });
-    const report = await this.#validate(epoch, sums, this.#largestRate(epoch, sums.batches - 1), skipped);
+    const report = await this.#validateTrained(epoch, sums, skipped);
     this.#history.push(report);
     const stop = await this.#judge(report);
     await this.#checkpoint(noSums);
     return { report, stop };
+  }
+
+  async #validateTrained(epoch: number, sums: TrainSums, skipped: EpochReport['skipped']) {
+    const rate = this.#largestRate(epoch, sums.batches - 1);
+    try {
+      return await this.#validate(epoch, sums, rate, skipped);
+    } catch (error) {
+      const code = error instanceof TorchgraftError ? error.code : undefined;
+      // The epoch is trained: a resumed run only validates it.
+      if (code === 'ABORTED') await this.#checkpoint(sums);
+      if (code !== 'MODEL_FAILED') throw error;
+      throw new TorchgraftError(
+        'LOSS_NOT_FINITE',
+        `After batch ${sums.batches} of epoch ${epoch}, with a learning rate of ${rate.toPrecision(3)}, the model ` +
+          'gives no finite outputs any more. Try a learning rate ten times lower, or clipNorm: 1. The best weights ' +
+          'so far are kept.',
+        { cause: error },
+      );
+    }
   }
 
   async #validate(
@@ -172,6 +200,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       classes: this.#data.classes,
       reading: this.#fullReading(),
       epoch,
+      signal: this.#options.signal,
       onBatch: this.#options.onBatch,
     });
     return makeReport(epoch, sums, metrics, {
@@ -206,6 +235,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
 
   /** Best weights back, and the card for `save`. */
   async #finish(): Promise<void> {
+    underWay.delete(this.#model);
     if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
     if (this.result) this.#model.card = this.#card(this.result);
   }

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Preprocessing } from '../data/preprocessing.js';
 import type { EarlyStoppingOptions } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
-import { checkOptions } from '../options.js';
+import { checkOptions, innerOptions } from '../options.js';
 import { checkSchedule, type Schedule, type ScheduleOptions } from '../schedule.js';
 import {
   type AugmentOption,
@@ -89,9 +89,8 @@ const schema = z.strictObject({
   epochs: z.int().min(1).max(1_000_000).default(10),
   batchSize: z.int().min(1).max(65_536).default(32),
   strategy: z
-    .union([z.literal('head'), z.literal('full'), z.string().regex(/^last:[1-9]\d*$/)], {
-      error: 'expected head, last:K (for example last:2) or full',
-    })
+    .string()
+    .regex(/^(head|full|last:[1-9]\d*)$/, 'expected head, last:K (for example last:2) or full')
     .default('head'),
   learningRate: z.number().gt(0).optional(),
   learningRates: z.record(z.string(), z.number().min(0)).default({}),
@@ -103,14 +102,15 @@ const schema = z.strictObject({
   clipNorm: z.number().gt(0).optional(),
   accumulate: z.int().min(1).max(1024).default(1),
   augment: augmentOption.prefault('default'),
-  preprocessing: z.custom<Partial<Preprocessing>>().optional(),
-  head: z
-    .strictObject({
-      hidden: z.array(z.int().min(1)).default([]),
-      dropout: z.number().min(0).lt(1).default(0),
-      layer: z.string().default(''),
-    })
-    .prefault({}),
+  preprocessing: z
+    .looseObject({})
+    .transform((parts) => parts as Partial<Preprocessing>)
+    .optional(),
+  head: innerOptions({
+    hidden: z.array(z.int().min(1)).default([]),
+    dropout: z.number().min(0).lt(1).default(0),
+    layer: z.string().default(''),
+  }).prefault({}),
   freeze: z.array(z.string()).default([]),
   trainBatchNorm: z.boolean().default(false),
   earlyStopping: z.custom<EarlyStoppingOptions>().default({ metric: 'valMacroF1' }),
@@ -120,7 +120,10 @@ const schema = z.strictObject({
   checkpoint: z.string().min(1).optional(),
   resume: z.boolean().default(false),
   signal: z.instanceof(AbortSignal).optional(),
-  onBatch: z.custom<(progress: BatchProgress) => void>((value) => typeof value === 'function').optional(),
+  onBatch: z
+    .instanceof(Function)
+    .transform((call) => call as (progress: BatchProgress) => void)
+    .optional(),
 });
 
 /** FineTuneOptions, checked and with defaults. */

@@ -1,0 +1,218 @@
+/** The loop: it learns, it repeats itself, it stops when told, and it ends with the best weights. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { completePreprocessing, type EpochReport, fineTune } from '../src/index.js';
+import { backbone, bitsOf, changed, defects, figures, open, quick, train } from './defects.js';
+
+const small = defects(12, 6);
+
+t.test('overfits 8 images', async (t) => {
+  const model = await open(t, backbone, { threads: 2 });
+  const data = defects(8, 8);
+  const options = {
+    ...quick,
+    strategy: 'full',
+    learningRate: 3e-3,
+    schedule: 'constant',
+    batchSize: 8,
+  } as const;
+  const reports = await train(
+    model,
+    { ...data, splits: { train: data.splits.train, val: data.splits.train } },
+    {
+      ...options,
+      epochs: 20,
+      preprocessing: { size: 96, resize: 96 },
+    },
+  );
+  t.equal(reports.at(-1)?.trainAccuracy, 1);
+  t.equal(reports.at(-1)?.validation.accuracy, 1, 'in eval mode too');
+  t.ok((reports.at(-1)?.trainLoss as number) < 0.1, `loss ${reports.at(-1)?.trainLoss}`);
+});
+
+t.test(
+  'the same seed gives the same numbers, with any number of decoders; another seed others',
+  async (t) => {
+    const run = async (seed: number, threads: number) => {
+      const model = await open(t);
+      const options = { ...quick, epochs: 2, strategy: 'full', augment: 'default', seed, threads } as const;
+      return { reports: (await train(model, small, options)).map(figures), bits: await bitsOf(model) };
+    };
+    const first = await run(5, 1);
+    t.same(await run(5, 3), first);
+    const other = await run(6, 1);
+    t.notSame(
+      other.reports.map(({ trainLoss }) => trainLoss),
+      first.reports.map(({ trainLoss }) => trainLoss),
+    );
+  },
+);
+
+t.test('leaving the loop stops training and leaves the best weights, ready to be used', async (t) => {
+  const model = await open(t);
+  let batches = 0;
+  const run = fineTune(model, small, { ...quick, epochs: 50, strategy: 'full', onBatch: () => batches++ });
+  t.equal(run.result, undefined);
+  const seen: EpochReport[] = [];
+  let bits = {};
+  for await (const epoch of run) {
+    seen.push(epoch);
+    if (epoch.isBest || seen.length === 1) bits = await bitsOf(model);
+    if (seen.length === 2) break;
+  }
+  const done = batches;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  t.equal(batches, done, 'no batch after the loop');
+  const { result } = run;
+  t.equal(result?.ended, 'left');
+  t.same(result?.history, seen);
+  t.equal(result?.preprocessing.size, 32);
+  if (result?.best.epoch !== 0) t.same(changed(bits, await bitsOf(model)), [], 'the best weights are back');
+  const blank = { data: new Float32Array(3 * 32 * 32), shape: [1, 3, 32, 32], dtype: 'float32' as const };
+  t.match(await model.forward([blank]), { shape: [1, 6] });
+  t.same(model.card?.classes, small.classes);
+  await t.rejects(
+    async () => {
+      for await (const _ of run) t.fail('a run is iterated once');
+    },
+    { code: 'INVALID_VALUE' },
+  );
+});
+
+t.test('one loop at a time on a model', async (t) => {
+  const model = await open(t);
+  for await (const _ of fineTune(model, small, { ...quick, epochs: 3 })) {
+    await t.rejects(train(model, small, quick), { code: 'BUSY', message: /being fine-tuned/ });
+    break;
+  }
+  t.equal((await train(model, small, quick)).length, 1, 'and then the next');
+});
+
+t.test('an AbortSignal stops within a batch, and a checkpoint is left', async (t) => {
+  for (const [phase, after] of [
+    ['train', 5],
+    ['validate', 7],
+  ] as const) {
+    const model = await open(t);
+    const checkpoint = join(t.testdir(), 'checkpoint.pt');
+    const controller = new AbortController();
+    let batches = 0;
+    const run = fineTune(model, small, {
+      ...quick,
+      epochs: 4,
+      batchSize: 3,
+      checkpoint,
+      signal: controller.signal,
+      onBatch: (batch) => {
+        // Of the baseline are 2 batches, then come 4 of training and 2 of validation.
+        if (++batches === after) {
+          t.equal(batch.phase, phase);
+          controller.abort(new Error('enough'));
+        }
+      },
+    });
+    const aborted = (async () => {
+      for await (const _ of run) t.fail('no epoch is finished');
+    })();
+    await t.rejects(aborted, { code: 'ABORTED', cause: { message: 'enough' } });
+    t.equal(batches, after, 'no batch after the abort');
+    t.ok(existsSync(checkpoint));
+    t.equal(run.result?.best.epoch, 0);
+    t.equal(run.result?.ended, 'left');
+  }
+  const model = await open(t);
+  const before = await bitsOf(model);
+  await t.rejects(train(model, small, { ...quick, signal: AbortSignal.abort() }), { code: 'ABORTED' });
+  t.same(changed(before, await bitsOf(model)), [], 'aborted before it began: the model is as it was');
+});
+
+t.test('best may be the model before the first step: then its weights are back, bit for bit', async (t) => {
+  const model = await open(t);
+  await train(model, small, { ...quick, strategy: 'full' });
+  const before = await bitsOf(model);
+  const metric = { metric: 'valLoss' };
+  const run = fineTune(model, small, {
+    ...quick,
+    strategy: 'full',
+    optimizer: 'sgd',
+    learningRate: 20,
+    schedule: 'constant',
+    earlyStopping: metric,
+    clipNorm: 1,
+    epochs: 2,
+  });
+  const losses: number[] = [];
+  for await (const { validation, isBest } of run) {
+    losses.push(validation.loss);
+    t.equal(isBest, false);
+  }
+  const { result } = run;
+  t.ok(
+    losses.every((loss) => loss > (result?.baseline.validation.loss as number)),
+    `${losses}`,
+  );
+  t.equal(result?.best.epoch, 0);
+  t.equal(result?.best, result?.baseline);
+  t.equal(result?.baseline.isBest, true);
+  t.same(changed(before, await bitsOf(model)), []);
+});
+
+t.test('early stopping ends a run whose metric does not get better', async (t) => {
+  const model = await open(t);
+  const run = fineTune(model, small, {
+    ...quick,
+    epochs: 30,
+    earlyStopping: { metric: 'valLoss', patience: 2, minDelta: 100 },
+  });
+  let epochs = 0;
+  for await (const _ of run) epochs++;
+  // Nothing gets better by 100: patience counts from epoch 1.
+  t.equal(epochs, 2);
+  t.equal(run.result?.ended, 'early');
+});
+
+t.test('a run that is judged by a training metric starts at epoch 1', async (t) => {
+  const model = await open(t);
+  const run = fineTune(model, small, { ...quick, epochs: 2, earlyStopping: { metric: 'trainLoss' } });
+  for await (const _ of run);
+  t.ok((run.result?.best.epoch as number) > 0);
+});
+
+t.test('reports carry what the loop promises', async (t) => {
+  const model = await open(t);
+  const progress: string[] = [];
+  const run = fineTune(model, small, {
+    ...quick,
+    epochs: 2,
+    batchSize: 5,
+    onBatch: ({ phase, epoch, done, total }) => progress.push(`${phase} ${epoch} ${done}/${total}`),
+  });
+  const reports: EpochReport[] = [];
+  for await (const report of run) reports.push(report);
+  t.same(progress, [
+    'validate 0 5/6',
+    'validate 0 6/6',
+    ...[1, 2].flatMap((epoch) => [
+      `train ${epoch} 5/12`,
+      `train ${epoch} 10/12`,
+      `train ${epoch} 12/12`,
+      `validate ${epoch} 5/6`,
+      `validate ${epoch} 6/6`,
+    ]),
+  ]);
+  t.same(
+    reports.map(({ epoch }) => epoch),
+    [1, 2],
+  );
+  t.match(run.baseline, { epoch: 0, trainLoss: null, trainAccuracy: null, imagesPerSecond: 0 });
+  for (const { seconds, trainSeconds, imagesPerSecond, validation, metrics, trainLoss } of reports) {
+    t.ok(trainSeconds > 0 && trainSeconds < seconds);
+    t.ok(Math.abs(imagesPerSecond - 12 / trainSeconds) < 1e-6 * imagesPerSecond);
+    t.equal(validation.count, 6);
+    t.equal(metrics.valMacroF1, validation.macro.f1);
+    t.equal(metrics.trainLoss, trainLoss);
+  }
+  t.same(JSON.parse(JSON.stringify(reports)), reports, 'plain JSON');
+  t.same(run.result?.preprocessing, completePreprocessing(quick.preprocessing));
+});
