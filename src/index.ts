@@ -20,12 +20,14 @@ export {
   normalisation,
   type Preprocessing,
 } from './data/preprocessing.js';
-export { type DoctorReport, doctor, renderDoctor } from './doctor.js';
+export { type DoctorProblem, type DoctorReport, doctor, renderDoctor } from './doctor.js';
 export type { EarlyStoppingOptions } from './early-stopping.js';
 export { type ErrorCode, TorchgraftError } from './errors.js';
 export { type FineTuneResult, FineTuning, fineTune } from './fine-tune/fine-tune.js';
 export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/options.js';
 export type { EpochReport } from './fine-tune/report.js';
+export type { Libtorch } from './libtorch/find.js';
+export type { LibtorchFolder } from './libtorch/folder.js';
 export type {
   ClassificationMetrics,
   ClassScores,
@@ -48,6 +50,8 @@ export type {
   HeadDescription,
   ModelDescription,
   ModuleDescription,
+  NativeInfo,
+  NativeOptimizer,
   ParameterDescription,
   ReplaceHeadResult,
   Tensor,
