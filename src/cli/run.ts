@@ -1,10 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ImageDataset } from '../data/dataset.js';
 import { TorchgraftError } from '../errors.js';
 import { type FineTuneResult, fineTune } from '../fine-tune/fine-tune.js';
-import type { FineTuneOptions } from '../fine-tune/options.js';
-import type { EpochReport } from '../fine-tune/report.js';
-import { loadModel } from '../model.js';
+import type { BatchProgress, FineTuneOptions } from '../fine-tune/options.js';
+import { loadModel, type Model } from '../model.js';
 import { Progress } from '../report/progress.js';
 import { readData } from './arguments.js';
 import { epochEvent, epochLine, startLines, summary } from './lines.js';
@@ -21,49 +21,20 @@ export interface TrainRequest {
   options: FineTuneOptions;
 }
 
+const say = (text: string) => process.stderr.write(`${text}\n`);
+
 /** Trains, and leaves model.pt, run.json and checkpoint.pt in the run folder. Returns the exit code. */
 export async function runTraining(request: TrainRequest): Promise<number> {
-  const { out, isJson, options } = request;
-  const say = (text: string) => process.stderr.write(`${text}\n`);
-  const emit = (event: Record<string, unknown>) => {
-    if (isJson) process.stdout.write(`${JSON.stringify(event)}\n`);
-  };
-  const interrupt = listenForInterrupt(say, out);
+  const { out, options } = request;
+  const interrupt = listenForInterrupt(out);
   const started = performance.now();
   const data = await readData(request.data, options.seed ?? 0);
   await using model = await loadModel(request.model, {
     device: request.device,
     ...(options.threads ? { threads: options.threads } : {}),
   });
-  for (const line of startLines(model, data, request)) say(line);
   await mkdir(out, { recursive: true });
-  const progress = new Progress({ stream: process.stderr });
-  const run = fineTune(model, data, {
-    ...options,
-    checkpoint: join(out, 'checkpoint.pt'),
-    signal: interrupt.signal,
-    onBatch: showBatches(progress, options.epochs ?? 10),
-  });
-  emit({
-    event: 'start',
-    ...data.summary,
-    device: model.device,
-    notices: model.notices,
-    warnings: data.warnings,
-  });
-  const resumed: EpochReport[] = [];
-  try {
-    for await (const epoch of run) {
-      if (resumed.length === 0) progress.line(epochLine(run.baseline as EpochReport));
-      resumed.push(epoch);
-      progress.line(epochLine(epoch));
-      emit(epochEvent(epoch));
-    }
-  } finally {
-    progress.finish();
-    interrupt.stop();
-  }
-  const result = run.result as FineTuneResult;
+  const result = await train(model, data, request, interrupt.signal).finally(interrupt.stop);
   const file = join(out, 'model.pt');
   await model.save(file);
   const totals = {
@@ -72,7 +43,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   };
   await writeRunFile(join(out, 'run.json'), request, data, model, result, totals);
   for (const line of summary(result, data.classes, file, totals)) say(line);
-  emit({
+  emit(request, {
     event: 'done',
     bestEpoch: result.best.epoch,
     bestValAccuracy: result.best.validation.accuracy,
@@ -84,7 +55,50 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   return 0;
 }
 
-function showBatches(progress: Progress, epochs: number): FineTuneOptions['onBatch'] {
+function emit({ isJson }: TrainRequest, event: Record<string, unknown>): void {
+  if (isJson) process.stdout.write(`${JSON.stringify(event)}\n`);
+}
+
+/** The loop, told line by line. */
+async function train(
+  model: Model,
+  data: ImageDataset,
+  request: TrainRequest,
+  signal: AbortSignal,
+): Promise<FineTuneResult> {
+  for (const line of startLines(model, data, request)) say(line);
+  const { notices, device } = model;
+  emit(request, { event: 'start', ...data.summary, device, notices, warnings: data.warnings });
+  const progress = new Progress({ stream: process.stderr });
+  let isBaselineTold = false;
+  const tellBaseline = () => {
+    if (isBaselineTold || !run.baseline) return;
+    isBaselineTold = true;
+    progress.line(epochLine(run.baseline));
+    emit(request, { ...epochEvent(run.baseline), event: 'baseline' });
+  };
+  const showBatch = batchDisplay(progress, request.options.epochs ?? 10);
+  const run = fineTune(model, data, {
+    ...request.options,
+    checkpoint: join(request.out, 'checkpoint.pt'),
+    signal,
+    onBatch: (batch) => {
+      tellBaseline();
+      showBatch(batch);
+    },
+  });
+  try {
+    for await (const epoch of run) {
+      progress.line(epochLine(epoch));
+      emit(request, epochEvent(epoch));
+    }
+  } finally {
+    progress.finish();
+  }
+  return run.result as FineTuneResult;
+}
+
+function batchDisplay(progress: Progress, epochs: number): (batch: BatchProgress) => void {
   let shown = '';
   return ({ phase, epoch, done, total }) => {
     const label =
@@ -96,7 +110,7 @@ function showBatches(progress: Progress, epochs: number): FineTuneOptions['onBat
 }
 
 /** The first Ctrl-C stops after the batch and writes a checkpoint; the second ends the process at once. */
-function listenForInterrupt(say: (text: string) => void, out: string) {
+function listenForInterrupt(out: string) {
   const controller = new AbortController();
   const onSignal = () => {
     if (controller.signal.aborted) process.exit(130);
