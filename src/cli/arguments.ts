@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { ImageDataset } from '../data/dataset.js';
 import { imageFolder } from '../data/folder.js';
 import { imageManifest } from '../data/manifest.js';
@@ -48,6 +48,15 @@ export function collectRates(text: string, before: Record<string, number>): Reco
     throw new InvalidArgumentError('Expected GLOB=X, for example "features.*=1e-5".');
   }
   return { ...before, [text.slice(0, at)]: rate };
+}
+
+/** Refuses a call without these options. commander's own check would come before it looks for misspelt ones. */
+export function requireOptions(command: Command, names: string[]): void {
+  const missing = command.options.find(
+    (option) =>
+      names.includes(option.attributeName()) && command.getOptionValue(option.attributeName()) === undefined,
+  );
+  if (missing) command.error(`error: required option '${missing.flags}' not specified`);
 }
 
 /** A folder of images, or a manifest (.csv, .jsonl). */

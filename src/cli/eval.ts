@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { SplitName } from '../data/dataset.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';
-import { modelFile, readData, wholeNumber } from './arguments.js';
+import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
 
 interface EvalFlags {
@@ -22,7 +22,7 @@ export function addEval(program: Command): Command {
     .command('eval')
     .description('Metrics of a fine-tuned model on a split of a data set')
     .argument('<run>', 'run folder, or model file')
-    .requiredOption('--data <dir>', 'folder or manifest')
+    .option('--data <dir>', 'folder or manifest')
     .addOption(new Option('--split <name>').choices(['train', 'val', 'test']).default('val'))
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option('--seed <n>', 'of the split, where the data has none', wholeNumber(0), 0)
@@ -30,7 +30,8 @@ export function addEval(program: Command): Command {
     .option('--threads <n>', 'default: all processors', wholeNumber(1))
     .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
     .option('--json', 'one JSON object on standard output')
-    .action(async (run: string, flags: EvalFlags) => {
+    .action(async (run: string, flags: EvalFlags, self: Command) => {
+      requireOptions(self, ['data']);
       const { split, batchSize, device, threads } = flags;
       const data = await readData(flags.data, flags.seed);
       await using classifier = await loadClassifier(modelFile(run), {

@@ -5,7 +5,14 @@ import { parseEarlyStopping } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
 import type { FineTuneOptions, Strategy } from '../fine-tune/options.js';
 import { optimizerNames } from '../training-options.js';
-import { collect, collectRates, positiveNumber, threeNumbers, wholeNumber } from './arguments.js';
+import {
+  collect,
+  collectRates,
+  positiveNumber,
+  requireOptions,
+  threeNumbers,
+  wholeNumber,
+} from './arguments.js';
 import { runTraining, type TrainRequest } from './run.js';
 
 interface TrainFlags {
@@ -43,12 +50,12 @@ export function addTrain(program: Command): Command {
   const command = program
     .command('train')
     .description('Fine-tune a pretrained TorchScript model on a folder of images')
-    .requiredOption('--model <file>', 'TorchScript model, scripted or traced')
-    .requiredOption(
+    .option('--model <file>', 'TorchScript model, scripted or traced')
+    .option(
       '--data <dir>',
       'folder with train/<class>/*, val/<class>/* or <class>/*; or a .csv or .jsonl manifest',
     )
-    .requiredOption('--out <run>', 'folder that receives model.pt, run.json and checkpoint.pt')
+    .option('--out <run>', 'folder that receives model.pt, run.json and checkpoint.pt')
     .option('--epochs <n>', 'passes over the training images', wholeNumber(1), 10)
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option(
@@ -101,7 +108,8 @@ function addRest(command: Command): Command {
     .addOption(new Option('--precision <name>').choices(['float32']).default('float32'))
     .option('--resume', 'go on from the checkpoint in the run folder, if there is one')
     .option('--json', 'one JSON object a line on standard output')
-    .action(async (flags: TrainFlags) => {
+    .action(async (flags: TrainFlags, self: Command) => {
+      requireOptions(self, ['model', 'data', 'out']);
       process.exitCode = await runTraining(toRequest(flags));
     });
 }
