@@ -101,13 +101,13 @@ const table: Record<Method, string[]> = {
   replaceHead:    ['ok', 'ok',      'ok', 'ok',       'ok',      'ok',             'BUSY', 'DISPOSED', 'DISPOSED'],
   reinitialise:   ['ok', 'ok',      'ok', 'ok',       'ok',      'ok',             'BUSY', 'DISPOSED', 'DISPOSED'],
   configure:      ['ok', 'ok',      'ok', 'ok',       'ok',      'ok',             'BUSY', 'DISPOSED', 'DISPOSED'],
-  step:           [no,   'ok',      'ok', no,         no,        'LOSS_NOT_FINITE', 'BUSY', 'DISPOSED', 'DISPOSED'],
+  step:           [no,   'ok',      'ok', no,         'ok',      'LOSS_NOT_FINITE', 'BUSY', 'DISPOSED', 'DISPOSED'],
   evaluate:       ['ok', 'ok',      'ok', 'ok',       'ok',      'ok',             'BUSY', 'DISPOSED', 'DISPOSED'],
-  keepBest:       [no,   'ok',      'ok', no,         no,        'ok',             'BUSY', 'DISPOSED', 'DISPOSED'],
+  keepBest:       [no,   'ok',      'ok', no,         'ok',      'ok',             'BUSY', 'DISPOSED', 'DISPOSED'],
   restoreBest:    [no,   no,        'ok', no,         no,        no,               'BUSY', 'DISPOSED', 'DISPOSED'],
   save:           ['ok', 'ok',      'ok', 'ok',       'ok',      'ok',             'BUSY', 'DISPOSED', 'DISPOSED'],
-  saveCheckpoint: [no,   'ok',      'ok', no,         no,        'ok',             'BUSY', 'DISPOSED', 'DISPOSED'],
-  loadCheckpoint: [no,   'ok',      'ok', no,         no,        'ok',             'BUSY', 'DISPOSED', 'DISPOSED'],
+  saveCheckpoint: [no,   'ok',      'ok', no,         'ok',      'ok',             'BUSY', 'DISPOSED', 'DISPOSED'],
+  loadCheckpoint: [no,   'ok',      'ok', no,         'ok',      'ok',             'BUSY', 'DISPOSED', 'DISPOSED'],
   dispose:        ['ok', 'ok',      'ok', 'ok',       'ok',      'ok',             'ok',   'ok',       'ok'],
 };
 
