@@ -110,7 +110,7 @@ function print({ title, columns, rows, notes }, load, machine) {
   console.log(`- load average before ${load.before.join(' ')}, after ${load.after.join(' ')}`);
   if (load.before[0] > 0.3 * machine.processors) {
     console.log(
-      '- NOISY: the machine was already busy before the bench began; trust the ratios more than the seconds, and neither much',
+      '- NOISY: the machine was already busy before the bench began. Do not quote these figures, ratios included',
     );
   }
 }
