@@ -64,7 +64,7 @@ export type OptimizerOption =
       [K in keyof typeof optimizerSchemas]: z.input<(typeof optimizerSchemas)[K]>;
     }[keyof typeof optimizerSchemas];
 
-const classWeights = z.array(z.number().min(0)).optional();
+const classWeights = z.array(z.number().min(0)).readonly().optional();
 
 const lossSchemas = {
   crossEntropy: innerOptions({
@@ -76,7 +76,8 @@ const lossSchemas = {
   focal: innerOptions({ kind: z.literal('focal'), gamma: z.number().min(0).default(2), classWeights }),
   mse: innerOptions({ kind: z.literal('mse') }),
   huber: innerOptions({ kind: z.literal('huber'), delta: positive.default(1) }),
-  source: innerOptions({ kind: z.literal('source'), source: z.string() }),
+  // TorchScript's parser wants the last line ended.
+  source: innerOptions({ kind: z.literal('source'), source: z.string().transform((text) => `${text}\n`) }),
 };
 
 const lossNames = Object.keys(lossSchemas);
@@ -92,7 +93,7 @@ function readSource(text: string): { kind: string; source: string } | undefined 
 export const lossOption = named(lossNames, readSource)
   .pipe(z.discriminatedUnion('kind', Object.values(lossSchemas) as never))
   .transform((value) => {
-    const { classWeights: weights, ...rest } = value as { classWeights?: number[] };
+    const { classWeights: weights, ...rest } = value as { classWeights?: readonly number[] };
     return (weights ? { ...rest, classWeights: Float32Array.from(weights) } : rest) as NativeLoss;
   });
 

@@ -1,0 +1,148 @@
+/** Resuming gives the weights of the run that was never stopped, bit for bit, however it was stopped. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import t from 'tap';
+import { type FineTuneOptions, fineTune } from '../src/index.js';
+import { backbone, bitsOf, defects, figures, open, quick, train } from './defects.js';
+
+const small = defects(20, 6);
+/** Dropout, BatchNorm, random crops, a rate that changes at each step; the last epoch is judged best or not. */
+const options = {
+  ...quick,
+  epochs: 5,
+  strategy: 'full',
+  augment: { horizontalFlip: 0.5, rotation: 10, brightness: 0.2 },
+  schedule: 'onecycle',
+  learningRate: 0.01,
+  head: { hidden: [8], dropout: 0.3 },
+} satisfies FineTuneOptions;
+
+async function outcome(given: FineTuneOptions) {
+  const model = await open(t);
+  const run = fineTune(model, small, given);
+  for await (const _ of run);
+  const { baseline, history, best, ended } = run.result as NonNullable<typeof run.result>;
+  return { bits: await bitsOf(model), reports: [baseline, ...history].map(figures), best: best.epoch, ended };
+}
+
+async function interrupted(checkpoint: string, given: FineTuneOptions, afterBatches: number) {
+  const model = await open(t);
+  const controller = new AbortController();
+  let batches = 0;
+  const stopping: FineTuneOptions = {
+    ...given,
+    checkpoint,
+    resume: true,
+    signal: controller.signal,
+    onBatch: () => ++batches === afterBatches && controller.abort(),
+  };
+  await t.rejects(train(model, small, stopping), { code: 'ABORTED' });
+}
+
+const whole = outcome(options);
+
+t.test('aborted within epochs and between, then resumed', async (t) => {
+  const checkpoint = join(t.testdir(), 'checkpoint.pt');
+  // A baseline is 2 batches, an epoch 5 and 2: stops in epoch 1, in the validation of 2, in epoch 4.
+  for (const batches of [4, 9, 12]) await interrupted(checkpoint, options, batches);
+  t.same(await outcome({ ...options, checkpoint, resume: true }), await whole);
+  const after = await outcome({ ...options, checkpoint, resume: true });
+  t.same(after, await whole, 'a finished run resumes to its end');
+});
+
+t.test('aborted with an accumulation under way', async (t) => {
+  const given = { ...options, accumulate: 2, epochs: 2 };
+  const checkpoint = join(t.testdir(), 'checkpoint.pt');
+  for (const batches of [3, 5]) await interrupted(checkpoint, given, batches);
+  t.same(await outcome({ ...given, checkpoint, resume: true }), await outcome(given));
+});
+
+t.test('a run that has stopped early does not go on', async (t) => {
+  const checkpoint = join(t.testdir(), 'checkpoint.pt');
+  const given: FineTuneOptions = {
+    ...options,
+    earlyStopping: { metric: 'valLoss', patience: 1, minDelta: 100 },
+  };
+  const first = await outcome({ ...given, checkpoint });
+  t.equal(first.ended, 'early');
+  t.same(await outcome({ ...given, checkpoint, resume: true }), first);
+});
+
+/** Trains in a process of its own, which says each batch, and whether it came to the end. */
+function startChild(checkpoint: string): ChildProcess {
+  const url = (name: string) => JSON.stringify(new URL(name, import.meta.url).href);
+  const code = `
+    const { fineTune, loadModel } = await import(${url('../src/index.js')});
+    const { defects, residual } = await import(${url('./defects.js')});
+    const model = await loadModel(residual, { device: 'cpu', threads: 1 });
+    const onBatch = () => console.log('batch');
+    const options = { ...${JSON.stringify(options)}, checkpoint: ${JSON.stringify(checkpoint)}, resume: true, onBatch };
+    for await (const _ of fineTune(model, defects(20, 6), options)) console.log('epoch');
+    console.log('done');
+    await model.dispose();`;
+  return spawn(process.execPath, [...process.execArgv, '--input-type=module', '--eval', code], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+}
+
+t.test('killed at random moments, then resumed', async (t) => {
+  const checkpoint = join(t.testdir(), 'checkpoint.pt');
+  for (let kill = 0; kill < 4; kill++) {
+    const child = startChild(checkpoint);
+    // The checkpoint of the baseline is written before the third.
+    const batches = 3 + Math.floor(Math.random() * 9);
+    const delay = Math.random() * 40;
+    t.comment(`kill ${kill + 1}: ${delay.toFixed(0)} ms after ${batches} batches`);
+    let seen = 0;
+    for await (const line of createInterface({ input: child.stdout as NodeJS.ReadableStream })) {
+      if (line === 'batch' && ++seen === batches) setTimeout(() => child.kill('SIGKILL'), delay);
+    }
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    t.ok(existsSync(checkpoint), 'a checkpoint is there');
+  }
+  t.same(await outcome({ ...options, checkpoint, resume: true }), await whole);
+});
+
+t.test('a checkpoint that is damaged or of something else is refused', async (t) => {
+  const folder = t.testdir();
+  const good = join(folder, 'good.pt');
+  const checkpoint = join(folder, 'checkpoint.pt');
+  await train(await open(t), small, { ...options, epochs: 1, checkpoint: good });
+  const bytes = readFileSync(good);
+  const resume = async (given: FineTuneOptions = {}) => {
+    const model = await open(t);
+    await train(model, small, { ...options, epochs: 1, checkpoint, resume: true, ...given });
+  };
+  for (const share of [0, 0.3, 0.9, 0.999]) {
+    writeFileSync(checkpoint, bytes.subarray(0, Math.floor(bytes.length * share)));
+    await t.rejects(resume(), { code: 'CHECKPOINT_INVALID', message: /checkpoint\.pt/ }, `cut at ${share}`);
+  }
+  copyFileSync(backbone, checkpoint);
+  await t.rejects(resume(), { code: 'CHECKPOINT_INVALID', message: /not a checkpoint/ });
+  copyFileSync(good, checkpoint);
+  for (const [name, given, message] of [
+    ['learningRate', { learningRate: 0.02 }, /another `learningRate` \(0\.01, now 0\.02\)/],
+    ['seed', { seed: 1 }, /another `seed` \(0, now 1\)/],
+    ['epochs', { epochs: 9 }, /another `epochs` \(1, now 9\)/],
+    ['clipNorm', { clipNorm: 2 }, /another `clipNorm` \(undefined, now 2\)/],
+    ['earlyStopping', { earlyStopping: { metric: 'valLoss' } }, /another `earlyStopping`/],
+  ] as const) {
+    await t.rejects(resume(given), { code: 'CHECKPOINT_INVALID', message }, name);
+  }
+  await t.rejects(resume({ head: { hidden: [9], dropout: 0.3 } }), { code: 'CHECKPOINT_INVALID' });
+  await t.rejects(train(await open(t), defects(16, 6), { ...options, epochs: 1, checkpoint, resume: true }), {
+    code: 'CHECKPOINT_INVALID',
+    message: /another `data`/,
+  });
+  await t.resolves(resume({ threads: 2 }), 'how many threads decode is not part of the recipe');
+});
+
+t.test('a checkpoint is no model of a classifier, and says so', async (t) => {
+  const checkpoint = join(t.testdir(), 'checkpoint.pt');
+  await train(await open(t), small, { ...quick, checkpoint });
+  const { loadClassifier } = await import('../src/index.js');
+  await t.rejects(loadClassifier(checkpoint), { code: 'NOT_A_CLASSIFIER' });
+});
