@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { doctor, renderDoctor } from '../doctor.js';
-import { ensureLibtorch } from '../libtorch/ensure.js';
+import { ensureLibtorch, type LibtorchProgress } from '../libtorch/ensure.js';
 
 /** `torchgraft doctor`. */
 export function addDoctor(program: Command): Command {
@@ -21,7 +21,22 @@ export function addSetup(program: Command): Command {
     .command('setup')
     .description('Find libtorch, or fetch it into the user cache')
     .action(async () => {
-      const { version, directory } = await ensureLibtorch({ onProgress: () => {} });
+      const { version, directory } = await ensureLibtorch({ onProgress: sayProgress() });
       process.stdout.write(`libtorch ${version} in ${directory}\n`);
     });
+}
+
+/** Notes as they are, and downloads and unpacking at every tenth. */
+function sayProgress(): (progress: LibtorchProgress) => void {
+  let said = '';
+  return (progress) => {
+    if (progress.step === 'note') {
+      process.stderr.write(`${progress.text}\n`);
+      return;
+    }
+    const { step, done, total } = progress;
+    const text = `${step} ${total > 0 ? Math.floor((done / total) * 10) * 10 : 0} % of ${(total / 1e6).toFixed(0)} MB`;
+    if (text !== said) process.stderr.write(`${text}\n`);
+    said = text;
+  };
 }

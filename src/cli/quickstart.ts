@@ -34,7 +34,7 @@ export function addQuickstart(program: Command): Command {
       const transfer = await run(data, epochs, join(out, 'model.pt'), false);
       say('\n2. From scratch: the same network from random weights, same budget');
       const scratch = await run(data, epochs, undefined, true);
-      say('\nTransfer, on the held-back photographs:\n');
+      say('\nTransfer, on the held-back photographs (which also chose the best epoch, for both networks):\n');
       say(perClassTable(transfer.best.validation));
       say(`\n${confusionTable(transfer.best.validation)}\n`);
       await showPredictions(join(out, 'model.pt'), data);
@@ -56,6 +56,9 @@ async function run(
     strategy: 'full',
     // One rate for every layer, high enough for random weights too: the comparison is fair to both.
     learningRate: 1e-3,
+    batchSize: 16,
+    // A defect may lie at the edge and in any direction.
+    augment: { crop: { scale: [0.7, 1] }, verticalFlip: 0.5 },
     preprocessing: backbonePreprocessing,
   });
   for await (const epoch of training) say(epochLine(epoch));
