@@ -47,6 +47,7 @@ export {
 export type {
   BufferDescription,
   DType,
+  EvaluateResult,
   HeadDescription,
   ModelDescription,
   ModuleDescription,
@@ -54,6 +55,7 @@ export type {
   NativeOptimizer,
   ParameterDescription,
   ReplaceHeadResult,
+  StepResult,
   Tensor,
   TensorData,
   Value,
@@ -61,4 +63,5 @@ export type {
 export { confusionTable, perClassTable } from './report/metrics-tables.js';
 export { modelTable } from './report/model-table.js';
 export type { Schedule, ScheduleOptions } from './schedule.js';
+export { createTrainer, Trainer, type TrainerBatch, type TrainerOptions } from './trainer.js';
 export type { AugmentOption, LossOption, OptimizerOption } from './training-options.js';

@@ -1,0 +1,135 @@
+import { z } from 'zod';
+import { writeAtomically } from './atomic-file.js';
+import { invalidType } from './errors.js';
+import { buildGroups } from './fine-tune/groups.js';
+import type { Model } from './model.js';
+import type { EvaluateResult, NativeGroup, StepResult, Tensor } from './native.js';
+import { callNative } from './native-call.js';
+import { checkOptions } from './options.js';
+import { type LossOption, lossOption, type OptimizerOption, optimizerOption } from './training-options.js';
+
+/** Options of createTrainer; all may be left out. */
+export interface TrainerOptions {
+  /** Default `adamw`. */
+  optimizer?: OptimizerOption;
+  /** For all that learns. Default by optimizer: AdamW and Adam 1e-4, SGD 1e-3, RMSprop 1e-5. */
+  learningRate?: number;
+  /** Learning rates by pattern; of several that match, the last counts. */
+  learningRates?: Record<string, number>;
+  /** Default 0.01 for AdamW, else 0. */
+  weightDecay?: number;
+  /** Whether weight decay applies to parameters of one dimension too. Default false. */
+  decayNormAndBias?: boolean;
+  /** Default `crossEntropy`. */
+  loss?: LossOption;
+  /** Largest 2-norm of the gradient. Default: no clipping. */
+  clipNorm?: number;
+  /** Batches whose gradients are averaged before an optimizer step. Default 1. */
+  accumulate?: number;
+  /** Weight of the loss of each auxiliary output. Default 0.4, as Inception. */
+  auxiliaryWeight?: number;
+  /** Of dropout. Default 0. */
+  seed?: number;
+}
+
+const schema = z.strictObject({
+  optimizer: optimizerOption.prefault('adamw'),
+  learningRate: z.number().gt(0).optional(),
+  learningRates: z.record(z.string(), z.number().min(0)).default({}),
+  weightDecay: z.number().min(0).optional(),
+  decayNormAndBias: z.boolean().default(false),
+  loss: lossOption.prefault('crossEntropy'),
+  clipNorm: z.number().gt(0).default(0),
+  accumulate: z.int().min(1).max(1024).default(1),
+  auxiliaryWeight: z.number().min(0).default(0.4),
+  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
+});
+
+/** One batch of plain tensors. */
+export interface TrainerBatch {
+  /** One tensor for each argument of the model's forward. */
+  inputs: Tensor[];
+  /**
+   * int64 or int32 class indices [n]; or values of the output's shape, for example float32 [n, classes] of 0 and 1 for
+   * multi-label training with `bceWithLogits`.
+   */
+  target: Tensor;
+  /** Factor on every learning rate in this step, for schedules. Default 1. */
+  factor?: number;
+  /** Ends an accumulation early, as at the end of an epoch. Default false. */
+  flush?: boolean;
+}
+
+/**
+ * Training step by step, on any tensors: for loops of your own, other inputs than images, several labels a sample,
+ * regression. {@link fineTune} is the loop for folders of images.
+ *
+ * What learns is what is not frozen when a step is made. Making a trainer for a model ends the one before.
+ *
+ * @throws INVALID_TYPE, INVALID_VALUE, PATTERN_UNMATCHED, SOURCE_INVALID, BUSY, DISPOSED
+ */
+export async function createTrainer(model: Model, options: TrainerOptions = {}): Promise<Trainer> {
+  if (typeof model?.replaceHead !== 'function')
+    throw invalidType('createTrainer: expected a Model from loadModel.');
+  const checked = checkOptions(schema, options, 'createTrainer');
+  const { optimizer, loss, clipNorm, accumulate, auxiliaryWeight, seed } = checked;
+  const weightDecay = checked.weightDecay ?? (optimizer.kind === 'adamw' ? 0.01 : 0);
+  const groups = buildGroups(await model.summary(), [], { ...checked, weightDecay });
+  await callNative(() =>
+    model.native.configure({
+      ...{ optimizer, loss, clipNorm, accumulate, auxiliaryWeight, seed, groups },
+      preprocess: null,
+      augment: null,
+    }),
+  );
+  return new Trainer(model, groups);
+}
+
+/** A model's optimizer and loss. One operation at a time; a second one is refused with BUSY. */
+export class Trainer {
+  readonly #model: Model;
+  readonly #groups: NativeGroup[];
+
+  /** Use {@link createTrainer}. @internal */
+  constructor(model: Model, groups: NativeGroup[]) {
+    this.#model = model;
+    this.#groups = groups;
+  }
+
+  /**
+   * Forward, loss, backward and, when an accumulation ends, the optimizer.
+   *
+   * @throws SHAPE_MISMATCH, MODEL_FAILED, NOT_TRAINABLE; LOSS_NOT_FINITE, which leaves the weights as they were
+   */
+  async step({ inputs, target, factor = 1, flush = false }: TrainerBatch): Promise<StepResult> {
+    const learningRates = this.#groups.map(({ learningRate }) => learningRate * factor);
+    return callNative(() => this.#model.native.step({ inputs, target, learningRates, flush }));
+  }
+
+  /** Loss and logits of a batch in eval mode, without gradients. @throws SHAPE_MISMATCH, MODEL_FAILED */
+  async evaluate({ inputs, target }: Pick<TrainerBatch, 'inputs' | 'target'>): Promise<EvaluateResult> {
+    return callNative(() => this.#model.native.evaluate({ inputs, target }));
+  }
+
+  /** Keeps a copy of all weights and buffers. */
+  async keepBest(): Promise<void> {
+    await callNative(() => this.#model.native.keepBest());
+  }
+
+  /** Puts the kept copy back. @throws NOT_TRAINABLE when none was kept */
+  async restoreBest(): Promise<void> {
+    await callNative(() => this.#model.native.restoreBest());
+  }
+
+  /** Writes weights, optimizer, step count and kept weights into one file, atomically. */
+  async saveCheckpoint(path: string): Promise<void> {
+    await writeAtomically(path, (temporary) =>
+      callNative(() => this.#model.native.saveCheckpoint(temporary, {})),
+    );
+  }
+
+  /** Goes on from a checkpoint of the same model and optimizer. @throws CHECKPOINT_INVALID; nothing is changed then */
+  async loadCheckpoint(path: string): Promise<void> {
+    await callNative(() => this.#model.native.loadCheckpoint(path));
+  }
+}
