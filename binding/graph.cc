@@ -184,18 +184,10 @@ class HeadFinder {
   }
 
   void addHead(const std::string& path, int output) {
-    const jit::Module layer = submodule(module_, path);
-    if (!layer.hasattr("weight") || !layer.attr("weight").isTensor()) return;
-    const at::Tensor weight = layer.attr("weight").toTensor();
-    if (weight.dim() != 2 && weight.dim() != 4) return;
-    Head head;
-    head.module = path;
-    head.convolution = weight.dim() == 4;
-    head.outFeatures = weight.size(0);
-    head.inFeatures = weight.size(1);
-    head.hasBias = layer.hasattr("bias") && layer.attr("bias").isTensor();
-    head.output = output;
-    heads_.push_back(head);
+    std::optional<Head> head = headAt(module_, path);
+    if (!head) return;
+    head->output = output;
+    heads_.push_back(*head);
   }
 
   const jit::Module& module_;
@@ -254,6 +246,20 @@ torch::jit::Module submodule(const torch::jit::Module& module, const std::string
     from = dot + 1;
   }
   return current;
+}
+
+std::optional<Head> headAt(const torch::jit::Module& module, const std::string& path) {
+  const jit::Module layer = submodule(module, path);
+  if (!layer.hasattr("weight") || !layer.attr("weight").isTensor()) return std::nullopt;
+  const at::Tensor weight = layer.attr("weight").toTensor();
+  if (weight.dim() != 2 && weight.dim() != 4) return std::nullopt;
+  Head head;
+  head.module = path;
+  head.convolution = weight.dim() == 4;
+  head.outFeatures = weight.size(0);
+  head.inFeatures = weight.size(1);
+  head.hasBias = layer.hasattr("bias") && layer.attr("bias").isTensor();
+  return head;
 }
 
 ForwardFacts analyseForward(const torch::jit::Module& module) {

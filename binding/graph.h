@@ -1,6 +1,7 @@
 // What forward does, read from its inlined TorchScript graph: the order of layers, and which of them make the output.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,5 +33,8 @@ ForwardFacts analyseForward(const torch::jit::Module& module);
 
 // The submodule at a dotted path; '' is the module itself. Throws Failure("NO_HEAD") when there is none.
 torch::jit::Module submodule(const torch::jit::Module& module, const std::string& path);
+
+// A layer as a possible head; empty when it is no Linear (weight of 2 dimensions) or Conv2d (4).
+std::optional<Head> headAt(const torch::jit::Module& module, const std::string& path);
 
 }  // namespace torchgraft

@@ -39,21 +39,8 @@ std::vector<Head> namedHead(Model& model, const std::string& path) {
   for (const Head& head : model.facts().heads) {
     if (head.module == path) return {head};
   }
-  const jit::Module layer = submodule(model.module(), path);
-  if (!layer.hasattr("weight") || !layer.attr("weight").isTensor()) {
-    throw Failure("NO_HEAD", "'" + path + "' has no weight: it is not a Linear or Conv2d layer.");
-  }
-  const at::Tensor weight = layer.attr("weight").toTensor();
-  if (weight.dim() != 2 && weight.dim() != 4) {
-    throw Failure("NO_HEAD", "'" + path + "' has a weight of " + std::to_string(weight.dim()) + " dimensions: it is not a Linear or Conv2d layer.");
-  }
-  Head head;
-  head.module = path;
-  head.convolution = weight.dim() == 4;
-  head.outFeatures = weight.size(0);
-  head.inFeatures = weight.size(1);
-  head.hasBias = layer.hasattr("bias") && layer.attr("bias").isTensor();
-  return {head};
+  if (auto head = headAt(model.module(), path)) return {*head};
+  throw Failure("NO_HEAD", "'" + path + "' is not a Linear or Conv2d layer: it has no weight of 2 or 4 dimensions. `summary()` lists all layers.");
 }
 
 void setParameter(jit::Module layer, const char* name, const at::Tensor& value) {
