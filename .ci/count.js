@@ -14,4 +14,5 @@ const failed = count('fail') + crashed;
 const skipped = count('skip') + count('todo');
 // With nothing failed in the tests, npm test failed before them (set-up, lint, types): that is counted as one.
 const before = status !== '0' && failed === 0 ? 1 : 0;
-console.log(`${count('pass')} passed, ${failed + before} failed${skipped ? `, ${skipped} skipped` : ''}`);
+// tap may have left the cursor in a line of its own making.
+console.log(`\n${count('pass')} passed, ${failed + before} failed${skipped ? `, ${skipped} skipped` : ''}`);
