@@ -32,7 +32,9 @@ export function innerOptions<S extends z.ZodRawShape>(shape: S) {
 export function checkOptions<S extends z.ZodObject>(schema: S, options: unknown, where: string): z.output<S> {
   const parsed = schema.safeParse(options ?? {});
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
+  // A misspelt name first: it may be why a needed option is missing.
+  const { issues } = parsed.error;
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
   if (!issue) throw invalidValue(`${where}: the options are not valid.`);
   const option = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys') {

@@ -1,0 +1,180 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { backbone, defectsFolder } from './defects.js';
+
+const cli = fileURLToPath(new URL('../lib/cli/main.js', import.meta.url));
+
+interface Ended {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs the command line; `onError` sees standard error as it comes and may send a signal. */
+function torchgraft(
+  args: string[],
+  onError?: (text: string, kill: (signal: NodeJS.Signals) => void) => void,
+): Promise<Ended> {
+  const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended: Ended = { code: null, stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    ended.stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    ended.stderr += text;
+    onError?.(ended.stderr, (signal) => child.kill(signal));
+  });
+  return new Promise((done) => {
+    child.on('close', (code) => done({ ...ended, code }));
+  });
+}
+
+const lines = (text: string) =>
+  text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+const train = (out: string, ...more: string[]) => [
+  ...['train', '--model', backbone, '--data', defectsFolder, '--out', out],
+  ...['--image-size', '96', '--augment', 'none', ...more],
+];
+
+const folder = t.testdir({});
+const run = join(folder, 'run');
+
+t.test('train --json: one object a line, and the run folder', async (t) => {
+  const { code, stdout, stderr } = await torchgraft(train(run, '--epochs', '2', '--json'));
+  t.equal(code, 0, stderr);
+  const events = lines(stdout);
+  t.same(
+    events.map(({ event }) => event),
+    ['start', 'baseline', 'epoch', 'epoch', 'done'],
+  );
+  const epoch = {
+    event: 'epoch',
+    trainLoss: Number,
+    valLoss: Number,
+    valAccuracy: Number,
+    valMacroF1: Number,
+    imagesPerSecond: Number,
+    seconds: Number,
+  };
+  t.match(events[2], { ...epoch, epoch: 1 });
+  t.match(events[3], { ...epoch, epoch: 2 });
+  t.match(events[4], {
+    bestEpoch: Number,
+    bestValAccuracy: Number,
+    totalSeconds: Number,
+    peakRssMb: Number,
+    model: join(run, 'model.pt'),
+  });
+  t.ok(events[4].bestValAccuracy > events[1].valAccuracy, 'it learned');
+  t.match(stderr, /epoch {2}1 .* images\/s/, 'lines for people go to standard error');
+  t.notMatch(stderr, /\r/, 'plain lines in a pipe');
+  t.same(readdirSync(run).sort(), ['checkpoint.pt', 'model.pt', 'run.json']);
+  const record = JSON.parse(readFileSync(join(run, 'run.json'), 'utf8'));
+  t.match(record, {
+    request: { epochs: 2, augment: 'none' },
+    environment: { libtorch: String, node: String },
+    epochs: [{ epoch: 1 }, { epoch: 2 }],
+    totalSeconds: Number,
+    peakRssMb: Number,
+  });
+});
+
+t.test('eval, predict, inspect and doctor --json: one object', async (t) => {
+  const evaluated = await torchgraft(['eval', run, '--data', defectsFolder, '--json']);
+  t.equal(evaluated.code, 0, evaluated.stderr);
+  const [{ metrics, predictions }] = lines(evaluated.stdout);
+  t.equal(metrics.count, 240);
+  t.equal(predictions.length, 240);
+  const { epochs, bestEpoch } = JSON.parse(readFileSync(join(run, 'run.json'), 'utf8'));
+  t.equal(metrics.accuracy, epochs[bestEpoch - 1].validation.accuracy, 'what training said of it');
+
+  const image = join(defectsFolder, 'val', 'dent', 'dent-00.jpg');
+  const predicted = await torchgraft(['predict', run, image, image, '--top', '2', '--json']);
+  t.equal(predicted.code, 0, predicted.stderr);
+  const [{ predictions: two, metrics: speed }] = lines(predicted.stdout);
+  t.equal(two.length, 2);
+  t.match(two[0], { image, top: [{ class: String, probability: Number }, { class: String }] });
+  t.equal(speed.count, 2);
+
+  const inspected = await torchgraft(['inspect', run, '--json']);
+  const [{ origin, card, heads }] = lines(inspected.stdout);
+  t.equal(origin, 'scripted');
+  t.equal(card.classes[0], 'crack');
+  t.match(heads, [{ module: 'fc', outFeatures: 6 }]);
+  t.match((await torchgraft(['inspect', backbone])).stdout, /fc .*Linear/);
+
+  const doctor = await torchgraft(['doctor', '--json']);
+  t.equal(doctor.code, 0);
+  t.match(lines(doctor.stdout), [{ versions: { node: process.versions.node }, problems: [] }]);
+});
+
+t.test('exit codes: 2 for wrong usage, 1 for what fails', async (t) => {
+  const wrong: [string[], RegExp][] = [
+    [['train', '--modle', 'x'], /Did you mean --model/],
+    [['trian'], /Did you mean train/],
+    [['train', '--model', backbone, '--data', defectsFolder], /--out/],
+    [train(run, '--epochs', 'many'), /whole number/],
+    [train(run, '--strategy', 'tail'), /head, full or last:K/],
+    [train(run, '--optimizer', 'adagrad'), /adamw/],
+    [train(join(folder, 'x'), '--early-stop', 'valAcuracy:2'), /valAccuracy/],
+    [train(join(folder, 'x'), '--freeze', 'layr1.*'), /layer1/],
+    [train(join(folder, 'x'), '--mean', '1,2'), /three numbers/],
+    [['predict', run], /missing required argument/],
+  ];
+  for (const [args, message] of wrong) {
+    const { code, stderr, stdout } = await torchgraft(args);
+    t.equal(code, 2, args.join(' '));
+    t.match(stderr, message);
+    t.equal(stdout, '');
+  }
+  for (const args of [
+    ['predict', run, join(folder, 'none.jpg')],
+    ['eval', join(folder, 'nothing'), '--data', defectsFolder],
+    ['predict', backbone, join(defectsFolder, 'val', 'ok', 'ok-00.jpg')],
+  ]) {
+    const { code, stderr } = await torchgraft(args);
+    t.equal(code, 1, args.join(' '));
+    t.match(stderr, /^error \[[A-Z_]+\]: /);
+  }
+});
+
+t.test('help everywhere', async (t) => {
+  for (const name of ['train', 'eval', 'predict', 'inspect', 'doctor', 'setup', 'quickstart']) {
+    const { code, stdout } = await torchgraft([name, '--help']);
+    t.equal(code, 0);
+    t.match(stdout, new RegExp(`Usage: torchgraft ${name}`));
+  }
+});
+
+t.test('Ctrl-C writes a checkpoint and exits with 130; --resume goes on', async (t) => {
+  const out = join(folder, 'interrupted');
+  const args = train(out, '--epochs', '3', '--batch-size', '8', '--json');
+  let isSent = false;
+  const stopped = await torchgraft(args, (text, kill) => {
+    if (!isSent && /^epoch {2}1 /m.test(text)) {
+      isSent = true;
+      kill('SIGINT');
+    }
+  });
+  t.equal(stopped.code, 130, stopped.stderr);
+  t.match(stopped.stderr, /--resume/);
+  t.ok(statSync(join(out, 'checkpoint.pt')).size > 0);
+  t.notOk(existsSync(join(out, 'model.pt')));
+
+  const resumed = await torchgraft([...args, '--resume']);
+  t.equal(resumed.code, 0, resumed.stderr);
+  const whole = await torchgraft(train(join(folder, 'whole'), ...args.slice(-5)));
+  const last = (text: string) =>
+    lines(text)
+      .filter(({ event }) => event === 'epoch')
+      .at(-1);
+  const { seconds, imagesPerSecond, ...expected } = last(whole.stdout);
+  t.match(last(resumed.stdout), expected, 'the same figures as the run that was not interrupted');
+});

@@ -1,0 +1,68 @@
+/** Real networks and real images, where they lie beside the repository; see README, Measured. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { type FineTuneOptions, fineTune, type ImageDataset, imageFolder, loadModel } from '../src/index.js';
+
+const shared =
+  process.env.TORCHGRAFT_SHARED_DATA ?? fileURLToPath(new URL('../../shared/data', import.meta.url));
+const skip = existsSync(shared) ? false : `no real models and images in ${shared}`;
+const model = (name: string) => join(shared, 'models', `${name}.pt`);
+
+/** Every n-th image of each split. */
+async function thinned(name: string, train: number, val: number): Promise<ImageDataset> {
+  const data = await imageFolder(join(shared, 'images', name));
+  const every = <T>(items: T[], n: number) => items.filter((_, index) => index % n === 0);
+  return { ...data, splits: { train: every(data.splits.train, train), val: every(data.splits.val, val) } };
+}
+
+async function improve(file: string, data: ImageDataset, options: FineTuneOptions) {
+  await using loaded = await loadModel(file, { device: 'cpu' });
+  const { notices } = loaded;
+  const run = fineTune(loaded, data, { batchSize: 16, augment: 'none', ...options });
+  for await (const _ of run);
+  const { baseline, best } = run.result ?? {};
+  return { notices, before: baseline?.validation.loss as number, after: best?.validation.loss as number };
+}
+
+const earlyStopping = { metric: 'valLoss' };
+
+t.test('SqueezeNet, whose head is a convolution, on ants and bees', { skip }, async (t) => {
+  const data = await thinned('hymenoptera', 4, 4);
+  const { before, after } = await improve(model('squeezenet1_1.scripted'), data, {
+    epochs: 2,
+    earlyStopping,
+  });
+  t.ok(after < before * 0.95, `validation loss ${before} -> ${after}`);
+});
+
+t.test('MobileNetV1 on blood cells', { skip }, async (t) => {
+  const data = await thinned('blood_cells', 20, 10);
+  const { before, after } = await improve(model('mobilenet_v1_025.scripted'), data, {
+    epochs: 4,
+    earlyStopping,
+  });
+  t.ok(after < before * 0.8, `validation loss ${before} -> ${after}`);
+});
+
+t.test('a network traced in eval mode says so, and learns', { skip }, async (t) => {
+  const data = await thinned('hymenoptera', 4, 4);
+  const file = model('mobilenet_v1_025.traced-eval');
+  const { notices, before, after } = await improve(file, data, { epochs: 3, earlyStopping });
+  t.match(notices, [/traced in eval mode/]);
+  t.ok(after < before, `validation loss ${before} -> ${after}`);
+});
+
+t.test('folded BatchNorm is told, and full fine-tuning does not fall to chance', { skip }, async (t) => {
+  const data = await thinned('hymenoptera', 4, 6);
+  const { mean, std } = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] };
+  const { notices, before, after } = await improve(model('mobilenet_v2_100.scripted'), data, {
+    epochs: 1,
+    strategy: 'full',
+    preprocessing: { mean, std } as FineTuneOptions['preprocessing'],
+    earlyStopping,
+  });
+  t.match(notices, [/already folded/]);
+  t.ok(after < before * 0.8, `validation loss ${before} -> ${after}`);
+});

@@ -1,0 +1,42 @@
+/** Calls that must not compile. `npm run check` type-checks this file: an expectation that is not met fails there. */
+import t from 'tap';
+import { createTrainer, fineTune, imageFolder, loadClassifier, loadModel } from '../../src/index.js';
+
+async function misuse(): Promise<void> {
+  // @ts-expect-error a path or bytes
+  const model = await loadModel(7);
+  // @ts-expect-error classes are needed
+  await model.replaceHead({});
+  // @ts-expect-error no such option
+  await model.replaceHead({ classes: 2, class: 3 });
+  // @ts-expect-error a selection, not a number
+  await model.freeze(3);
+  await model.freeze({ last: 2 });
+  await model.unfreeze([/^fc/, 'layer3.*']);
+  // @ts-expect-error read-only
+  model.bytes = 0;
+
+  const data = await imageFolder('images', { validation: 0.2 });
+  // @ts-expect-error no such strategy
+  fineTune(model, data, { strategy: 'tail' });
+  fineTune(model, data, { strategy: 'last:2', optimizer: { kind: 'sgd', nesterov: true }, augment: 'none' });
+  // @ts-expect-error no such optimizer option
+  fineTune(model, data, { optimizer: { kind: 'sgd', beta1: 0.9 } });
+  // @ts-expect-error data and model the other way round
+  fineTune(data, model);
+
+  const trainer = await createTrainer(model, { loss: 'def loss(output, target):\n    return output.sum()' });
+  // @ts-expect-error a target is needed
+  await trainer.step({ inputs: [] });
+
+  const classifier = await loadClassifier('model.pt');
+  // @ts-expect-error a list of images
+  await classifier.predict('image.jpg');
+  const [prediction] = await classifier.predict(['image.jpg']);
+  // @ts-expect-error there may be none
+  prediction.top;
+}
+
+t.test('the wrong calls above are refused by the compiler', async (t) => {
+  t.type(misuse, 'function');
+});
