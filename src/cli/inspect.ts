@@ -14,8 +14,8 @@ export function addInspect(program: Command): Command {
       await using model = await loadModel(modelFile(path), { device: 'cpu', threads: 1 });
       const summary = await model.summary();
       if (json) {
-        const { notices, card, bytes, origin } = model;
-        process.stdout.write(`${JSON.stringify({ ...summary, notices, card, bytes, origin })}\n`);
+        const { notices, card, bytes, origin: file } = model;
+        process.stdout.write(`${JSON.stringify({ ...summary, notices, card, bytes, file })}\n`);
         return;
       }
       const heads = summary.heads.map((head) => `${head.module} (${head.inFeatures} -> ${head.outFeatures})`);
