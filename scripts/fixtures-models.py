@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchscript_file import save_without_paths
+
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent / "test" / "fixtures" / "models")
 CLASSES = 5
 
@@ -345,18 +347,6 @@ def every_dtype():
     )
 
 
-def write(module, path):
-    """Saves without the source locations of the machine that made it, which are most of a small file."""
-    module.save(str(path))
-    reader = torch._C.PyTorchFileReader(str(path))
-    records = {name: reader.get_record(name) for name in reader.get_all_records()}
-    writer = torch._C.PyTorchFileWriter(str(path))
-    for name, data in records.items():
-        if not name.endswith(".debug_pkl") and name not in ("version", "byteorder", ".data/serialization_id"):
-            writer.write_record(name, data, len(data))
-    writer.write_end_of_file()
-
-
 def make_heads(seed: int):
     """Layers as torch.manual_seed(seed) and PyTorch's constructors make them, in the order of making."""
 
@@ -389,7 +379,7 @@ def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     outputs = {}
     for name, (module, inputs) in make_models().items():
-        write(module, FOLDER / f"{name}.pt")
+        save_without_paths(module, FOLDER / f"{name}.pt")
         if inputs is None:
             continue
         with torch.no_grad():

@@ -8,7 +8,6 @@ PyTorch runs at its defaults for CPU tensors (not its fused kernels), in float32
 
 import base64
 import gzip
-import io
 import json
 import sys
 from pathlib import Path
@@ -16,6 +15,8 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from torchscript_file import save_without_paths
 
 UPDATES = 20
 SAMPLES = 8
@@ -209,20 +210,6 @@ def cases_of(names):
         yield case_of("mlp", names, optimizer, "weights", "partly frozen", trainable=["head.weight", "head.bias"])
 
 
-def save(network, path):
-    """TorchScript without its debug records, which name files of the machine that made them."""
-    script = io.BytesIO()
-    torch.jit.save(torch.jit.script(network), script)
-    script.seek(0)
-    reader = torch._C.PyTorchFileReader(script)
-    writer = torch._C.PyTorchFileWriter(str(path))
-    for record in reader.get_all_records():
-        if not record.endswith(".debug_pkl") and record not in ("version", "byteorder", ".data/serialization_id"):
-            content = reader.get_record(record)
-            writer.write_record(record, content, len(content))
-    writer.write_end_of_file()
-
-
 def main(folder):
     torch.manual_seed(20)
     torch.set_num_threads(1)
@@ -231,8 +218,8 @@ def main(folder):
     names = {key: [name for name, _ in network.named_parameters()] for key, network in networks.items()}
     batches = {key: batches_of(SHAPES[key]) for key in networks}
     for key, network in networks.items():
-        save(network.eval(), folder / f"{key}.pt")
-    save(Scale().eval(), folder / "scale.pt")
+        save_without_paths(torch.jit.script(network.eval()), folder / f"{key}.pt")
+    save_without_paths(torch.jit.script(Scale().eval()), folder / "scale.pt")
     cases = list(cases_of(names))
     for case in cases:
         run(folder, batches, case)

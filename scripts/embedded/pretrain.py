@@ -5,15 +5,19 @@ python scripts/embedded/pretrain.py --out assets/backbone.pt
 
 import argparse
 import copy
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 from network import MEAN, SIZE, STD, Backbone
 from textures import CLASSES, render_many
+from torchscript_file import save_without_paths
 
 BATCH = 64
 
@@ -62,18 +66,6 @@ def train(model: nn.Module, images: Tensor, labels: Tensor, options: argparse.Na
             total += loss.item()
         print(f"epoch {epoch + 1}: loss {total / steps:.3f}, {time.time() - start:.0f} s", flush=True)
         yield epoch
-
-
-def save_without_paths(module, path):
-    """Saves without debug records: they name the folders of the machine that made the file."""
-    module.save(path)
-    reader = torch._C.PyTorchFileReader(path)
-    records = {name: reader.get_record(name) for name in reader.get_all_records()}
-    writer = torch._C.PyTorchFileWriter(path)
-    for name, data in records.items():
-        if not name.endswith(".debug_pkl") and name not in ("version", "byteorder", ".data/serialization_id"):
-            writer.write_record(name, data, len(data))
-    writer.write_end_of_file()
 
 
 def save(model: nn.Module, path: str) -> None:
