@@ -47,7 +47,17 @@ const folder = t.testdir({});
 const run = join(folder, 'run');
 
 t.test('train --json: one object a line, and the run folder', async (t) => {
-  const { code, stdout, stderr } = await torchgraft(train(run, '--epochs', '2', '--json'));
+  const levers = [
+    '--lr',
+    'fc.bias=0.002',
+    '--freeze',
+    'layer1.*',
+    '--schedule',
+    'cosine:0.1',
+    '--weight-decay',
+    '0.02',
+  ];
+  const { code, stdout, stderr } = await torchgraft(train(run, '--epochs', '2', ...levers, '--json'));
   t.equal(code, 0, stderr);
   const events = lines(stdout);
   t.same(
@@ -79,6 +89,12 @@ t.test('train --json: one object a line, and the run folder', async (t) => {
   const record = JSON.parse(readFileSync(join(run, 'run.json'), 'utf8'));
   t.match(record, {
     request: { epochs: 2, augment: 'none' },
+    options: {
+      learningRates: { 'fc.bias': 0.002 },
+      freeze: ['layer1.*'],
+      schedule: { kind: 'cosine', warmup: 0.1 },
+      weightDecay: 0.02,
+    },
     environment: { libtorch: String, node: String },
     epochs: [{ epoch: 1 }, { epoch: 2 }],
     totalSeconds: Number,
@@ -92,6 +108,7 @@ t.test('eval, predict, inspect and doctor --json: one object', async (t) => {
   const [{ metrics, predictions }] = lines(evaluated.stdout);
   t.equal(metrics.count, 240);
   t.equal(predictions.length, 240);
+  t.match(predictions[0], { path: String, truth: 'crack', predicted: String, probability: Number });
   const { epochs, bestEpoch } = JSON.parse(readFileSync(join(run, 'run.json'), 'utf8'));
   t.equal(metrics.accuracy, epochs[bestEpoch - 1].validation.accuracy, 'what training said of it');
 
@@ -167,6 +184,10 @@ t.test('Ctrl-C writes a checkpoint and exits with 130; --resume goes on', async 
   t.match(stopped.stderr, /--resume/);
   t.ok(statSync(join(out, 'checkpoint.pt')).size > 0);
   t.notOk(existsSync(join(out, 'model.pt')));
+
+  const other = await torchgraft([...args, '--resume', '--epochs', '4']);
+  t.equal(other.code, 1, 'another recipe is refused');
+  t.match(other.stderr, /CHECKPOINT_INVALID.*`epochs`/);
 
   const resumed = await torchgraft([...args, '--resume']);
   t.equal(resumed.code, 0, resumed.stderr);
