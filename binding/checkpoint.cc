@@ -77,6 +77,7 @@ void Trainer::keepBest() {
 void Trainer::restoreBest() {
   if (best_.empty()) throw Failure("NOT_TRAINABLE", "restoreBest: no weights were kept yet. Call keepBest() first.");
   copyAll(best_, everyTensor(model_));
+  model_.touch();
 }
 
 void Trainer::saveCheckpoint(const std::string& path, ExtraFiles extra) {
@@ -105,6 +106,7 @@ std::string Trainer::loadCheckpoint(const std::string& path) {
     const int64_t steps = unpickle(extra[kSessionFile]).toGenericDict().at("steps").toInt();
     optimizer_.loadState(unpickle(extra[kOptimizerFile]));
     copyAll(weights, here);
+    model_.touch();
     best_.clear();
     for (const auto& [name, tensor] : best) best_.emplace_back(name, tensor.to(model_.device()).clone());
     steps_ = steps;

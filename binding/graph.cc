@@ -1,12 +1,10 @@
 #include "graph.h"
 
-#include <torch/csrc/jit/passes/inliner.h>
-
 #include <algorithm>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "failure.h"
+#include "graph_paths.h"
 
 namespace torchgraft {
 
@@ -14,59 +12,6 @@ namespace {
 
 namespace jit = torch::jit;
 namespace prim = c10::prim;
-
-// Follows GetAttr chains from self: the path of every module, parameter and buffer a value stands for.
-class Paths {
- public:
-  explicit Paths(const jit::Graph& graph) {
-    paths_[graph.inputs().at(0)] = "";
-    collect(graph.block());
-  }
-  const std::string* of(const jit::Value* value) const {
-    auto found = paths_.find(value);
-    return found == paths_.end() ? nullptr : &found->second;
-  }
-
- private:
-  void collect(const jit::Block* block) {
-    for (const jit::Node* node : block->nodes()) {
-      if (node->kind() == prim::GetAttr) {
-        if (const std::string* owner = of(node->input())) {
-          const std::string& name = node->s(c10::attr::name);
-          paths_[node->output()] = owner->empty() ? name : *owner + "." + name;
-        }
-      }
-      for (const jit::Block* inner : node->blocks()) collect(inner);
-    }
-  }
-  std::unordered_map<const jit::Value*, std::string> paths_;
-};
-
-std::string parentOf(const std::string& path) {
-  const auto dot = path.rfind('.');
-  return dot == std::string::npos ? "" : path.substr(0, dot);
-}
-
-template <class Visit>
-void eachNode(const jit::Block* block, const Visit& visit) {
-  for (const jit::Node* node : block->nodes()) {
-    visit(node);
-    for (const jit::Block* inner : node->blocks()) eachNode(inner, visit);
-  }
-}
-
-// Inline() goes one level deep where the callee was not optimised before, so it is repeated until no call is left.
-void inlineCalls(jit::Graph& graph) {
-  constexpr int kDeepest = 64;
-  for (int depth = 0; depth < kDeepest; ++depth) {
-    bool calls = false;
-    eachNode(graph.block(), [&](const jit::Node* node) {
-      calls = calls || node->kind() == prim::CallMethod || node->kind() == prim::CallFunction;
-    });
-    if (!calls) return;
-    jit::Inline(graph);
-  }
-}
 
 std::vector<std::string> readSequence(const jit::Graph& graph, const Paths& paths) {
   std::vector<std::string> sequence;
@@ -264,10 +209,7 @@ std::optional<Head> headAt(const torch::jit::Module& module, const std::string& 
 
 ForwardFacts analyseForward(const torch::jit::Module& module) {
   ForwardFacts facts;
-  auto method = module.find_method("forward");
-  if (!method) throw Failure("MODEL_UNREADABLE", "The model has no forward method.");
-  auto graph = method->graph()->copy();
-  inlineCalls(*graph);
+  const auto graph = inlinedForward(module);
   const Paths paths(*graph);
   facts.sequence = readSequence(*graph, paths);
   facts.heads = HeadFinder(module, paths).find(*graph);

@@ -144,15 +144,19 @@ c10::IValue Model::infer(const std::vector<at::Tensor>& inputs) {
   return run(inputs);
 }
 
-c10::IValue Model::run(const std::vector<at::Tensor>& inputs) {
+void Model::checkInputs(size_t count) const {
   const auto& schema = module_.get_method("forward").function().getSchema();
   size_t required = 0;
   for (const auto& argument : schema.arguments()) required += argument.default_value() ? 0 : 1;
   // The schema counts self.
-  if (inputs.size() + 1 < required || inputs.size() + 1 > schema.arguments().size()) {
+  if (count + 1 < required || count + 1 > schema.arguments().size()) {
     throw Failure("SHAPE_MISMATCH", "The model's forward takes " + std::to_string(required - 1) + " input(s), but " +
-                                        std::to_string(inputs.size()) + " came.");
+                                        std::to_string(count) + " came.");
   }
+}
+
+c10::IValue Model::run(const std::vector<at::Tensor>& inputs) {
+  checkInputs(inputs.size());
   std::vector<c10::IValue> arguments;
   for (const at::Tensor& input : inputs) arguments.emplace_back(input.to(device_));
   try {
@@ -160,14 +164,18 @@ c10::IValue Model::run(const std::vector<at::Tensor>& inputs) {
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {
-    std::string shapes;
-    for (const at::Tensor& input : inputs) shapes += " " + std::string(at::toString(input.scalar_type())) + c10::str(input.sizes());
-    const std::string words = error.what();
-    // The interpreter puts the operator's own words on the last line before the backtrace.
-    const auto at = words.rfind("RuntimeError: ");
-    throw Failure("MODEL_FAILED", "The model's forward failed on input" + shapes + ": " +
-                                      firstLine(at == std::string::npos ? words : words.substr(at + 14)), words);
+    refuseForward(inputs, error);
   }
+}
+
+void refuseForward(const std::vector<at::Tensor>& inputs, const std::exception& error) {
+  std::string shapes;
+  for (const at::Tensor& input : inputs) shapes += " " + std::string(at::toString(input.scalar_type())) + c10::str(input.sizes());
+  const std::string words = error.what();
+  // The interpreter puts the operator's own words on the last line before the backtrace.
+  const auto at = words.rfind("RuntimeError: ");
+  throw Failure("MODEL_FAILED", "The model's forward failed on input" + shapes + ": " +
+                                    firstLine(at == std::string::npos ? words : words.substr(at + 14)), words);
 }
 
 void Model::setTrainable(const std::vector<std::string>& names, bool trainBatchNorm) {
@@ -183,6 +191,7 @@ void Model::setTrainable(const std::vector<std::string>& names, bool trainBatchN
   trainable_.insert(names.begin(), names.end());
   trainBatchNorm_ = trainBatchNorm;
   training_.reset();
+  touch();
   for (auto& [name, tensor] : parameters_) {
     const bool learn = isTrainable(name);
     if (!tensor.is_floating_point()) continue;
@@ -258,6 +267,7 @@ void Model::reinitialise(uint64_t seed) {
   initialiseLayers(module_, seed);
   findings_.foldedBatchNorm = false;
   training_.reset();
+  touch();
 }
 
 jit::Module Model::copy() {

@@ -34,6 +34,9 @@ struct Statistic {
   at::Tensor value;
 };
 
+// Throws Failure("MODEL_FAILED") with the shapes that came and libtorch's own words.
+[[noreturn]] void refuseForward(const std::vector<at::Tensor>& inputs, const std::exception& error);
+
 class Model {
  public:
   // From a path, or from bytes when `bytes` is given. Never under InferenceMode: parameters must stay trainable.
@@ -48,6 +51,9 @@ class Model {
   const NamedTensors& parameters() const { return parameters_; }
   NamedTensors buffers() const;
   int64_t bytes() const;
+  // Grows whenever the module, its values or what learns in it may have changed other than by training steps.
+  uint64_t revision() const { return revision_; }
+  void touch() { ++revision_; }
 
   // A parameter or buffer by name. Throws Failure("INVALID_VALUE").
   at::Tensor tensorNamed(const std::string& name) const;
@@ -56,6 +62,10 @@ class Model {
   c10::IValue infer(const std::vector<at::Tensor>& inputs);
   // The current mode, with gradients if enabled. Checks the number of inputs; libtorch's refusal becomes MODEL_FAILED.
   c10::IValue run(const std::vector<at::Tensor>& inputs);
+  // Throws Failure("SHAPE_MISMATCH") when forward takes another number of inputs.
+  void checkInputs(size_t count) const;
+  // Forward has no more inputs than these: none of its optional ones is left out.
+  bool takesExactly(size_t count) const { return module_.get_method("forward").function().getSchema().arguments().size() == count + 1; }
 
   // Exactly these parameters learn; the others have no gradient from now on.
   void setTrainable(const std::vector<std::string>& names, bool trainBatchNorm);
@@ -96,6 +106,7 @@ class Model {
   std::unordered_set<std::string> trainable_;
   bool trainBatchNorm_ = false;
   std::optional<bool> training_;
+  uint64_t revision_ = 0;
 };
 
 }  // namespace torchgraft

@@ -64,6 +64,13 @@ Trainer& trainerOf(Loaded& loaded, const char* verb) {
   return *loaded.trainer;
 }
 
+// Without training there is no chosen loss; cross-entropy is the one classifiers are compared by.
+Evaluation evaluateUntrained(Model& model, const Batch& batch, const std::optional<Preprocess>& preprocess) {
+  at::NoGradGuard guard;
+  const auto output = model.infer(preparedInputs(batch, preprocess, model.device()));
+  return judge(output, batch.target, Loss(LossOptions{}, model.device()));
+}
+
 Finish tensorList(std::vector<at::Tensor> tensors) {
   return [tensors = std::move(tensors)](Napi::Env env) -> Napi::Value {
     auto array = Napi::Array::New(env, tensors.size());
@@ -106,6 +113,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       method<&NativeModel::gradients>("gradients"), method<&NativeModel::forward>("forward"),
                       method<&NativeModel::setTrainable>("setTrainable"), method<&NativeModel::replaceHead>("replaceHead"),
                       method<&NativeModel::reinitialise>("reinitialise"), method<&NativeModel::configure>("configure"),
+                      method<&NativeModel::plan>("plan"),
                       method<&NativeModel::step>("step"), method<&NativeModel::evaluate>("evaluate"),
                       method<&NativeModel::keepBest>("keepBest"), method<&NativeModel::restoreBest>("restoreBest"),
                       method<&NativeModel::save>("save"), method<&NativeModel::saveCheckpoint>("saveCheckpoint"),
@@ -293,12 +301,17 @@ Napi::Value NativeModel::evaluate(const Napi::CallbackInfo& info) {
   Batch batch = readBatch(info[0], "evaluate", false);
   auto preprocess = readPreprocess(readObject(info[0], "evaluate"), "evaluate");
   return run(info, [batch = std::move(batch), preprocess](Loaded& loaded) -> Finish {
-    const Trainer* trainer = loaded.trainer.get();
-    const auto& how = preprocess || !trainer ? preprocess : trainer->options().preprocess;
-    // Without training there is no chosen loss; cross-entropy is the one classifiers are compared by.
-    const std::optional<Loss> plain = trainer ? std::nullopt : std::make_optional<Loss>(LossOptions{}, loaded.model->device());
-    auto result = torchgraft::evaluate(*loaded.model, batch, how, trainer ? trainer->loss() : *plain);
+    auto result = loaded.trainer ? loaded.trainer->evaluate(batch, preprocess) : evaluateUntrained(*loaded.model, batch, preprocess);
     return [result](Napi::Env env) { return writeEvaluation(env, result); };
+  });
+}
+
+Napi::Value NativeModel::plan(const Napi::CallbackInfo& info) {
+  Batch batch = readBatch(info[0], "plan", true);
+  const PlanRequest request = readPlanRequest(info[1]);
+  return run(info, [batch = std::move(batch), request](Loaded& loaded) -> Finish {
+    auto report = std::make_shared<PlanReport>(trainerOf(loaded, "plan").plan(batch, request));
+    return [report](Napi::Env env) { return writePlan(env, *report); };
   });
 }
 

@@ -41,6 +41,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value replaceHead(const Napi::CallbackInfo& info);
   Napi::Value reinitialise(const Napi::CallbackInfo& info);
   Napi::Value configure(const Napi::CallbackInfo& info);
+  Napi::Value plan(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value keepBest(const Napi::CallbackInfo& info);

@@ -4,6 +4,7 @@
 
 #include "failure.h"
 #include "plain.h"
+#include "precision.h"
 
 namespace torchgraft {
 
@@ -234,6 +235,21 @@ Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTa
   return batch;
 }
 
+std::optional<at::ScalarType> readPrecision(const Napi::Object& object, const std::string& where) {
+  const std::string name = readString(object, "precision", where);
+  if (name == "auto") return std::nullopt;
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    if (name == precisionName(dtype)) return dtype;
+  }
+  throw Failure("INVALID_VALUE", where + ".precision is '" + name + "'. Expected auto, float32, bfloat16 or float16.");
+}
+
+PlanRequest readPlanRequest(const Napi::Value& value) {
+  const std::string where = "plan";
+  auto object = readObject(value, where);
+  return {readPrecision(object, where), readBool(object, "split", where)};
+}
+
 ExtraFiles readExtra(const Napi::Value& value, const std::string& where) {
   auto object = readObject(value, where);
   ExtraFiles extra;
@@ -267,6 +283,57 @@ Napi::Value writeStep(Napi::Env env, const StepResult& result) {
   object.Set("count", static_cast<double>(result.count));
   object.Set("gradientNorm", result.gradientNorm);
   object.Set("seconds", result.seconds);
+  return object;
+}
+
+namespace {
+
+Napi::Value writeTrial(Napi::Env env, const PlanTrial& trial) {
+  auto object = Napi::Object::New(env);
+  object.Set("variant", trial.variant);
+  object.Set("precision", trial.precision);
+  object.Set("milliseconds", trial.milliseconds);
+  // JSON has no NaN.
+  const auto number = [env](double value) -> Napi::Value { return std::isfinite(value) ? Napi::Number::New(env, value) : env.Null(); };
+  object.Set("outputDifference", number(trial.outputDifference));
+  object.Set("gradientDifference", number(trial.gradientDifference));
+  object.Set("accepted", trial.accepted);
+  return object;
+}
+
+Napi::Value writeCrossing(Napi::Env env, const Crossing& crossing) {
+  auto object = Napi::Object::New(env);
+  auto shape = Napi::Array::New(env, crossing.shape.size());
+  for (uint32_t i = 0; i < crossing.shape.size(); ++i) shape.Set(i, static_cast<double>(crossing.shape[i]));
+  object.Set("shape", shape);
+  object.Set("dtype", crossing.dtype);
+  return object;
+}
+
+template <class Item, class Write>
+Napi::Array writeList(Napi::Env env, const std::vector<Item>& items, const Write& write) {
+  auto array = Napi::Array::New(env, items.size());
+  for (uint32_t i = 0; i < items.size(); ++i) array.Set(i, write(env, items[i]));
+  return array;
+}
+
+}  // namespace
+
+Napi::Value writePlan(Napi::Env env, const PlanReport& report) {
+  auto object = Napi::Object::New(env);
+  object.Set("split", report.split);
+  object.Set("reason", report.reason);
+  object.Set("variant", report.variant);
+  object.Set("precision", report.precision);
+  object.Set("precisionReason", report.precisionReason);
+  object.Set("prefixLayers", writeStrings(env, report.prefixLayers));
+  object.Set("suffixLayers", writeStrings(env, report.suffixLayers));
+  object.Set("crossings", writeList(env, report.crossings, writeCrossing));
+  object.Set("cacheable", report.cacheable);
+  object.Set("prefixFlops", static_cast<double>(report.prefixFlops));
+  object.Set("totalFlops", static_cast<double>(report.totalFlops));
+  object.Set("key", report.key);
+  object.Set("trials", writeList(env, report.trials, writeTrial));
   return object;
 }
 

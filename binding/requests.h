@@ -16,6 +16,8 @@ TrainingOptions readTrainingOptions(const Napi::Value& value);
 // The property `preprocess` of `object`; empty when it is absent.
 std::optional<Preprocess> readPreprocess(const Napi::Object& object, const std::string& where);
 Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTarget);
+// { precision: 'auto' | 'float32' | 'bfloat16' | 'float16', split: boolean }
+PlanRequest readPlanRequest(const Napi::Value& value);
 ExtraFiles readExtra(const Napi::Value& value, const std::string& where);
 uint64_t readSeed(const Napi::Value& value, const std::string& where);
 // A Uint8Array, copied.
@@ -25,6 +27,7 @@ at::Tensor readFloats(const Napi::Value& value, const std::string& where);
 
 Napi::Value writeNewHead(Napi::Env env, const NewHead& made);
 Napi::Value writeStep(Napi::Env env, const StepResult& result);
+Napi::Value writePlan(Napi::Env env, const PlanReport& report);
 Napi::Value writeEvaluation(Napi::Env env, const Evaluation& result);
 Napi::Value writeExtra(Napi::Env env, const std::string& json);
 Napi::Array writeStrings(Napi::Env env, const std::vector<std::string>& strings);

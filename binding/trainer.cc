@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "failure.h"
+#include "precision.h"
 
 namespace torchgraft {
 
@@ -34,17 +35,6 @@ std::vector<Group> makeGroups(const Model& model, const std::vector<GroupSpec>& 
   return groups;
 }
 
-at::Tensor mainOutput(const c10::IValue& output) {
-  if (output.isTensor()) return output.toTensor();
-  if (output.isTuple() && !output.toTupleRef().elements().empty() && output.toTupleRef().elements()[0].isTensor()) {
-    return output.toTupleRef().elements()[0].toTensor();
-  }
-  throw Failure("MODEL_FAILED", "The model returns a " + output.tagKind() +
-                                    ". Training and evaluation need a tensor, or a tuple that starts with one.");
-}
-
-at::Tensor onDevice(const at::Tensor& tensor, const at::Device& device) { return tensor.to(device); }
-
 at::Tensor imagesOf(const Batch& batch) {
   if (batch.inputs.size() != 1) throw Failure("SHAPE_MISMATCH", "Preprocessing needs one input of images; " + std::to_string(batch.inputs.size()) + " came.");
   const at::Tensor& images = batch.inputs[0];
@@ -62,15 +52,43 @@ int64_t countCorrect(const at::Tensor& output, const at::Tensor& target) {
 
 }  // namespace
 
-Evaluation evaluate(Model& model, const Batch& batch, const std::optional<Preprocess>& preprocess, const Loss& loss) {
-  at::NoGradGuard guard;
-  std::vector<at::Tensor> inputs = batch.inputs;
-  if (preprocess) inputs = {torchgraft::preprocess(onDevice(imagesOf(batch), model.device()), *preprocess)};
-  const at::Tensor output = mainOutput(model.infer(inputs));
+at::Tensor mainOutput(const c10::IValue& output) {
+  if (output.isTensor()) return output.toTensor();
+  if (output.isTuple() && !output.toTupleRef().elements().empty() && output.toTupleRef().elements()[0].isTensor()) {
+    return output.toTupleRef().elements()[0].toTensor();
+  }
+  throw Failure("MODEL_FAILED", "The model returns a " + output.tagKind() +
+                                    ". Training and evaluation need a tensor, or a tuple that starts with one.");
+}
+
+Failure nothingLearns() {
+  return Failure("NOT_TRAINABLE", "Nothing can learn: every parameter is frozen. Call unfreeze() or replaceHead() first.");
+}
+
+std::vector<at::Tensor> preparedInputs(const Batch& batch, const std::optional<Preprocess>& preprocess, const at::Device& device) {
+  if (preprocess) return {torchgraft::preprocess(imagesOf(batch).to(device), *preprocess)};
+  std::vector<at::Tensor> inputs;
+  for (const at::Tensor& input : batch.inputs) inputs.push_back(input.to(device));
+  return inputs;
+}
+
+Evaluation judge(const c10::IValue& output, const at::Tensor& target, const Loss& loss) {
+  const at::Tensor main = mainOutput(output);
   Evaluation result;
-  if (batch.target.defined()) result.loss = loss(output, batch.target).item<double>();
-  result.logits = output.to(at::kCPU, at::kFloat).contiguous();
+  if (target.defined()) result.loss = loss(main, target).item<double>();
+  result.logits = main.to(at::kCPU, at::kFloat).contiguous();
   return result;
+}
+
+void LossScale::overflowed() {
+  factor *= 0.5;
+  steady = 0;
+}
+
+void LossScale::fitted() {
+  if (++steady < 2000) return;
+  factor *= 2;
+  steady = 0;
 }
 
 Trainer::Trainer(Model& model, TrainingOptions options)
@@ -91,18 +109,35 @@ at::Tensor Trainer::lossOf(const c10::IValue& output, const at::Tensor& target) 
 }
 
 at::Tensor Trainer::prepare(const Batch& batch) const {
-  const at::Tensor pixels = onDevice(imagesOf(batch), model_.device());
+  const at::Tensor pixels = imagesOf(batch).to(model_.device());
   if (!options_.augment) return preprocess(pixels, *options_.preprocess);
   if (!batch.indices.defined()) throw Failure("INVALID_TYPE", "step: augmentation needs `indices`, one sample index for each image.");
   return augment(pixels, batch.sizes, batch.indices, options_.seed, batch.epoch, *options_.preprocess, *options_.augment);
 }
 
+std::pair<c10::IValue, at::Tensor> Trainer::forwardAndLoss(const std::function<c10::IValue()>& forward, const at::Tensor& target) const {
+  c10::IValue output;
+  {
+    std::lock_guard<std::mutex> lock(random_lock);
+    at::manual_seed(options_.seed * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(steps_));
+    output = forward();
+  }
+  return {output, lossOf(output, target)};
+}
+
+Evaluation Trainer::evaluate(const Batch& batch, const std::optional<Preprocess>& preprocess) {
+  at::NoGradGuard guard;
+  const auto inputs = preparedInputs(batch, preprocess ? preprocess : options_.preprocess, model_.device());
+  model_.setTraining(false);
+  if (const Engine* fast = engine()) return judge(fast->finish(fast->features(inputs)), batch.target, loss_);
+  Autocast autocast(model_.device(), precision_);
+  return judge(model_.run(inputs), batch.target, loss_);
+}
+
 StepResult Trainer::step(const Batch& batch) {
   const auto start = std::chrono::steady_clock::now();
   if (!batch.learningRates.empty()) optimizer_.setLearningRates(batch.learningRates);
-  if (model_.trainable().empty()) {
-    throw Failure("NOT_TRAINABLE", "Nothing can learn: every parameter is frozen. Call unfreeze() or replaceHead() first.");
-  }
+  if (model_.trainable().empty()) throw nothingLearns();
   std::vector<at::Tensor> inputs = batch.inputs;
   if (options_.preprocess) inputs = {prepare(batch)};
 
@@ -111,20 +146,21 @@ StepResult Trainer::step(const Batch& batch) {
   const std::vector<Statistic> before = model_.copyStatistics();
   StepResult result;
   try {
-    c10::IValue output;
-    {
-      std::lock_guard<std::mutex> lock(random_lock);
-      at::manual_seed(options_.seed * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(steps_));
-      output = model_.run(inputs);
-    }
-    const at::Tensor loss = lossOf(output, batch.target);
+    const Engine* fast = engine();
+    const std::vector<c10::IValue> features = fast ? fast->features(inputs) : std::vector<c10::IValue>{};
+    const auto [output, loss] = forwardAndLoss([&] {
+      if (fast) return fast->finish(features);
+      Autocast autocast(model_.device(), precision_);
+      return model_.run(inputs);
+    }, batch.target);
     result.loss = loss.item<double>();
     if (!std::isfinite(result.loss)) throw Failure("LOSS_NOT_FINITE", "The loss is " + c10::str(result.loss) + ".");
     if (!loss.requires_grad()) {
       throw Failure("NOT_TRAINABLE", "The loss does not depend on any trainable parameter. Unfreeze layers that lead to the output.");
     }
-    loss.backward();
+    (precision_ == at::kHalf ? loss * scale_.factor : loss).backward();
     result.correct = countCorrect(mainOutput(output), batch.target);
+    result.count = mainOutput(output).dim() == 0 ? 0 : mainOutput(output).size(0);
     ++accumulated_;
     if (accumulated_ >= options_.accumulate || batch.flush) result.gradientNorm = finishAccumulation();
   } catch (...) {
@@ -134,16 +170,24 @@ StepResult Trainer::step(const Batch& batch) {
     throw;
   }
   ++steps_;
-  result.count = batch.inputs.empty() || batch.inputs[0].dim() == 0 ? 0 : batch.inputs[0].size(0);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 
 double Trainer::finishAccumulation() {
-  if (accumulated_ > 1) optimizer_.scaleGradients(1.0 / static_cast<double>(accumulated_));
+  const bool scaled = precision_ == at::kHalf;
+  const double factor = (scaled ? 1 / scale_.factor : 1) / static_cast<double>(accumulated_);
+  if (factor != 1) optimizer_.scaleGradients(factor);
   accumulated_ = 0;
   const double norm = optimizer_.gradientNorm();
-  if (!std::isfinite(norm)) throw Failure("LOSS_NOT_FINITE", "The gradient's norm is " + c10::str(norm) + ".");
+  if (!std::isfinite(norm)) {
+    // Below 1 it is not the scale that makes them overflow.
+    if (!scaled || scale_.factor <= 1) throw Failure("LOSS_NOT_FINITE", "The gradient's norm is " + c10::str(norm) + ".");
+    scale_.overflowed();
+    optimizer_.zeroGrad();
+    return 0;
+  }
+  if (scaled) scale_.fitted();
   if (options_.clipNorm > 0) optimizer_.clip(options_.clipNorm, norm);
   optimizer_.step();
   optimizer_.zeroGrad();

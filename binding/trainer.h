@@ -1,14 +1,19 @@
 // One training session on a model: optimizer, loss, steps, the best weights so far, checkpoints.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "augment.h"
+#include "engine.h"
+#include "failure.h"
 #include "loss.h"
 #include "model.h"
 #include "optimizer.h"
+#include "plan.h"
 
 namespace torchgraft {
 
@@ -50,14 +55,29 @@ struct StepResult {
   double seconds = 0;
 };
 
+// The first tensor of what forward returned. Throws Failure("MODEL_FAILED") when there is none.
+at::Tensor mainOutput(const c10::IValue& output);
+Failure nothingLearns();
+
 struct Evaluation {
   double loss = 0;
   // float32 [n, ...] on the CPU.
   at::Tensor logits;
 };
 
-// Logits of the main output in eval mode, and their loss when the batch has a target.
-Evaluation evaluate(Model& model, const Batch& batch, const std::optional<Preprocess>& preprocess, const Loss& loss);
+// The batch as the model takes it: images normalised where there is a preprocessing, on the model's device.
+std::vector<at::Tensor> preparedInputs(const Batch& batch, const std::optional<Preprocess>& preprocess, const at::Device& device);
+// Logits of the main output, and their loss when the batch has a target.
+Evaluation judge(const c10::IValue& output, const at::Tensor& target, const Loss& loss);
+
+// float16 gradients vanish below 6e-8, so the loss is multiplied by a factor that falls when they overflow and grows
+// while they do not: torch.amp.GradScaler with its defaults (Micikevicius et al., Mixed precision training, 2018).
+struct LossScale {
+  double factor = 65536;
+  int64_t steady = 0;
+  void overflowed();
+  void fitted();
+};
 
 class Trainer {
  public:
@@ -67,8 +87,13 @@ class Trainer {
   // weights and BatchNorm statistics as they were and throws Failure("LOSS_NOT_FINITE").
   StepResult step(const Batch& batch);
 
+  // Decides how steps and evaluations are computed from now on, and proves on this batch that it equals the model as it
+  // was loaded. Weights, statistics and gradients stay as they are. What is decided holds until the model is changed.
+  PlanReport plan(const Batch& batch, const PlanRequest& request);
+  // In eval mode, without gradients.
+  Evaluation evaluate(const Batch& batch, const std::optional<Preprocess>& preprocess);
+
   const TrainingOptions& options() const { return options_; }
-  const Loss& loss() const { return loss_; }
   int groupOf(const std::string& name) const { return optimizer_.groupOf(name); }
 
   void keepBest();
@@ -79,7 +104,12 @@ class Trainer {
   std::string loadCheckpoint(const std::string& path);
 
  private:
+  friend class Planner;
   at::Tensor prepare(const Batch& batch) const;
+  // The engine, unless the model was changed since it was planned.
+  const Engine* engine() const { return engine_ && engine_->fits(model_) ? engine_.get() : nullptr; }
+  // Forward with dropout's generator seeded by the step, and its loss.
+  std::pair<c10::IValue, at::Tensor> forwardAndLoss(const std::function<c10::IValue()>& forward, const at::Tensor& target) const;
   at::Tensor lossOf(const c10::IValue& output, const at::Tensor& target) const;
   double finishAccumulation();
 
@@ -90,6 +120,9 @@ class Trainer {
   int64_t steps_ = 0;
   int64_t accumulated_ = 0;
   NamedTensors best_;
+  std::shared_ptr<Engine> engine_;
+  at::ScalarType precision_ = at::kFloat;
+  LossScale scale_;
 };
 
 }  // namespace torchgraft

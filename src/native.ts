@@ -153,6 +153,59 @@ export interface NativeBatch {
   flush?: boolean;
 }
 
+/** How a session is to compute; see {@link Plan}. */
+export interface NativePlanRequest {
+  /** `auto`: bfloat16 where the device has it natively and a measured trial shows that it is faster, else float32. */
+  precision: Precision | 'auto';
+  /** False runs the model unsplit. */
+  split: boolean;
+}
+
+/** Of activations, and of the weights of what is frozen; weights that learn are float32 in any. */
+export type Precision = 'float32' | 'bfloat16' | 'float16';
+
+/** One way of computing that was tried on the first batch. */
+export interface PlanTrial {
+  /** `fused`: BatchNorm folded, activations and sums inside the convolutions; `folded`; `exact`: neither. */
+  variant: 'fused' | 'folded' | 'exact';
+  precision: Precision;
+  /** Forward and backward of the batch; the first run's where only one was needed. */
+  milliseconds: number;
+  /** Largest deviation from the unsplit model in float32, relative to the largest output; null where it failed. */
+  outputDifference: number | null;
+  /** Likewise for the gradients of all that learns, relative to each parameter's largest. */
+  gradientDifference: number | null;
+  accepted: boolean;
+}
+
+/**
+ * The cut between what is frozen and what learns, found by data flow, and how both are computed. Frozen layers that no
+ * learning parameter, random number or changing statistic feeds into are the prefix; it runs compiled, without
+ * gradients, and its outputs (crossing values) can be kept. The rest, the suffix, is trained.
+ */
+export interface Plan {
+  /** There is a prefix. */
+  split: boolean;
+  /** Why there is none; '' when there is one. */
+  reason: string;
+  variant: 'fused' | 'folded' | 'exact' | 'unsplit';
+  precision: Precision;
+  precisionReason: string;
+  /** Paths of the modules whose parameters each part reads, in forward order. */
+  prefixLayers: string[];
+  suffixLayers: string[];
+  /** Values that cross the cut, of one sample. */
+  crossings: { shape: number[]; dtype: string }[];
+  /** Each sample's crossing values depend on that sample alone. */
+  cacheable: boolean;
+  /** Floating-point operations of one sample's convolutions and matrix products, forward. */
+  prefixFlops: number;
+  totalFlops: number;
+  /** Equal for equal prefixes (graph, weights, precision); '' without one. */
+  key: string;
+  trials: PlanTrial[];
+}
+
 export interface StepResult {
   /** Mean loss of the batch. */
   loss: number;
@@ -203,6 +256,11 @@ export interface NativeModel {
   /** PyTorch's default initialisation of every Linear, Conv and BatchNorm, seeded: the network, untrained. */
   reinitialise(seed: number): Promise<void>;
   configure(training: NativeTraining): Promise<void>;
+  /**
+   * Decides how steps and evaluations are computed from now on, and proves on this batch that outputs and gradients
+   * equal those of the model as it was loaded. Holds until the model is changed other than by steps.
+   */
+  plan(batch: NativeBatch, request: NativePlanRequest): Promise<Plan>;
   step(batch: NativeBatch): Promise<StepResult>;
   evaluate(
     batch: Omit<NativeBatch, 'target'> & { target?: Tensor; preprocess?: NativePreprocess },

@@ -1,0 +1,102 @@
+#include "compile.h"
+
+#include <torch/csrc/jit/passes/constant_propagation.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+#include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
+#include <torch/csrc/jit/passes/remove_dropout.h>
+#include <torch/csrc/jit/passes/remove_mutation.h>
+
+#include "fuse.h"
+#include "graph_paths.h"
+
+namespace torchgraft {
+
+namespace {
+
+namespace jit = torch::jit;
+
+// Weights in another precision: the operations follow their inputs.
+void convertConstants(jit::Graph& graph, at::ScalarType dtype) {
+  std::vector<jit::Node*> constants;
+  eachNode(graph.block(), [&](jit::Node* node) {
+    if (node->kind() != c10::prim::Constant || !node->output()->type()->isSubtypeOf(*c10::TensorType::get())) return;
+    const auto value = jit::toIValue(node->output());
+    if (value && value->isTensor() && value->toTensor().scalar_type() == at::kFloat) constants.push_back(node);
+  });
+  for (jit::Node* node : constants) {
+    jit::WithInsertPoint point(node);
+    const at::Tensor value = jit::toIValue(node->output())->toTensor();
+    node->output()->replaceAllUsesWith(graph.insertConstant(value.to(dtype)));
+  }
+}
+
+// Four-dimensional float weights in channels-last, as the activations are, so that no convolution reorders them.
+void useChannelsLast(jit::Graph& graph) {
+  eachNode(graph.block(), [](jit::Node* node) {
+    if (node->kind() != c10::prim::Constant || !node->hasAttribute(c10::attr::value) || node->kindOf(c10::attr::value) != jit::AttributeKind::t) return;
+    const at::Tensor value = node->t(c10::attr::value);
+    if (value.dim() == 4 && value.is_floating_point()) node->t_(c10::attr::value, value.contiguous(at::MemoryFormat::ChannelsLast));
+  });
+}
+
+std::shared_ptr<jit::Graph> prepare(const std::shared_ptr<jit::Graph>& source, const CompileOptions& options) {
+  auto graph = source->copy();
+  if (options.fold) {
+    jit::RemoveTensorMutation(graph);
+    jit::removeDropout(graph);
+    jit::OptimizeFrozenGraph(graph);
+    jit::ConstantPropagation(graph);
+  }
+  if (options.dtype != at::kFloat) convertConstants(*graph, options.dtype);
+  useChannelsLast(*graph);
+  jit::EliminateDeadCode(graph);
+  return graph;
+}
+
+}  // namespace
+
+Compiled::Compiled(const std::shared_ptr<jit::Graph>& graph, CompileOptions options) : options_(options) {
+  torch::NoGradGuard guard;
+  graph_ = prepare(graph, options_);
+  if (options_.fuse) packed_ = fuseConvolutions(graph_);
+  code_ = jit::Code(graph_, "prefix");
+}
+
+std::vector<c10::IValue> Compiled::runOnce(const std::vector<at::Tensor>& inputs) const {
+  std::vector<c10::IValue> stack;
+  for (const at::Tensor& input : inputs) {
+    const bool converts = input.scalar_type() == at::kFloat && options_.dtype != at::kFloat;
+    stack.emplace_back(converts ? input.to(options_.dtype) : input);
+  }
+  for (const at::Tensor& weight : packed_) stack.emplace_back(weight);
+  auto outputs = interpret(code_, std::move(stack));
+  if (options_.dtype == at::kFloat) return outputs;
+  for (c10::IValue& output : outputs) {
+    if (output.isTensor() && output.toTensor().scalar_type() == options_.dtype) output = output.toTensor().to(at::kFloat);
+  }
+  return outputs;
+}
+
+std::vector<c10::IValue> Compiled::run(const std::vector<at::Tensor>& inputs) const {
+  torch::NoGradGuard guard;
+  const int64_t count = inputs.empty() || inputs[0].dim() == 0 ? 0 : inputs[0].size(0);
+  if (options_.chunk == 0 || count <= options_.chunk) return runOnce(inputs);
+  std::vector<std::vector<at::Tensor>> parts;
+  for (int64_t from = 0; from < count; from += options_.chunk) {
+    std::vector<at::Tensor> slices;
+    for (const at::Tensor& input : inputs) slices.push_back(input.narrow(0, from, std::min(options_.chunk, count - from)));
+    const auto outputs = runOnce(slices);
+    parts.resize(outputs.size());
+    for (size_t i = 0; i < outputs.size(); ++i) parts[i].push_back(outputs[i].toTensor());
+  }
+  std::vector<c10::IValue> whole;
+  for (const auto& part : parts) whole.emplace_back(at::cat(part));
+  return whole;
+}
+
+std::vector<c10::IValue> interpret(const jit::Code& code, std::vector<c10::IValue> inputs) {
+  jit::InterpreterState(code).run(inputs);
+  return inputs;
+}
+
+}  // namespace torchgraft

@@ -1,0 +1,90 @@
+#include "fold_norm.h"
+
+#include "graph_paths.h"
+
+namespace torchgraft {
+
+namespace {
+
+namespace jit = torch::jit;
+namespace aten = c10::aten;
+
+bool isTensor(const jit::Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
+
+class Folder {
+ public:
+  Folder(jit::Graph& graph, const jit::Module& module) : graph_(graph), module_(module), paths_(graph) {}
+
+  bool fold(jit::Node* norm) {
+    static const auto kConvolution = c10::Symbol::fromQualString("aten::_convolution");
+    jit::Node* convolution = norm->input(0)->node();
+    const bool isConvolution = convolution->kind() == aten::conv2d || convolution->kind() == kConvolution;
+    if (!isConvolution || norm->input(0)->uses().size() != 1 || convolution->owningBlock() != norm->owningBlock()) return false;
+    if (const auto training = jit::toIValue(norm->input(5)); !training || !training->isBool() || training->toBool()) return false;
+    // gamma, beta, mean and variance; without gamma and beta there is little to gain.
+    for (size_t i = 1; i < 5; ++i) {
+      if (!isTensor(norm->input(i)) || !paths_.of(norm->input(i))) return false;
+    }
+    const std::string* weight = paths_.of(convolution->input(1));
+    if (!weight || attributeAt(module_, *weight).toTensor().dim() != 4 || isTransposed(convolution)) return false;
+    if (learns(*paths_.of(norm->input(1))) && !learns(*weight)) return false;
+    rewrite(convolution, norm);
+    return true;
+  }
+
+ private:
+  bool learns(const std::string& path) const { return attributeAt(module_, path).toTensor().requires_grad(); }
+
+  static bool isTransposed(const jit::Node* convolution) {
+    if (convolution->kind() == aten::conv2d) return false;
+    const auto transposed = jit::toIValue(convolution->input(6));
+    return !transposed || transposed->toBool();
+  }
+
+  jit::Value* call(c10::Symbol kind, std::vector<jit::Value*> inputs) {
+    jit::Value* result = graph_.insertNode(graph_.create(kind, inputs))->output();
+    result->setType(c10::TensorType::get());
+    return result;
+  }
+
+  // In front of the norm: by then its parameters have been read.
+  void rewrite(jit::Node* convolution, jit::Node* norm) {
+    jit::WithInsertPoint point(norm);
+    jit::Value* one = graph_.insertConstant(1);
+    jit::Value* const gamma = norm->input(1);
+    jit::Value* const mean = norm->input(3);
+    jit::Value* shifted = call(aten::add, {norm->input(4), norm->input(7), one});
+    jit::Value* scale = call(aten::mul, {gamma, call(aten::rsqrt, {shifted})});
+    jit::Value* column = call(aten::view, {scale, graph_.insertConstant(std::vector<int64_t>{-1, 1, 1, 1})});
+    jit::Value* weight = call(aten::mul, {convolution->input(1), column});
+    jit::Value* const old = convolution->input(2);
+    jit::Value* centre = isTensor(old) ? call(aten::sub, {mean, old, one}) : mean;
+    jit::Value* bias = call(aten::sub, {norm->input(2), call(aten::mul, {centre, scale}), one});
+    jit::Node* folded = graph_.createClone(convolution, [](jit::Value* value) { return value; });
+    folded->replaceInput(1, weight);
+    folded->replaceInput(2, bias);
+    graph_.insertNode(folded);
+    norm->output()->replaceAllUsesWith(folded->output());
+    norm->destroy();
+    convolution->destroy();
+  }
+
+  jit::Graph& graph_;
+  const jit::Module& module_;
+  const Paths paths_;
+};
+
+}  // namespace
+
+int foldFixedNorms(jit::Graph& graph, const jit::Module& module) {
+  std::vector<jit::Node*> norms;
+  eachNode(graph.block(), [&](jit::Node* node) {
+    if (node->kind() == aten::batch_norm) norms.push_back(node);
+  });
+  Folder folder(graph, module);
+  int count = 0;
+  for (jit::Node* norm : norms) count += folder.fold(norm) ? 1 : 0;
+  return count;
+}
+
+}  // namespace torchgraft

@@ -1,0 +1,250 @@
+#include "plan.h"
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "failure.h"
+#include "flops.h"
+#include "precision.h"
+#include "trainer.h"
+
+namespace torchgraft {
+
+// float32: rounding only; folding and fusing change the order of sums, and gradients pass more of them. bfloat16 has 8
+// bits of mantissa, so one rounding is 0.4 %, and a network of 50 layers has many.
+PlanBounds boundsOf(at::ScalarType precision) {
+  if (precision == at::kFloat) return {1e-5, 1e-4};
+  return precision == at::kHalf ? PlanBounds{2e-2, 0.2} : PlanBounds{0.1, 0.5};
+}
+
+namespace {
+
+constexpr auto kNaN = std::numeric_limits<double>::quiet_NaN();
+// Images of a pass through the prefix on a processor: their activations fit its cache, and memory stays small.
+constexpr int64_t kChunk = 8;
+
+struct Outcome {
+  at::Tensor output;
+  NamedTensors gradients;
+  double milliseconds = 0;
+};
+
+double difference(const at::Tensor& value, const at::Tensor& reference) {
+  if (!value.defined() || !reference.defined()) return value.defined() == reference.defined() ? 0 : kNaN;
+  if (value.sizes() != reference.sizes()) return kNaN;
+  if (reference.numel() == 0) return 0;
+  const double largest = reference.abs().max().item<double>();
+  const double apart = (value - reference).abs().max().item<double>();
+  return largest > 0 ? apart / largest : apart;
+}
+
+double difference(const NamedTensors& values, const NamedTensors& references) {
+  double most = 0;
+  for (size_t i = 0; i < references.size(); ++i) {
+    const double apart = difference(values[i].second, references[i].second);
+    if (!(apart <= most)) most = apart;
+    if (std::isnan(most)) return most;
+  }
+  return most;
+}
+
+// Which ways to try, the best first. The first that proves equal is taken, so that the same run computes the same on
+// the same machine; only precisions are chosen by the clock.
+std::vector<std::pair<std::string, EngineOptions>> variantsOf(const Model& model, at::ScalarType dtype) {
+  const bool cpu = model.device().is_cpu();
+  std::vector<std::pair<std::string, EngineOptions>> variants;
+  const auto add = [&](const char* name, bool fold, bool fuse) {
+    EngineOptions options;
+    options.dtype = dtype;
+    options.prefix = {dtype, fold, fuse, cpu ? kChunk : 0};
+    options.foldNorms = fold;
+    variants.emplace_back(name, options);
+  };
+  if (cpu && at::globalContext().userEnabledMkldnn() && at::globalContext().hasMKLDNN()) add("fused", true, true);
+  add("folded", true, false);
+  if (dtype == at::kFloat) add("exact", false, false);
+  return variants;
+}
+
+// Whether each row of the crossing values depends on its own sample: so it comes out alone as it does in the batch.
+bool isRowwise(const Engine& engine, const std::vector<at::Tensor>& inputs, const std::vector<c10::IValue>& features) {
+  std::vector<at::Tensor> first;
+  for (const at::Tensor& input : inputs) {
+    if (input.dim() == 0 || input.size(0) < 2) return false;
+    first.push_back(input.narrow(0, 0, 1));
+  }
+  const auto alone = engine.features(first);
+  for (size_t i = 0; i < features.size(); ++i) {
+    if (!features[i].isTensor() || !alone[i].isTensor()) return false;
+    const at::Tensor many = features[i].toTensor();
+    const at::Tensor one = alone[i].toTensor();
+    if (many.dim() == 0 || many.size(0) != inputs[0].size(0) || one.dim() == 0 || one.size(0) != 1) return false;
+    if (!many.is_floating_point() || !(difference(one, many.narrow(0, 0, 1)) < 1e-2)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+// Tries ways of computing on one batch, leaving weights, statistics and gradients as they were.
+class Planner {
+ public:
+  Planner(Trainer& trainer, const std::vector<at::Tensor>& inputs, const at::Tensor& target)
+      : trainer_(trainer), model_(trainer.model_), inputs_(inputs), target_(target) {}
+
+  PlanReport plan(const PlanRequest& request, std::shared_ptr<Engine>& engine) {
+    model_.setTraining(true);
+    if (!request.split) return unsplit("asked for by `split: false`", engine, request);
+    if (!model_.takesExactly(inputs_.size())) return unsplit("its forward has optional inputs", engine, request);
+    Split split;
+    try {
+      split = splitForward(model_.module());
+    } catch (const std::exception& error) {
+      return unsplit(std::string("its forward cannot be split: ") + error.what(), engine, request);
+    }
+    report_.reason = split.reason;
+    report_.prefixLayers = split.prefixLayers;
+    report_.suffixLayers = split.suffixLayers;
+    const int64_t samples = std::max<int64_t>(1, inputs_[0].dim() > 0 ? inputs_[0].size(0) : 1);
+    report_.totalFlops = countFlops([&] { reference_ = attempt([&] { return model_.run(inputs_); }); }) / samples;
+    choosePrecision(request, split, engine);
+    if (!engine) return unsplit("no way of splitting it gave equal outputs and gradients", engine, request);
+    describe(split, *engine, samples);
+    return std::move(report_);
+  }
+
+ private:
+  PlanReport unsplit(const std::string& why, std::shared_ptr<Engine>& engine, const PlanRequest& request) {
+    engine.reset();
+    report_.split = false;
+    report_.reason = why;
+    report_.variant = "unsplit";
+    report_.prefixLayers.clear();
+    report_.precision = precisionName(request.precision.value_or(at::kFloat));
+    if (report_.precisionReason.empty()) report_.precisionReason = request.precision ? "asked for" : "an unsplit model runs in float32";
+    return std::move(report_);
+  }
+
+  // Runs forward, loss and backward as a step does, and puts everything back.
+  Outcome attempt(const std::function<c10::IValue()>& forward) {
+    const auto statistics = model_.copyStatistics();
+    const auto start = std::chrono::steady_clock::now();
+    Outcome outcome;
+    try {
+      at::AutoGradMode gradients(true);
+      const auto [output, loss] = trainer_.forwardAndLoss(forward, target_);
+      if (!loss.requires_grad()) {
+        throw Failure("NOT_TRAINABLE", "The loss does not depend on any trainable parameter. Unfreeze layers that lead to the output.");
+      }
+      loss.backward();
+      outcome.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+      outcome.output = mainOutput(output).detach().to(at::kFloat);
+      for (const auto& [name, tensor] : model_.parameters()) {
+        if (model_.isTrainable(name)) outcome.gradients.emplace_back(name, tensor.grad().defined() ? tensor.grad().clone() : at::Tensor());
+      }
+    } catch (...) {
+      model_.restoreStatistics(statistics);
+      trainer_.optimizer_.zeroGrad();
+      throw;
+    }
+    model_.restoreStatistics(statistics);
+    trainer_.optimizer_.zeroGrad();
+    return outcome;
+  }
+
+  // The first variant in this precision that proves equal, or null.
+  std::shared_ptr<Engine> prove(const Split& split, at::ScalarType dtype, double* milliseconds = nullptr) {
+    for (const auto& [name, options] : variantsOf(model_, dtype)) {
+      PlanTrial trial{name, precisionName(dtype), 0, kNaN, kNaN, false};
+      std::shared_ptr<Engine> engine;
+      try {
+        engine = std::make_shared<Engine>(model_, split, options);
+        const auto run = [&] { return engine->finish(engine->features(inputs_)); };
+        Outcome outcome = attempt(run);
+        // The first run reorders weights and builds kernels; where precisions compete, the second is the one that counts.
+        if (milliseconds) outcome.milliseconds = attempt(run).milliseconds;
+        trial.milliseconds = outcome.milliseconds;
+        trial.outputDifference = difference(outcome.output, reference_.output);
+        trial.gradientDifference = difference(outcome.gradients, reference_.gradients);
+        const PlanBounds bounds = boundsOf(dtype);
+        trial.accepted = trial.outputDifference <= bounds.output && trial.gradientDifference <= bounds.gradient;
+      } catch (const c10::OutOfMemoryError&) {
+        throw;
+      } catch (const std::exception&) {
+        // A variant that cannot be built or run is one that is not taken; the report shows it.
+      }
+      report_.trials.push_back(trial);
+      if (!trial.accepted) continue;
+      if (milliseconds) *milliseconds = trial.milliseconds;
+      report_.variant = name;
+      return engine;
+    }
+    return nullptr;
+  }
+
+  void choosePrecision(const PlanRequest& request, const Split& split, std::shared_ptr<Engine>& engine) {
+    if (request.precision) {
+      report_.precisionReason = "asked for";
+      engine = prove(split, *request.precision);
+      return;
+    }
+    if (!hasNativeBfloat16(model_.device())) {
+      report_.precisionReason = "the device has no native bfloat16";
+      engine = prove(split, at::kFloat);
+      return;
+    }
+    double full = 0;
+    double half = 0;
+    engine = prove(split, at::kFloat, &full);
+    const std::string variant = report_.variant;
+    auto other = prove(split, at::kBFloat16, &half);
+    // A tenth, so that noise does not decide.
+    if (other && (!engine || half < 0.9 * full)) {
+      engine = other;
+    } else {
+      report_.variant = variant;
+    }
+    report_.precisionReason = "measured: float32 " + c10::str(full) + " ms, bfloat16 " + (other ? c10::str(half) + " ms" : "not equal enough");
+  }
+
+  void describe(const Split& split, const Engine& engine, int64_t samples) {
+    report_.split = engine.hasPrefix();
+    report_.precision = precisionName(engine.options().dtype);
+    report_.key = engine.key();
+    const auto features = engine.features(inputs_);
+    const int64_t suffix = countFlops([&] { attempt([&] { return engine.finish(features); }); }) / samples;
+    report_.prefixFlops = engine.hasPrefix() ? report_.totalFlops - suffix : 0;
+    if (!engine.hasPrefix()) return;
+    report_.cacheable = split.tensorsOnly && isRowwise(engine, inputs_, features);
+    for (const c10::IValue& value : features) {
+      if (!value.isTensor()) continue;
+      const at::Tensor tensor = value.toTensor();
+      const auto sizes = tensor.sizes();
+      report_.crossings.push_back({{sizes.begin() + (sizes.empty() ? 0 : 1), sizes.end()}, c10::toString(tensor.scalar_type())});
+    }
+  }
+
+  Trainer& trainer_;
+  Model& model_;
+  std::vector<at::Tensor> inputs_;
+  at::Tensor target_;
+  Outcome reference_;
+  PlanReport report_;
+};
+
+PlanReport Trainer::plan(const Batch& batch, const PlanRequest& request) {
+  if (accumulated_ > 0) throw Failure("INVALID_VALUE", "plan: an accumulation is under way. Plan before the first batch.");
+  if (model_.trainable().empty()) throw nothingLearns();
+  std::vector<at::Tensor> inputs = batch.inputs;
+  if (options_.preprocess) inputs = {prepare(batch)};
+  for (at::Tensor& input : inputs) input = input.to(model_.device());
+  model_.checkInputs(inputs.size());
+  engine_.reset();
+  precision_ = at::kFloat;
+  PlanReport report = Planner(*this, inputs, batch.target).plan(request, engine_);
+  precision_ = engine_ ? engine_->options().dtype : request.precision.value_or(at::kFloat);
+  return report;
+}
+
+}  // namespace torchgraft

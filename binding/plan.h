@@ -1,0 +1,66 @@
+// What a training session computes how: the cut, precision, and proof that it equals the model as it was loaded.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "torch.h"
+
+namespace torchgraft {
+
+struct PlanRequest {
+  // Empty: chosen by a measured trial where the device has native bfloat16, else float32.
+  std::optional<at::ScalarType> precision;
+  // False runs the model unsplit.
+  bool split = true;
+};
+
+// A crossing value of one sample, without the batch dimension.
+struct Crossing {
+  std::vector<int64_t> shape;
+  std::string dtype;
+};
+
+// One way of computing that was tried, on the example batch.
+struct PlanTrial {
+  // 'fused', 'folded', 'exact' or 'unsplit'.
+  std::string variant;
+  std::string precision;
+  // Forward and backward, milliseconds a batch.
+  double milliseconds = 0;
+  // Largest deviation from the unsplit model in float32, relative to the largest value of each tensor; not a number
+  // where it failed.
+  double outputDifference = 0;
+  double gradientDifference = 0;
+  bool accepted = false;
+};
+
+struct PlanReport {
+  bool split = false;
+  // Why the model runs unsplit, or whole: empty when it is split.
+  std::string reason;
+  std::string variant = "unsplit";
+  std::string precision = "float32";
+  std::string precisionReason;
+  std::vector<std::string> prefixLayers;
+  std::vector<std::string> suffixLayers;
+  std::vector<Crossing> crossings;
+  // Each sample's crossing values depend on that sample alone and are tensors: they can be kept.
+  bool cacheable = false;
+  // Of one sample's forward: convolutions and matrix products.
+  int64_t prefixFlops = 0;
+  int64_t totalFlops = 0;
+  // Equal for equal prefixes, 32 hexadecimal digits; '' without one.
+  std::string key;
+  std::vector<PlanTrial> trials;
+};
+
+// Bounds of what counts as equal, for outputs and for gradients, relative to each tensor's largest value.
+struct PlanBounds {
+  double output;
+  double gradient;
+};
+PlanBounds boundsOf(at::ScalarType precision);
+
+}  // namespace torchgraft

@@ -1,0 +1,35 @@
+#include "precision.h"
+
+#include <ATen/autocast_mode.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+
+namespace torchgraft {
+
+std::string precisionName(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 ? "bfloat16" : dtype == at::kHalf ? "float16" : "float32";
+}
+
+bool hasNativeBfloat16(const at::Device& device) {
+  // Without the CUDA runtime's headers the capability cannot be asked; every GPU that this libtorch supports and that
+  // has cuDNN's bfloat16 convolutions passes.
+  if (device.is_cuda()) return at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8();
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+Autocast::Autocast(const at::Device& device, at::ScalarType dtype) : type_(device.type()), active_(dtype != at::kFloat) {
+  if (!active_) return;
+  at::autocast::set_autocast_dtype(type_, dtype);
+  at::autocast::set_autocast_enabled(type_, true);
+}
+
+Autocast::~Autocast() {
+  if (!active_) return;
+  at::autocast::set_autocast_enabled(type_, false);
+  at::autocast::clear_cache();
+}
+
+}  // namespace torchgraft

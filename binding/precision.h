@@ -1,0 +1,30 @@
+// Lower precisions: which of them a device computes natively, and automatic mixed precision of a region.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+namespace torchgraft {
+
+// 'float32', 'bfloat16' or 'float16'.
+std::string precisionName(at::ScalarType dtype);
+
+// The device multiplies bfloat16 in hardware: AVX512-BF16 or AMX on a processor, compute capability 8 on a GPU.
+bool hasNativeBfloat16(const at::Device& device);
+
+// torch.autocast for the calling thread while alive; float32 leaves it off. Parameters stay float32: they are cast where
+// an operation gains by it.
+class Autocast {
+ public:
+  Autocast(const at::Device& device, at::ScalarType dtype);
+  ~Autocast();
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  at::DeviceType type_;
+  bool active_;
+};
+
+}  // namespace torchgraft
