@@ -1,9 +1,10 @@
 // Drives a feature store for feature-store.test.ts: commands on standard input, one JSON object for each on standard
 // output. Images are numbers; a number gives the key and every byte of the row, so that a wrong byte is seen.
+#include <fcntl.h>
 #include <sys/file.h>
 #include <sys/resource.h>
-#include <fcntl.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -22,7 +23,10 @@ using namespace torchgraft;
 
 void fillBytes(uint64_t image, uint64_t salt, uint8_t* bytes, size_t count) {
   const Random random(image, salt, 0);
-  for (size_t i = 0; i < count; ++i) bytes[i] = static_cast<uint8_t>(random.uniform(i / 4) * 256 + i);
+  for (size_t at = 0; at < count; at += sizeof(double)) {
+    const double number = random.uniform(at);
+    std::memcpy(bytes + at, &number, std::min(sizeof number, count - at));
+  }
 }
 
 struct Images {
