@@ -24,7 +24,7 @@ constexpr char magic[] = "torchgraft feat\n";
 constexpr size_t magicBytes = sizeof magic - 1;
 constexpr uint32_t version = 1;
 constexpr size_t fixedBytes = magicBytes + 3 * sizeof(uint32_t) + sizeof(int64_t);
-constexpr size_t headBytes = sizeof(FeatureKey) + sizeof(uint64_t);
+constexpr int64_t headBytes = sizeof(FeatureKey) + sizeof(uint64_t);
 constexpr size_t blockBytes = 4 << 20;
 constexpr auto lockPatience = std::chrono::seconds(5);
 
@@ -220,11 +220,11 @@ int64_t FeatureFile::records() const { return wholeRecords(std::min(size(), limi
 
 int64_t FeatureFile::wholeRecords(int64_t fileBytes) const {
   const int64_t bytes = fileBytes - static_cast<int64_t>(header_.size());
-  return bytes <= 0 ? 0 : bytes / (rowBytes_ + static_cast<int64_t>(headBytes));
+  return bytes <= 0 ? 0 : bytes / (rowBytes_ + headBytes);
 }
 
 int64_t FeatureFile::offsetOf(int64_t record) const {
-  return static_cast<int64_t>(header_.size()) + record * (rowBytes_ + static_cast<int64_t>(headBytes));
+  return static_cast<int64_t>(header_.size()) + record * (rowBytes_ + headBytes);
 }
 
 uint64_t FeatureFile::checksumOf(const FeatureKey& key, const uint8_t* row) const {
@@ -235,14 +235,13 @@ bool FeatureFile::readKey(int64_t record, FeatureKey& key) const {
   return readAt(file_.number(), key.data(), key.size(), offsetOf(record)) == key.size();
 }
 
+// The checksum covers the key too: another key's row does not fit it.
 bool FeatureFile::readRow(int64_t record, const FeatureKey& key, uint8_t* row) const {
-  char head[headBytes];
   const int64_t offset = offsetOf(record);
   const size_t rowBytes = static_cast<size_t>(rowBytes_);
-  if (readAt(file_.number(), head, headBytes, offset) < headBytes) return false;
-  if (std::memcmp(head, key.data(), key.size()) != 0) return false;
-  if (readAt(file_.number(), row, rowBytes, offset + static_cast<int64_t>(headBytes)) < rowBytes) return false;
-  return take<uint64_t>(head + sizeof(FeatureKey)) == checksumOf(key, row);
+  uint64_t checksum = 0;
+  return readAt(file_.number(), &checksum, sizeof checksum, offset + sizeof(FeatureKey)) == sizeof checksum &&
+         readAt(file_.number(), row, rowBytes, offset + headBytes) == rowBytes && checksum == checksumOf(key, row);
 }
 
 FeatureFile::Lock FeatureFile::lock() {
@@ -261,11 +260,11 @@ FeatureFile::Appended FeatureFile::append(const std::vector<NewRow>& rows) {
   // Something cut the file below its header: it is ours to write again, as the file is empty.
   const bool isHeaderThere = fileBytes >= static_cast<int64_t>(header_.size()) ||
                              writeAt(file_.number(), header_.data(), header_.size(), 0) == header_.size();
-  if (!isHeaderThere || (size() != offsetOf(first) && ::ftruncate(file_.number(), offsetOf(first)) != 0)) {
+  if (!isHeaderThere) {
     giveUpWriting("cannot be written", errno);
     return {first, 0};
   }
-  const size_t recordBytes = headBytes + static_cast<size_t>(rowBytes_);
+  const size_t recordBytes = static_cast<size_t>(headBytes + rowBytes_);
   const size_t blockRows = std::max<size_t>(1, blockBytes / recordBytes);
   size_t done = 0;
   while (done < count && isWritable_) {

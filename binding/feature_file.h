@@ -85,8 +85,8 @@ class FeatureFile {
     int64_t firstRecord;
     size_t count;
   };
-  // Appends rows from the first on, as many as the limit and the disk let it. Only under lock(). Cuts off a record that
-  // a process left half written.
+  // Appends rows from the first on, as many as the limit and the disk let it. Only under lock(). A record that
+  // a process left half written is overwritten: it is shorter than one.
   Appended append(const std::vector<NewRow>& rows);
 
   // What went wrong with the file, as a sentence for a person; empty where nothing did. The first thing counts.

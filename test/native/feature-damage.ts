@@ -49,7 +49,7 @@ export function testDamage(t: Test, bench: Bench): void {
     t.ok(written > 0, `${written} rows were written before the kills`);
   });
 
-  t.test('a half-written record at the end is passed over, and cut off by the next writer', async (t) => {
+  t.test('a half-written record at the end is passed over, and overwritten by the next writer', async (t) => {
     const path = await bench.makeFile(t, 20);
     for (const missing of [1, rowBytes - 1, rowBytes, rowBytes + 8, recordBytes - 1]) {
       truncateSync(path, headerBytes + 20 * recordBytes - missing);
@@ -118,6 +118,17 @@ export function testDamage(t: Test, bench: Bench): void {
         truncateSync(path, size);
         const { good, damaged, wrong } = await driver.read(0, 20);
         t.same([good + damaged, wrong], [20, 0], `cut to ${size}`);
+        if (size > headerBytes) {
+          await bench.withDriver(t, async (other) => {
+            await other.open({ path });
+            t.equal(await other.append(100, 3), 3);
+            t.same(
+              await driver.read(100, 3),
+              allGood(3),
+              'what another process appends after the cut is seen',
+            );
+          });
+        }
         t.equal(await driver.append(0, 20), 20);
         t.same(await driver.read(0, 20), allGood(20));
         await driver.open({ path });

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import {
   featureCacheFiles,
@@ -257,6 +258,21 @@ t.test('a process that keeps the lock holds nobody up for good', async (t) => {
   t.same(await opener.read(0, 20), allGood(20));
   for (const driver of [holder, appender, opener]) t.equal(await driver.end(), 0);
   t.equal(statSync(path).size, headerBytes + 20 * recordBytes);
+});
+
+t.test('removed while another process waits for the lock: that one begins a new file', async (t) => {
+  const path = await bench.makeFile(t, 20);
+  const [holder, opener] = [bench.newDriver(), bench.newDriver()];
+  await holder.open({ path });
+  await holder.send('lock');
+  const opening = opener.open({ path });
+  await sleep(300);
+  rmSync(path);
+  t.equal(await holder.end(), 0);
+  t.match(await opening, { rows: 0, problem: '' });
+  t.equal(await opener.append(0, 5), 5);
+  t.equal(await opener.end(), 0);
+  t.equal(statSync(path).size, headerBytes + 5 * recordBytes);
 });
 
 t.test('the listing reads what the store writes', async (t) => {
