@@ -23,6 +23,14 @@ export {
 export { type DoctorProblem, type DoctorReport, doctor, renderDoctor } from './doctor.js';
 export type { EarlyStoppingOptions } from './early-stopping.js';
 export { type ErrorCode, TorchgraftError } from './errors.js';
+export {
+  clearFeatures,
+  evictFeatures,
+  type FeatureCacheFile,
+  type FeatureCrossing,
+  type FeatureIdentity,
+  featureCacheFiles,
+} from './feature-cache.js';
 export { type FineTuneResult, FineTuning, fineTune } from './fine-tune/fine-tune.js';
 export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/options.js';
 export type { EpochReport } from './fine-tune/report.js';

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../versions.js';
+import { addCache } from './cache.js';
 import { addDoctor, addSetup } from './doctor.js';
 import { addEval } from './eval.js';
 import { exitCode, explain } from './exit.js';
@@ -16,7 +17,16 @@ export async function main(arguments_: string[]): Promise<number> {
     .version(packageVersion)
     .showHelpAfterError('(--help shows all options)')
     .exitOverride();
-  for (const add of [addTrain, addEval, addPredict, addInspect, addDoctor, addSetup, addQuickstart]) {
+  for (const add of [
+    addTrain,
+    addEval,
+    addPredict,
+    addInspect,
+    addCache,
+    addDoctor,
+    addSetup,
+    addQuickstart,
+  ]) {
     add(program).exitOverride().showHelpAfterError('(--help shows all options)');
   }
   try {

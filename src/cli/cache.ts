@@ -1,0 +1,98 @@
+import type { Command } from 'commander';
+import {
+  clearFeatures,
+  type FeatureCacheFile,
+  featureCacheFiles,
+  featureCacheFolder,
+  featureCacheLimit,
+} from '../feature-cache.js';
+import { formatTable } from '../report/table.js';
+import { positiveNumber } from './arguments.js';
+
+interface CacheFlags {
+  json?: boolean;
+  olderThan?: number;
+}
+
+/** `torchgraft cache` and `torchgraft cache clear`. */
+export function addCache(program: Command): Command {
+  const cache = program
+    .command('cache')
+    .description('Cached features of frozen layers: what they take; `cache clear` removes them')
+    .option('--json', 'one JSON object on standard output')
+    .action(async ({ json }: CacheFlags) => {
+      const limitBytes = featureCacheLimit();
+      const files = await featureCacheFiles();
+      const folder = featureCacheFolder();
+      const bytes = totalBytes(files);
+      write(json ? JSON.stringify({ folder, bytes, limitBytes, files }) : render(files, limitBytes));
+    });
+  cache
+    .command('clear')
+    .description('Remove cached features; runs compute them anew')
+    .option('--older-than <days>', 'only what was last used longer ago', positiveNumber)
+    .option('--json', 'one JSON object on standard output')
+    .action(async (_: CacheFlags, command: Command) => {
+      const { olderThan = 0, json } = command.optsWithGlobals<CacheFlags>();
+      const removed = await clearFeatures({ olderThanDays: olderThan });
+      const bytes = totalBytes(removed);
+      const text = `removed ${count(removed)}, ${formatBytes(bytes)}`;
+      write(json ? JSON.stringify({ removed: removed.map(({ path }) => path), bytes }) : text);
+    });
+  return cache;
+}
+
+function render(files: FeatureCacheFile[], limitBytes: number): string {
+  const used = `${formatBytes(totalBytes(files))} of at most ${formatBytes(limitBytes)}`;
+  const totals = `${count(files)}, ${used}, in ${featureCacheFolder()}`;
+  if (files.length === 0) return totals;
+  const table = formatTable(
+    [
+      { title: 'model' },
+      { title: 'features of' },
+      { title: 'rows', align: 'right' },
+      { title: 'size', align: 'right' },
+      { title: 'last used' },
+    ],
+    files.map(({ identity, rows, bytes, lastUsed }) => [
+      identity?.model ?? '(damaged)',
+      (identity?.crossings ?? []).map(({ layer, shape, dtype }) => `${layer}[${shape}] ${dtype}`).join(', '),
+      rows === null ? '' : rows.toLocaleString('en-US'),
+      formatBytes(bytes),
+      formatAge(Date.now() - lastUsed.getTime()),
+    ]),
+  );
+  return `${table}\n\n${totals}`;
+}
+
+function totalBytes(files: FeatureCacheFile[]): number {
+  return files.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+function count({ length }: FeatureCacheFile[]): string {
+  return length === 1 ? '1 file' : `${length} files`;
+}
+
+/** `37.6 MiB`; whole bytes below 1 KiB. */
+function formatBytes(bytes: number): string {
+  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = bytes < 1024 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
+  return `${(bytes / 1024 ** power).toFixed(power > 0 ? 1 : 0)} ${units[power]}`;
+}
+
+/** `3 days ago`, in the largest unit of which there is one. */
+function formatAge(milliseconds: number): string {
+  const minutes = Math.floor(milliseconds / 60_000);
+  if (minutes < 1) return 'just now';
+  const [amount, unit] =
+    minutes < 60
+      ? ([minutes, 'minute'] as const)
+      : minutes < 1440
+        ? ([Math.floor(minutes / 60), 'hour'] as const)
+        : ([Math.floor(minutes / 1440), 'day'] as const);
+  return new Intl.RelativeTimeFormat('en').format(-amount, unit);
+}
+
+function write(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,187 @@
+import { createHash } from 'node:crypto';
+import { open, readdir, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { invalidValue } from './errors.js';
+import { readFeatureHeader } from './feature-header.js';
+import { cacheDirectory } from './libtorch/cache.js';
+import { checkOptions } from './options.js';
+
+/** One value that crosses from the frozen prefix to the layers that learn, for one image. */
+export interface FeatureCrossing {
+  /** Path of the last layer of the prefix that made it. */
+  layer: string;
+  /** Without the batch dimension. */
+  shape: number[];
+  dtype: string;
+}
+
+/** What cached features depend on, beside the image and its view. */
+export interface FeatureIdentity {
+  /** Name of the model, for people. Not part of the key: the same trunk under another name has the same features. */
+  model: string;
+  /** SHA-256 of the prefix's graph, weights and precision, hexadecimal. */
+  prefix: string;
+  /** How an image becomes the input; plain JSON. */
+  preprocessing: Record<string, unknown>;
+  /** In the order in which they lie in a row. */
+  crossings: FeatureCrossing[];
+}
+
+/** A file of cached features. */
+export interface FeatureCacheFile {
+  path: string;
+  /** Size on the disk. */
+  bytes: number;
+  /** Images times views; null where the file is damaged. */
+  rows: number | null;
+  /** When a run last opened it or added to it. */
+  lastUsed: Date;
+  /** Whose features they are; null where the file is damaged. */
+  identity: FeatureIdentity | null;
+}
+
+const ending = '.features';
+/** Part of the file's name: versions of torchgraft with another format keep their own files. */
+const format = 1;
+const defaultLimit = 4 * 2 ** 30;
+
+/** The folder of all cached features: `features` in the user's cache. */
+export function featureCacheFolder(): string {
+  return join(cacheDirectory(), 'features');
+}
+
+/**
+ * Bytes that the feature cache may take: `TORCHGRAFT_CACHE_BYTES`, else 4 GiB.
+ *
+ * @throws RangeError (`INVALID_VALUE`) when the variable is not a whole number
+ */
+export function featureCacheLimit(): number {
+  const text = process.env.TORCHGRAFT_CACHE_BYTES?.trim();
+  if (!text) return defaultLimit;
+  const bytes = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(bytes)) return bytes;
+  throw invalidValue(
+    `TORCHGRAFT_CACHE_BYTES is "${text}": expected a whole number of bytes, for example ${defaultLimit} for 4 GiB. ` +
+      'Unset it for that default.',
+  );
+}
+
+/** What the native store compares with a file's header: all of the identity that decides the features' values. */
+export function featureIdentityText({ prefix, preprocessing, crossings }: FeatureIdentity): string {
+  return canonicalJson({ format, prefix, preprocessing, crossings });
+}
+
+/** What the native store writes into a new file for {@link featureCacheFiles} to show, at most 4 KiB. */
+export function featureLabel({ model }: FeatureIdentity): string {
+  return JSON.stringify({ model: model.slice(0, 200) });
+}
+
+/** The file that holds the features of this identity, whether it exists or not. */
+export function featureCachePath(identity: FeatureIdentity): string {
+  const name = createHash('sha256').update(featureIdentityText(identity)).digest('hex');
+  return join(featureCacheFolder(), `${name}${ending}`);
+}
+
+/**
+ * The key of one image in a file of features: SHA-256 of the SHA-256 of the file's bytes and the view.
+ *
+ * @param view which pixels of the image are seen, for example the seed and number of an augmented view
+ * @returns 32 bytes
+ */
+export function contentKey(fileBytes: Uint8Array, view: string): Uint8Array {
+  const content = createHash('sha256').update(fileBytes).digest();
+  return createHash('sha256').update(content).update(view).digest();
+}
+
+/** All files of cached features, the last used first. */
+export async function featureCacheFiles(): Promise<FeatureCacheFile[]> {
+  const files = await Promise.all((await listFeatureFiles()).map(inspectFile));
+  return files
+    .filter((file) => file !== undefined)
+    .sort((a, b) => b.lastUsed.getTime() - a.lastUsed.getTime() || a.path.localeCompare(b.path));
+}
+
+/**
+ * Removes the files that were not used for longest, until the others take at most `limitBytes`, by default
+ * {@link featureCacheLimit}. A file that a run is using may be among them: the run goes on with it, and the disk has
+ * its space back when the run ends. What cannot be removed stays.
+ *
+ * @returns what was removed
+ * @throws RangeError (`INVALID_VALUE`) for a negative limit
+ */
+export async function evictFeatures(limitBytes: number = featureCacheLimit()): Promise<FeatureCacheFile[]> {
+  if (!(limitBytes >= 0))
+    throw invalidValue(`evictFeatures: \`limitBytes\` is ${limitBytes}: expected at least 0.`);
+  const files = await featureCacheFiles();
+  let total = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  const removed: FeatureCacheFile[] = [];
+  for (const file of files.reverse()) {
+    if (total <= limitBytes) break;
+    // A cache that another user owns is no reason to end a run.
+    const isGone = await remove(file).then(
+      () => true,
+      () => false,
+    );
+    if (!isGone) continue;
+    total -= file.bytes;
+    removed.push(file);
+  }
+  return removed;
+}
+
+const clearOptions = z.strictObject({ olderThanDays: z.number().min(0).default(0) });
+
+/**
+ * Removes all files of cached features, or those that were last used more than `olderThanDays` ago (default 0: all).
+ *
+ * @returns what was removed
+ * @throws TypeError (`INVALID_TYPE`) or RangeError (`INVALID_VALUE`) for the option; what the file system says where a
+ * file cannot be removed
+ */
+export async function clearFeatures(options?: { olderThanDays?: number }): Promise<FeatureCacheFile[]> {
+  const { olderThanDays } = checkOptions(clearOptions, options, 'clearFeatures');
+  const latest = Date.now() - olderThanDays * 86_400_000;
+  const files = await featureCacheFiles();
+  const removed = olderThanDays > 0 ? files.filter(({ lastUsed }) => lastUsed.getTime() < latest) : files;
+  for (const file of removed) await remove(file);
+  return removed;
+}
+
+/** Another process may have been first; that is as good. */
+async function remove({ path }: FeatureCacheFile): Promise<void> {
+  await unlink(path).catch(ignoreMissing);
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
+  return undefined;
+}
+
+async function listFeatureFiles(): Promise<string[]> {
+  const names = (await readdir(featureCacheFolder()).catch(ignoreMissing)) ?? [];
+  return names.filter((name) => name.endsWith(ending)).map((name) => join(featureCacheFolder(), name));
+}
+
+/** Undefined for what is no file, or was removed meanwhile. */
+async function inspectFile(path: string): Promise<FeatureCacheFile | undefined> {
+  const status = await stat(path).catch(ignoreMissing);
+  if (!status?.isFile()) return undefined;
+  const header = await open(path).then(readFeatureHeader, () => undefined);
+  return {
+    path,
+    bytes: status.size,
+    rows: header ? Math.max(0, Math.floor((status.size - header.bytes) / header.recordBytes)) : null,
+    lastUsed: status.mtime,
+    identity: header?.identity ?? null,
+  };
+}
+
+/** JSON with the keys of every object sorted: equal data gives equal text. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) =>
+    inner !== null && typeof inner === 'object' && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}
