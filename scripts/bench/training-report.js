@@ -52,6 +52,7 @@ export function reportRuns(turns, sides, pairs, epochs) {
       'in process: from the loaded model to the end of the last epoch and its validation; ours holds the new head, an ' +
         'evaluation before training and checkpoints too',
       ...totalNotes(turns, sides),
+      ...choiceNotes(turns, sides),
       ...scaleNotes(turns, sides, epochs),
     ],
   };
@@ -82,6 +83,14 @@ function totalNotes(turns, sides) {
       const total = spread(turns[key].map(({ totalSeconds }) => totalSeconds));
       return `${title}, from listing the data to the saved model: ${showSpread(total)} s`;
     });
+}
+
+/** What ours chose by itself, as run.json has it. */
+function choiceNotes(turns, sides) {
+  return sides
+    .map(({ key, title }) => ({ title, ...turns[key][0] }))
+    .filter(({ precision }) => precision !== undefined)
+    .map(({ title, precision }) => `${title}, precision in run.json: ${JSON.stringify(precision)}`);
 }
 
 function scaleNotes(turns, sides, epochs) {

@@ -14,6 +14,11 @@ const variantsOf = {
     { title: 'unsplit', flags: { views: 'live', 'no-split': true } },
     { title: 'split', flags: { views: 'live' } },
   ],
+  // The same pixels in each epoch: caching their features must change nothing but rounding.
+  cached: () => [
+    { title: 'unsplit, not augmented', flags: { augment: 'none', 'no-split': true } },
+    { title: 'cached, not augmented', flags: { augment: 'none' } },
+  ],
   precision: ({ precision }) =>
     precision.map((name) => ({ title: name, flags: { views: 'live', precision: name } })),
 };
@@ -24,7 +29,7 @@ export const accuracy = {
   options: {
     model: text('mobilenet_v2_100'),
     images: texts('hymenoptera', 'blood_cells'),
-    tables: texts('views', 'split', 'precision'),
+    tables: texts('views', 'split', 'cached', 'precision'),
     strategy: texts('head', 'last:2'),
     views: texts('live', '1', '4', '16'),
     precision: texts('float32', 'bfloat16', 'auto'),

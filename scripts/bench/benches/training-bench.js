@@ -71,7 +71,7 @@ export async function runInTurns(label, sides, pairs, { rounds, warmup, epochs }
   const titles = Object.fromEntries(sides.map(({ key, title }) => [key, title]));
   return {
     versions: Object.fromEntries(sides.map(({ key }) => [key, turns[key][0].version])),
-    checks: compareRuns(turns, pairs, titles),
+    checks: compareRuns(turns, pairs, titles).map(({ ok, text }) => ({ ok, text: `${label}: ${text}` })),
     turns,
   };
 }
