@@ -1,116 +1,90 @@
-// Our train step and whole runs beside PyTorch's: same model, data, batch, precision and threads, in turns.
-import { writeFileSync } from 'node:fs';
+// Ours beside the peers: same model, data, batch and threads, in turns, on this machine.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { formatTable } from '../../lib/report/table.js';
 import { packageVersion } from '../../lib/versions.js';
-import { describeMachine } from './machine.js';
-import { benchRuns, describeRuns } from './runs.js';
-import { benchStep, describeStep } from './step.js';
+import { accuracy } from './benches/accuracy.js';
+import { full } from './benches/full.js';
+import { head } from './benches/head.js';
+import { last } from './benches/last.js';
+import { loader } from './benches/loader.js';
+import { memory } from './benches/memory.js';
+import { predict } from './benches/predict.js';
+import { scale } from './benches/scale.js';
+import { start } from './benches/start.js';
+import { step } from './benches/step.js';
+import { describeMachine, measureOthers, readLoad } from './machine.js';
+import { makeUsage, optionTypes, readOptions, WrongUsage } from './options.js';
+import { PeerMissing } from './peer-missing.js';
+import { root } from './places.js';
+import { describeMachineLine, printResult } from './report.js';
 
-const usage = `npm run bench -- [step] [head] [full] [options]        (default: all three; medians, least to greatest)
-
-  step     one train step, full fine-tuning, no data loading
-  head     whole runs, only the new head learns
-  full     whole runs, everything learns
-
-  --model <name or file.pt>   default mobilenet_v2_100
-  --batch <n>                 images a batch; default 32
-  --threads <n>               of torch, on both sides; default 2
-  --rounds <n>                turns of each side; default 10 for step, 3 for head and full
-  --out <file>                also write every figure there, as JSON
-  --steps <n>                 step: steps a turn; default 3
-  --warmup <n>                step: steps before the first turn; default 3
-  --channels-last             step: the peer in channels-last memory layout instead of its default
-  --images <folder>           head, full: class folders of the shared data; default hymenoptera
-  --epochs <n>                head, full: default 2
-  --workers <n>               head, full: the peer's loader processes; default 0, as the peer's
-  --tuned                     head, full: the peer in channels-last and bfloat16 (not equal precision)
-
-PYTHON names a Python with torch and torchvision; TORCHGRAFT_PEERS and TORCHGRAFT_SHARED_DATA the shared folders.`;
-
-const benches = ['step', 'head', 'full'];
-const counts = { batch: 32, threads: 2, rounds: undefined, steps: 3, warmup: 3, epochs: 2, workers: 0 };
+const benches = [head, last, full, step, loader, predict, start, memory, scale, accuracy];
 
 try {
   await main();
 } catch (error) {
-  console.error(error.message);
-  process.exitCode = error.code?.startsWith('ERR_PARSE_ARGS') ? 2 : 1;
+  const isUsage = error instanceof WrongUsage || error.code?.startsWith('ERR_PARSE_ARGS');
+  console.error(isUsage ? `${error.message}\n\n${makeUsage(benches)}` : error.stack);
+  process.exitCode = isUsage ? 2 : 1;
 }
 
 async function main() {
-  const { chosen, options, out } = readArguments();
-  if (!chosen) return console.log(usage);
-  const machine = describeMachine();
-  console.log(
-    `${machine.cpu}, ${machine.processors} processors, ${machine.kernels} kernels, ${machine.memoryGb} GB, ` +
-      `${machine.system}, Node ${machine.node}`,
-  );
-  const results = [];
-  for (const bench of chosen) {
-    const result = bench === 'step' ? await benchStep(options) : await benchRuns(bench, options);
-    results.push(result);
-    print(
-      bench === 'step' ? describeStep(result) : describeRuns(result, packageVersion),
-      result.load,
-      machine,
-    );
-    // After each, so that an interrupted bench keeps what it has.
-    if (out)
-      writeFileSync(
-        out,
-        `${JSON.stringify({ date: new Date().toISOString(), machine, results }, null, 1)}\n`,
-      );
-  }
-}
-
-function readArguments() {
-  const text = (value) => ({ type: 'string', default: value });
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      ...Object.fromEntries(Object.keys(counts).map((name) => [name, { type: 'string' }])),
-      model: text('mobilenet_v2_100'),
-      images: text('hymenoptera'),
+      ...optionTypes(benches),
       out: { type: 'string' },
-      'channels-last': { type: 'boolean', default: false },
-      tuned: { type: 'boolean', default: false },
-      help: { type: 'boolean', short: 'h', default: false },
+      help: { type: 'boolean', short: 'h' },
     },
   });
-  if (values.help) return {};
-  for (const name of positionals) {
-    if (!benches.includes(name))
-      throw wrongUsage(`There is no bench \`${name}\`: step, head and full are known.`);
+  const { help, out, ...given } = values;
+  if (help) return console.log(makeUsage(benches));
+  const chosen = chooseBenches(positionals);
+  const options = readOptions(chosen, given);
+  const file = out ?? defaultFile(positionals);
+  mkdirSync(dirname(file), { recursive: true });
+  const machine = describeMachine();
+  console.log(describeMachineLine(machine, packageVersion));
+  const results = [];
+  for (const [index, bench] of chosen.entries()) {
+    const result = await runBench(bench, options[index]);
+    results.push(result);
+    printResult(result);
+    // After each, so that an interrupted bench keeps what it has.
+    const content = { date: new Date().toISOString(), command: process.argv.slice(2), machine, results };
+    writeFileSync(file, `${JSON.stringify(content, null, 1)}\n`);
   }
-  const { model, images, tuned, out } = values;
-  const numbers = Object.fromEntries(
-    Object.entries(counts).map(([name, value]) => [name, readCount(name, values[name], value)]),
-  );
-  const options = { model, images, tuned, channelsLast: values['channels-last'], ...numbers };
-  return { chosen: positionals.length > 0 ? positionals : benches, options, out };
+  console.log(`\nwritten: ${file}`);
 }
 
-function readCount(name, given, otherwise) {
-  if (given === undefined) return otherwise;
-  const least = name === 'workers' || name === 'warmup' ? 0 : 1;
-  const count = Number(given);
-  if (Number.isInteger(count) && count >= least) return count;
-  throw wrongUsage(`--${name} expects a whole number from ${least}; ${given} came.`);
+/** A bench that cannot run, or fails, does not keep the others from running; the exit code tells of a failure. */
+async function runBench(bench, options) {
+  const load = { before: readLoad(), othersShare: await measureOthers() };
+  const head = { bench: bench.name, about: bench.about, setting: options, load };
+  try {
+    const result = await bench.run(options);
+    load.after = readLoad();
+    if (result.checks.some(({ ok }) => !ok)) process.exitCode = 1;
+    return { ...head, ...result };
+  } catch (error) {
+    if (error instanceof PeerMissing) return { ...head, skipped: error.message };
+    process.exitCode = 1;
+    return { ...head, failed: error.stack };
+  }
 }
 
-function wrongUsage(message) {
-  return Object.assign(new Error(`${message}\n\n${usage}`), { code: 'ERR_PARSE_ARGS' });
-}
-
-function print({ title, columns, rows, notes }, load, machine) {
-  const align = (column, index) => ({ title: column, align: index === 0 ? 'left' : 'right' });
-  console.log(`\n${title}\n\n${formatTable(columns.map(align), rows)}\n`);
-  for (const note of notes) console.log(`- ${note}`);
-  console.log(`- load average before ${load.before.join(' ')}, after ${load.after.join(' ')}`);
-  if (load.before[0] > 0.3 * machine.processors) {
-    console.log(
-      '- NOISY: the machine was already busy before the bench began. Do not quote these figures, ratios included',
+function chooseBenches(names) {
+  const unknown = names.find((name) => !benches.some((bench) => bench.name === name));
+  if (unknown !== undefined) {
+    throw new WrongUsage(
+      `There is no bench \`${unknown}\`. There are ${benches.map(({ name }) => name).join(', ')}.`,
     );
   }
+  return names.length > 0 ? benches.filter(({ name }) => names.includes(name)) : benches;
+}
+
+function defaultFile(names) {
+  const time = new Date().toISOString().replaceAll(/[:.]/g, '-');
+  return join(root, 'bench-results', `${names.join('-') || 'all'}-${time}.json`);
 }

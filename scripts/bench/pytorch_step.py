@@ -51,13 +51,18 @@ def set_training(training):
             module.eval()
 
 
+def autocast():
+    return torch.autocast("cpu", torch.bfloat16, enabled=CONFIG["precision"] == "bfloat16")
+
+
 def step():
     global done
     # The seed of our side's dropout at this step, so that the losses can be compared.
     torch.default_generator.manual_seed(done)
     done += 1
     optimizer.zero_grad()
-    loss = F.cross_entropy(model(images), labels)
+    with autocast():
+        loss = F.cross_entropy(model(images), labels)
     loss.backward()
     optimizer.step()
     return loss.item()
@@ -85,7 +90,19 @@ def steps(count):
 @torch.no_grad()
 def evaluate():
     model.eval()
-    return {"loss": F.cross_entropy(model(images), labels).item()}
+    with autocast():
+        return {"loss": F.cross_entropy(model(images), labels).item()}
+
+
+@torch.no_grad()
+def float32_loss():
+    """The loss that the first step will have, in float32. Leaves the BatchNorm statistics as they were."""
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    set_training(True)
+    torch.default_generator.manual_seed(0)
+    loss = F.cross_entropy(model(images), labels).item()
+    model.load_state_dict(kept)
+    return {"loss": loss}
 
 
 def say(answer):
@@ -93,6 +110,11 @@ def say(answer):
 
 
 say({"versions": {"torch": torch.__version__, "python": sys.version.split()[0]}, "trainable": len(list(model.parameters()))})
+answers = {
+    "evaluate": lambda request: evaluate(),
+    "float32Loss": lambda request: float32_loss(),
+    "steps": lambda request: steps(request["count"]),
+}
 for line in sys.stdin:
     request = json.loads(line)
-    say(evaluate() if request["do"] == "evaluate" else steps(request["count"]))
+    say(answers[request["do"]](request))

@@ -4,4 +4,4 @@ export function normalisationOf(model) {
 }
 
 /** The peer's learning rates: constant, for everything that learns. */
-export const learningRateOf = { head: 1e-3, full: 1e-4 };
+export const learningRateOf = (strategy) => (strategy === 'head' ? 1e-3 : 1e-4);

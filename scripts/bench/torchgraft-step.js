@@ -19,6 +19,7 @@ await model.native.configure({
   accumulate: 1,
   auxiliaryWeight: 0.4,
   seed: 0,
+  precision: config.precision,
   preprocess: { ...normalisation(config.normalisation), size: [size, size] },
   augment: null,
 });

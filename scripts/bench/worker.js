@@ -39,3 +39,23 @@ export class Worker {
     await this.#exit;
   }
 }
+
+/**
+ * Starts workers one after the other, does something with them, and ends them.
+ *
+ * @param commands `[command, config]` by key
+ * @param work gets `{ worker, about }` by key; `about` is what the worker says once it is ready
+ */
+export async function withWorkers(commands, work) {
+  const workers = {};
+  try {
+    for (const [key, [command, config]] of Object.entries(commands)) {
+      const worker = new Worker(command, config);
+      workers[key] = { worker };
+      workers[key].about = await worker.answer();
+    }
+    return await work(workers);
+  } finally {
+    for (const { worker } of Object.values(workers)) await worker.end();
+  }
+}

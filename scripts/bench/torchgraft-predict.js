@@ -1,0 +1,38 @@
+// Our side of `npm run bench -- predict`: the compiled model on batches of pixels, and the predictor on single images.
+import * as torchgraft from '../../lib/index.js';
+import { packageVersion } from '../../lib/versions.js';
+import { readImages, serve, takeRows } from './serving.js';
+
+const { loadModel, normalisation } = torchgraft;
+const config = JSON.parse(process.argv.at(-1));
+const { model: file, carded, precision, threads, size } = config;
+const images = readImages(config);
+const preprocess = { ...normalisation(config.normalisation), size: [size, size] };
+
+const take = (from, n) => takeRows(images.data, images.bytes, from, n);
+const toTensor = (from, n) => ({ data: take(from, n), shape: [n, size, size, 3], dtype: 'uint8' });
+
+const model = await loadModel(file, { device: 'cpu', threads });
+const optimised = await model.native.optimise?.({ precision, example: toTensor(0, 8), preprocess });
+
+async function run(from, n) {
+  const { logits } = await model.native.evaluate({ inputs: [toTensor(from, n)], preprocess });
+  return logits.data;
+}
+
+async function openServer() {
+  // Its threads are the predictor's now.
+  await model.dispose();
+  const predictor = await torchgraft.createPredictor(carded, { threads, precision });
+  return {
+    async answer(index) {
+      const image = { data: take(index, 1), width: size, height: size, channels: 3 };
+      const { top } = await predictor.predict(image, { top: 1 });
+      return top[0].index;
+    },
+    close: () => predictor.dispose(),
+  };
+}
+
+const about = { version: `torchgraft ${packageVersion}`, precision, optimised: optimised ?? 'not optimised' };
+await serve({ about, count: images.count, run, openServer });
