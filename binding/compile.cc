@@ -6,6 +6,7 @@
 #include <torch/csrc/jit/passes/remove_dropout.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
 
+#include "fold_norm.h"
 #include "fuse.h"
 #include "graph_paths.h"
 
@@ -42,6 +43,7 @@ void useChannelsLast(jit::Graph& graph) {
 std::shared_ptr<jit::Graph> prepare(const std::shared_ptr<jit::Graph>& source, const CompileOptions& options) {
   auto graph = source->copy();
   if (options.fold) {
+    removeDimensionChecks(graph);
     jit::RemoveTensorMutation(graph);
     jit::removeDropout(graph);
     jit::OptimizeFrozenGraph(graph);
@@ -53,21 +55,33 @@ std::shared_ptr<jit::Graph> prepare(const std::shared_ptr<jit::Graph>& source, c
   return graph;
 }
 
+std::vector<at::Tensor> firstRows(const std::vector<at::Tensor>& inputs, int64_t count) {
+  std::vector<at::Tensor> rows;
+  for (const at::Tensor& input : inputs) {
+    const bool longer = count > 0 && input.dim() > 0 && input.size(0) > count;
+    rows.push_back(longer ? input.narrow(0, 0, count) : input);
+  }
+  return rows;
+}
+
 }  // namespace
 
-Compiled::Compiled(const std::shared_ptr<jit::Graph>& graph, CompileOptions options) : options_(options) {
+Compiled::Compiled(const std::shared_ptr<jit::Graph>& graph, CompileOptions options, const std::vector<at::Tensor>& example) : options_(options) {
   torch::NoGradGuard guard;
   graph_ = prepare(graph, options_);
-  if (options_.fuse) packed_ = fuseConvolutions(graph_);
+  if (options_.fuse) packed_ = fuseConvolutions(graph_, converted(firstRows(example, options_.chunk)));
   code_ = jit::Code(graph_, "prefix");
 }
 
+std::vector<at::Tensor> Compiled::converted(const std::vector<at::Tensor>& inputs) const {
+  std::vector<at::Tensor> result;
+  for (const at::Tensor& input : inputs) result.push_back(input.scalar_type() == at::kFloat ? input.to(options_.dtype) : input);
+  return result;
+}
+
 std::vector<c10::IValue> Compiled::runOnce(const std::vector<at::Tensor>& inputs) const {
-  std::vector<c10::IValue> stack;
-  for (const at::Tensor& input : inputs) {
-    const bool converts = input.scalar_type() == at::kFloat && options_.dtype != at::kFloat;
-    stack.emplace_back(converts ? input.to(options_.dtype) : input);
-  }
+  const auto own = converted(inputs);
+  std::vector<c10::IValue> stack(own.begin(), own.end());
   for (const at::Tensor& weight : packed_) stack.emplace_back(weight);
   auto outputs = interpret(code_, std::move(stack));
   if (options_.dtype == at::kFloat) return outputs;

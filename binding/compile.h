@@ -23,7 +23,8 @@ struct CompileOptions {
 class Compiled {
  public:
   // graph: inputs are tensors, outputs what it computes; parameters are constants in it. It is copied.
-  Compiled(const std::shared_ptr<torch::jit::Graph>& graph, CompileOptions options);
+  // example: inputs of the sizes to come, for the layout of prepacked weights.
+  Compiled(const std::shared_ptr<torch::jit::Graph>& graph, CompileOptions options, const std::vector<at::Tensor>& example);
 
   // Without gradients. With a chunk, outputs are tensors whose first dimension is the batch.
   std::vector<c10::IValue> run(const std::vector<at::Tensor>& inputs) const;
@@ -31,6 +32,8 @@ class Compiled {
   const CompileOptions& options() const { return options_; }
 
  private:
+  // Float inputs in the graph's precision.
+  std::vector<at::Tensor> converted(const std::vector<at::Tensor>& inputs) const;
   std::vector<c10::IValue> runOnce(const std::vector<at::Tensor>& inputs) const;
 
   CompileOptions options_;

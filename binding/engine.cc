@@ -44,14 +44,15 @@ CompileOptions prefixOptions(const EngineOptions& options) {
 
 }  // namespace
 
-Engine::Engine(Model& model, const Split& split, const EngineOptions& options)
+Engine::Engine(Model& model, const Split& split, const EngineOptions& options, const std::vector<at::Tensor>& example)
     : model_(model), options_(options), revision_(model.revision()) {
   if (split.prefix) {
-    prefix_.emplace(split.prefix, prefixOptions(options));
+    prefix_.emplace(split.prefix, prefixOptions(options), example);
     key_ = hashOf(*split.prefix, precisionName(options.dtype));
   }
   auto suffix = split.suffix->copy();
   if (options.foldNorms) {
+    removeDimensionChecks(suffix);
     foldFixedNorms(*suffix, model.module());
     jit::EliminateDeadCode(suffix);
   }

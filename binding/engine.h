@@ -23,7 +23,8 @@ struct EngineOptions {
 class Engine {
  public:
   // The module must outlive the engine's use. The split must be of the module as it is now.
-  Engine(Model& model, const Split& split, const EngineOptions& options);
+  // example: inputs of forward, as they will come.
+  Engine(Model& model, const Split& split, const EngineOptions& options, const std::vector<at::Tensor>& example);
 
   bool hasPrefix() const { return prefix_.has_value(); }
   const EngineOptions& options() const { return options_; }

@@ -2,6 +2,7 @@
 
 #include <ATen/record_function.h>
 
+#include <memory>
 #include <string>
 
 #include "torch.h"
@@ -12,32 +13,32 @@ namespace {
 
 thread_local int64_t counted = 0;
 
-void count(const at::RecordFunction& function, at::ObserverContext*) {
-  const auto inputs = function.inputs();
-  const auto& outputs = function.outputs();
-  if (inputs.size() < 2 || outputs.empty() || !outputs[0].isTensor() || !outputs[0].toTensor().defined()) return;
-  const auto tensor = [&](size_t i) { return i < inputs.size() && inputs[i].isTensor() ? inputs[i].toTensor() : at::Tensor(); };
+// Inputs are only there when an operation begins, outputs when it has ended.
+struct Sum : at::ObserverContext {
+  explicit Sum(int64_t terms) : terms(terms) {}
+  // Products that are added up for one number of the output.
+  int64_t terms;
+};
+
+std::unique_ptr<at::ObserverContext> begin(const at::RecordFunction& function) {
   const std::string name = function.name();
-  const int64_t made = outputs[0].toTensor().numel();
-  if (name == "aten::_convolution") {
-    const at::Tensor weight = tensor(1);
-    if (weight.defined() && weight.dim() > 0 && weight.size(0) > 0) counted += 2 * made * (weight.numel() / weight.size(0));
-    return;
-  }
-  // The first factor's last dimension is what a matrix product sums over.
-  const size_t first = name == "aten::addmm" || name == "aten::baddbmm" ? 1 : 0;
-  const at::Tensor factor = tensor(first);
-  if (factor.defined() && factor.dim() >= 2) counted += 2 * made * factor.size(-1);
+  const bool convolution = name == "aten::_convolution";
+  const bool sum = name == "aten::addmm" || name == "aten::baddbmm";
+  if (!convolution && !sum && name != "aten::mm" && name != "aten::bmm") return nullptr;
+  const auto inputs = function.inputs();
+  // A convolution's weight; else the first factor, whose last dimension is summed over.
+  const size_t at = convolution || sum ? 1 : 0;
+  if (at >= inputs.size() || !inputs[at].isTensor()) return nullptr;
+  const at::Tensor factor = inputs[at].toTensor();
+  if (!factor.defined() || factor.dim() < 2 || factor.size(0) == 0) return nullptr;
+  return std::make_unique<Sum>(convolution ? factor.numel() / factor.size(0) : factor.size(-1));
 }
 
-std::unique_ptr<at::ObserverContext> begin(const at::RecordFunction&) { return nullptr; }
-
-bool isCounted(const std::string& name) {
-  return name == "aten::_convolution" || name == "aten::addmm" || name == "aten::mm" || name == "aten::bmm" || name == "aten::baddbmm";
-}
-
-void countIfArithmetic(const at::RecordFunction& function, at::ObserverContext* context) {
-  if (isCounted(function.name())) count(function, context);
+void end(const at::RecordFunction& function, at::ObserverContext* context) {
+  const auto* sum = static_cast<const Sum*>(context);
+  const auto& outputs = function.outputs();
+  if (!sum || outputs.empty() || !outputs[0].isTensor() || !outputs[0].toTensor().defined()) return;
+  counted += 2 * sum->terms * outputs[0].toTensor().numel();
 }
 
 }  // namespace
@@ -45,7 +46,7 @@ void countIfArithmetic(const at::RecordFunction& function, at::ObserverContext* 
 int64_t countFlops(const std::function<void()>& work) {
   counted = 0;
   const auto handle = at::addThreadLocalCallback(
-      at::RecordFunctionCallback(begin, countIfArithmetic).needsInputs(true).needsOutputs(true).scopes({at::RecordScope::FUNCTION}));
+      at::RecordFunctionCallback(begin, end).needsInputs(true).needsOutputs(true).scopes({at::RecordScope::FUNCTION}));
   try {
     work();
   } catch (...) {

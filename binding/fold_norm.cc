@@ -1,5 +1,9 @@
 #include "fold_norm.h"
 
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+
+#include <algorithm>
+
 #include "graph_paths.h"
 
 namespace torchgraft {
@@ -74,7 +78,25 @@ class Folder {
   const Paths paths_;
 };
 
+bool isDimensionCheck(const jit::Node* node) {
+  if (node->kind() != c10::prim::If || !node->outputs().empty()) return false;
+  const jit::Node* condition = node->input()->node();
+  if (condition->kind() != aten::ne || condition->input(0)->node()->kind() != aten::dim) return false;
+  const auto nodes = node->blocks().at(0)->nodes();
+  return std::any_of(nodes.begin(), nodes.end(), [](const jit::Node* inner) { return inner->kind() == c10::prim::RaiseException; }) &&
+         node->blocks().at(1)->nodes().begin() == node->blocks().at(1)->nodes().end();
+}
+
 }  // namespace
+
+void removeDimensionChecks(const std::shared_ptr<jit::Graph>& graph) {
+  std::vector<jit::Node*> checks;
+  eachNode(graph->block(), [&](jit::Node* node) {
+    if (isDimensionCheck(node)) checks.push_back(node);
+  });
+  for (jit::Node* check : checks) check->destroy();
+  jit::EliminateDeadCode(graph);
+}
 
 int foldFixedNorms(jit::Graph& graph, const jit::Module& module) {
   std::vector<jit::Node*> norms;

@@ -7,6 +7,10 @@
 
 namespace torchgraft {
 
+// Removes the checks that PyTorch's layers make of their input's number of dimensions (`if input.dim() != 4: raise`): a
+// value they look at cannot be fused away. The operations behind them check it too.
+void removeDimensionChecks(const std::shared_ptr<torch::jit::Graph>& graph);
+
 // conv(x, w, b) -> batch_norm(gamma, beta, mean, variance, eps) with statistics that do not change becomes
 // conv(x, w s, beta + (b - mean) s), s = gamma / sqrt(variance + eps): one pass over the activations less, forward and
 // backward, and one tensor of them less to keep. Exact up to rounding, gradients of w, b, gamma and beta included.

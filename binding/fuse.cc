@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "compile.h"
+
 namespace torchgraft {
 
 namespace {
@@ -20,6 +22,7 @@ struct Convolution {
   at::Tensor weight;
   std::vector<int64_t> stride, padding, dilation;
   int64_t groups;
+  std::vector<int64_t> inputSize;
 };
 
 // oneDNN's name of an activation, and its numbers.
@@ -40,7 +43,7 @@ std::optional<Convolution> readConvolution(jit::Node* node) {
   const auto weight = jit::toIValue(node->input(1));
   const auto bias = jit::toIValue(node->input(2));
   if (!weight || !bias || !weight->isTensor()) return std::nullopt;
-  Convolution found{node, weight->toTensor(), {}, {}, {}, 0};
+  Convolution found{node, weight->toTensor(), {}, {}, {}, 0, {}};
   if (found.weight.dim() != 4) return std::nullopt;
   // _convolution has `transposed` and `output_padding` before groups.
   if (!plain && constantAt<bool>(node, 6).value_or(true)) return std::nullopt;
@@ -91,17 +94,31 @@ class Fuser {
  public:
   explicit Fuser(jit::Graph& graph) : graph_(graph) {}
 
-  std::vector<at::Tensor> run() {
-    std::vector<jit::Node*> nodes(graph_.nodes().begin(), graph_.nodes().end());
-    for (jit::Node* node : nodes) {
-      if (auto convolution = readConvolution(node)) replace(*convolution);
+  std::vector<at::Tensor> run(const std::vector<at::Tensor>& example) {
+    std::vector<Convolution> convolutions;
+    for (jit::Node* node : graph_.nodes()) {
+      if (auto convolution = readConvolution(node)) convolutions.push_back(std::move(*convolution));
     }
+    measure(convolutions, example);
+    for (const Convolution& convolution : convolutions) replace(convolution);
     // From the last: what was fused has no uses once its user is gone.
     for (auto node = done_.rbegin(); node != done_.rend(); ++node) (*node)->destroy();
     return std::move(packed_);
   }
 
  private:
+  // Runs a copy of the graph whose outputs are what the convolutions are given, to learn their sizes.
+  void measure(std::vector<Convolution>& convolutions, const std::vector<at::Tensor>& example) {
+    const size_t own = graph_.outputs().size();
+    for (const Convolution& convolution : convolutions) graph_.registerOutput(convolution.node->input(0));
+    const auto probe = graph_.copy();
+    while (graph_.outputs().size() > own) graph_.eraseOutput(own);
+    while (probe->outputs().size() > convolutions.size()) probe->eraseOutput(0);
+    jit::EliminateDeadCode(probe);
+    const auto inputs = interpret(jit::Code(probe, "probe"), {example.begin(), example.end()});
+    for (size_t i = 0; i < convolutions.size(); ++i) convolutions[i].inputSize = inputs.at(i).toTensor().sizes().vec();
+  }
+
   // The node that alone uses `last`, when it can be fused behind it.
   jit::Node* follower(const jit::Node* last) {
     jit::Node* user = onlyUser(last->output());
@@ -125,7 +142,9 @@ class Fuser {
       user = follower(last);
     }
     if (user) {
-      if (auto found = readActivation(user)) {
+      // Behind a sum oneDNN's binding knows relu alone.
+      auto found = readActivation(user);
+      if (found && (!other || found->name == "relu")) {
         activation = *found;
         absorb(user);
       }
@@ -150,7 +169,7 @@ class Fuser {
       inputs.push_back(constant(std::string("add")));
       inputs.push_back(constant(1.0));
     }
-    inputs.push_back(constant(activation.name));
+    inputs.push_back(other && activation.name == "none" ? constant(c10::IValue()) : constant(activation.name));
     inputs.push_back(insertScalars(activation.scalars));
     inputs.push_back(constant(std::string()));
     return inputs;
@@ -167,7 +186,7 @@ class Fuser {
   jit::Value* addWeight(const Convolution& convolution) {
     static const auto reorder = c10::Dispatcher::singleton()
                                     .findSchemaOrThrow("mkldnn::_reorder_convolution_weight", "");
-    torch::jit::Stack stack{convolution.weight, convolution.padding, convolution.stride, convolution.dilation, convolution.groups, c10::IValue()};
+    torch::jit::Stack stack{convolution.weight, convolution.padding, convolution.stride, convolution.dilation, convolution.groups, convolution.inputSize};
     reorder.callBoxed(stack);
     packed_.push_back(stack.at(0).toTensor());
     jit::Value* input = graph_.addInput();
@@ -182,8 +201,8 @@ class Fuser {
 
 }  // namespace
 
-std::vector<at::Tensor> fuseConvolutions(const std::shared_ptr<jit::Graph>& graph) {
-  auto packed = Fuser(*graph).run();
+std::vector<at::Tensor> fuseConvolutions(const std::shared_ptr<jit::Graph>& graph, const std::vector<at::Tensor>& example) {
+  auto packed = Fuser(*graph).run(example);
   jit::EliminateDeadCode(graph);
   return packed;
 }

@@ -113,7 +113,8 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       method<&NativeModel::gradients>("gradients"), method<&NativeModel::forward>("forward"),
                       method<&NativeModel::setTrainable>("setTrainable"), method<&NativeModel::replaceHead>("replaceHead"),
                       method<&NativeModel::reinitialise>("reinitialise"), method<&NativeModel::configure>("configure"),
-                      method<&NativeModel::plan>("plan"),
+                      method<&NativeModel::plan>("plan"), method<&NativeModel::openFeatures>("openFeatures"),
+                      method<&NativeModel::findFeatures>("findFeatures"), method<&NativeModel::storeFeatures>("storeFeatures"),
                       method<&NativeModel::step>("step"), method<&NativeModel::evaluate>("evaluate"),
                       method<&NativeModel::keepBest>("keepBest"), method<&NativeModel::restoreBest>("restoreBest"),
                       method<&NativeModel::save>("save"), method<&NativeModel::saveCheckpoint>("saveCheckpoint"),
@@ -312,6 +313,31 @@ Napi::Value NativeModel::plan(const Napi::CallbackInfo& info) {
   return run(info, [batch = std::move(batch), request](Loaded& loaded) -> Finish {
     auto report = std::make_shared<PlanReport>(trainerOf(loaded, "plan").plan(batch, request));
     return [report](Napi::Env env) { return writePlan(env, *report); };
+  });
+}
+
+Napi::Value NativeModel::openFeatures(const Napi::CallbackInfo& info) {
+  return run(info, [options = readFeatureOptions(info[0])](Loaded& loaded) -> Finish {
+    const FeatureStore& store = trainerOf(loaded, "openFeatures").openFeatures(options);
+    return [rows = store.rows(), bytes = store.fileSize(), problem = store.problem()](Napi::Env env) -> Napi::Value {
+      auto object = Napi::Object::New(env);
+      object.Set("rows", static_cast<double>(rows));
+      object.Set("fileBytes", static_cast<double>(bytes));
+      object.Set("problem", problem);
+      return object;
+    };
+  });
+}
+
+Napi::Value NativeModel::findFeatures(const Napi::CallbackInfo& info) {
+  return run(info, [keys = readKeys(info[0], "findFeatures: keys")](Loaded& loaded) -> Finish {
+    return [rows = trainerOf(loaded, "findFeatures").findFeatures(keys)](Napi::Env env) { return writeRows(env, rows); };
+  });
+}
+
+Napi::Value NativeModel::storeFeatures(const Napi::CallbackInfo& info) {
+  return run(info, [request = readFeatureBatch(info[0])](Loaded& loaded) -> Finish {
+    return [rows = trainerOf(loaded, "storeFeatures").storeFeatures(request)](Napi::Env env) { return writeRows(env, rows); };
   });
 }
 

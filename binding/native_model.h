@@ -42,6 +42,9 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value reinitialise(const Napi::CallbackInfo& info);
   Napi::Value configure(const Napi::CallbackInfo& info);
   Napi::Value plan(const Napi::CallbackInfo& info);
+  Napi::Value openFeatures(const Napi::CallbackInfo& info);
+  Napi::Value findFeatures(const Napi::CallbackInfo& info);
+  Napi::Value storeFeatures(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value keepBest(const Napi::CallbackInfo& info);

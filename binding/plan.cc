@@ -21,8 +21,15 @@ PlanBounds boundsOf(at::ScalarType precision) {
 namespace {
 
 constexpr auto kNaN = std::numeric_limits<double>::quiet_NaN();
-// Images of a pass through the prefix on a processor: their activations fit its cache, and memory stays small.
-constexpr int64_t kChunk = 8;
+// Pixels and channels of a pass through the prefix on a processor, 8 images of 224 x 224: their activations fit its
+// cache, and memory stays small. Smaller images go through in larger numbers, or starting an operation costs more than
+// the operation.
+constexpr int64_t kChunkElements = 8 * 3 * 224 * 224;
+
+int64_t chunkOf(const at::Tensor& input) {
+  if (input.dim() == 0 || input.size(0) == 0) return 0;
+  return std::max<int64_t>(1, kChunkElements / std::max<int64_t>(1, input.numel() / input.size(0)));
+}
 
 struct Outcome {
   at::Tensor output;
@@ -51,13 +58,13 @@ double difference(const NamedTensors& values, const NamedTensors& references) {
 
 // Which ways to try, the best first. The first that proves equal is taken, so that the same run computes the same on
 // the same machine; only precisions are chosen by the clock.
-std::vector<std::pair<std::string, EngineOptions>> variantsOf(const Model& model, at::ScalarType dtype) {
+std::vector<std::pair<std::string, EngineOptions>> variantsOf(const Model& model, const at::Tensor& input, at::ScalarType dtype) {
   const bool cpu = model.device().is_cpu();
   std::vector<std::pair<std::string, EngineOptions>> variants;
   const auto add = [&](const char* name, bool fold, bool fuse) {
     EngineOptions options;
     options.dtype = dtype;
-    options.prefix = {dtype, fold, fuse, cpu ? kChunk : 0};
+    options.prefix = {dtype, fold, fuse, cpu ? chunkOf(input) : 0};
     options.foldNorms = fold;
     variants.emplace_back(name, options);
   };
@@ -155,11 +162,11 @@ class Planner {
 
   // The first variant in this precision that proves equal, or null.
   std::shared_ptr<Engine> prove(const Split& split, at::ScalarType dtype, double* milliseconds = nullptr) {
-    for (const auto& [name, options] : variantsOf(model_, dtype)) {
-      PlanTrial trial{name, precisionName(dtype), 0, kNaN, kNaN, false};
+    for (const auto& [name, options] : variantsOf(model_, inputs_[0], dtype)) {
+      PlanTrial trial{name, precisionName(dtype), 0, kNaN, kNaN, false, ""};
       std::shared_ptr<Engine> engine;
       try {
-        engine = std::make_shared<Engine>(model_, split, options);
+        engine = std::make_shared<Engine>(model_, split, options, inputs_);
         const auto run = [&] { return engine->finish(engine->features(inputs_)); };
         Outcome outcome = attempt(run);
         // The first run reorders weights and builds kernels; where precisions compete, the second is the one that counts.
@@ -171,8 +178,9 @@ class Planner {
         trial.accepted = trial.outputDifference <= bounds.output && trial.gradientDifference <= bounds.gradient;
       } catch (const c10::OutOfMemoryError&) {
         throw;
-      } catch (const std::exception&) {
+      } catch (const std::exception& error) {
         // A variant that cannot be built or run is one that is not taken; the report shows it.
+        trial.failure = error.what();
       }
       report_.trials.push_back(trial);
       if (!trial.accepted) continue;
@@ -241,8 +249,11 @@ PlanReport Trainer::plan(const Batch& batch, const PlanRequest& request) {
   for (at::Tensor& input : inputs) input = input.to(model_.device());
   model_.checkInputs(inputs.size());
   engine_.reset();
+  bank_.reset();
+  layout_.clear();
   precision_ = at::kFloat;
   PlanReport report = Planner(*this, inputs, batch.target).plan(request, engine_);
+  if (report.cacheable) layout_ = report.crossings;
   precision_ = engine_ ? engine_->options().dtype : request.precision.value_or(at::kFloat);
   return report;
 }

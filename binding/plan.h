@@ -34,6 +34,8 @@ struct PlanTrial {
   double outputDifference = 0;
   double gradientDifference = 0;
   bool accepted = false;
+  // libtorch's words where it could not be built or run.
+  std::string failure;
 };
 
 struct PlanReport {

@@ -1,6 +1,7 @@
 #include "requests.h"
 
 #include <cmath>
+#include <cstring>
 
 #include "failure.h"
 #include "plain.h"
@@ -219,7 +220,13 @@ TrainingOptions readTrainingOptions(const Napi::Value& value) {
 Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTarget) {
   auto object = readObject(value, where);
   Batch batch;
-  batch.inputs = readTensors(object.Get("inputs"), where + ": inputs");
+  if (isAbsent(object, "rows")) {
+    batch.inputs = readTensors(object.Get("inputs"), where + ": inputs");
+  } else {
+    const at::Tensor rows = readInts(object.Get("rows"), where + ": rows");
+    if (rows.numel() == 0) throw Failure("SHAPE_MISMATCH", where + ": rows is empty.");
+    batch.rows.assign(rows.const_data_ptr<int32_t>(), rows.const_data_ptr<int32_t>() + rows.numel());
+  }
   if (needsTarget || !isAbsent(object, "target")) batch.target = readTensor(object.Get("target"), where + ": target");
   if (!isAbsent(object, "indices")) batch.indices = readInts(object.Get("indices"), where + ": indices");
   if (!isAbsent(object, "sizes")) {
@@ -248,6 +255,41 @@ PlanRequest readPlanRequest(const Napi::Value& value) {
   const std::string where = "plan";
   auto object = readObject(value, where);
   return {readPrecision(object, where), readBool(object, "split", where)};
+}
+
+FeatureStoreOptions readFeatureOptions(const Napi::Value& value) {
+  const std::string where = "openFeatures";
+  auto object = readObject(value, where);
+  constexpr int64_t kMost = int64_t{1} << 50;
+  FeatureStoreOptions options;
+  options.path = readString(object, "path", where);
+  if (options.path.find('\0') != std::string::npos) throw Failure("INVALID_VALUE", where + ".path holds a zero byte.");
+  options.identity = readString(object, "identity", where);
+  options.label = readString(object, "label", where);
+  options.memoryBytes = readInteger(object, "memoryBytes", where, 0, kMost);
+  options.fileBytes = readInteger(object, "fileBytes", where, 0, kMost);
+  return options;
+}
+
+std::vector<FeatureKey> readKeys(const Napi::Value& value, const std::string& where) {
+  const at::Tensor bytes = readBytes(value, where);
+  constexpr int64_t kBytes = std::tuple_size<FeatureKey>::value;
+  if (bytes.numel() == 0 || bytes.numel() % kBytes != 0) {
+    throw Failure("SHAPE_MISMATCH", where + " must hold 32 bytes a key; " + std::to_string(bytes.numel()) + " came.");
+  }
+  std::vector<FeatureKey> keys(bytes.numel() / kBytes);
+  std::memcpy(keys.data(), bytes.const_data_ptr(), bytes.nbytes());
+  return keys;
+}
+
+FeatureBatch readFeatureBatch(const Napi::Value& value) {
+  const std::string where = "storeFeatures";
+  FeatureBatch request;
+  request.batch = readBatch(value, where, false);
+  auto object = readObject(value, where);
+  request.keys = readKeys(object.Get("keys"), where + ": keys");
+  if (!isAbsent(object, "augmentSeed")) request.augmentSeed = readSeed(object.Get("augmentSeed"), where + ": augmentSeed");
+  return request;
 }
 
 ExtraFiles readExtra(const Napi::Value& value, const std::string& where) {
@@ -298,6 +340,7 @@ Napi::Value writeTrial(Napi::Env env, const PlanTrial& trial) {
   object.Set("outputDifference", number(trial.outputDifference));
   object.Set("gradientDifference", number(trial.gradientDifference));
   object.Set("accepted", trial.accepted);
+  object.Set("failure", trial.failure);
   return object;
 }
 
@@ -342,6 +385,12 @@ Napi::Value writeEvaluation(Napi::Env env, const Evaluation& result) {
   object.Set("loss", result.loss);
   object.Set("logits", writeTensor(env, result.logits));
   return object;
+}
+
+Napi::Value writeRows(Napi::Env env, const std::vector<int64_t>& rows) {
+  auto array = Napi::Int32Array::New(env, rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) array[i] = static_cast<int32_t>(rows[i]);
+  return array;
 }
 
 Napi::Value writeExtra(Napi::Env env, const std::string& json) {

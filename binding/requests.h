@@ -18,6 +18,12 @@ std::optional<Preprocess> readPreprocess(const Napi::Object& object, const std::
 Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTarget);
 // { precision: 'auto' | 'float32' | 'bfloat16' | 'float16', split: boolean }
 PlanRequest readPlanRequest(const Napi::Value& value);
+// { path, identity, label, memoryBytes, fileBytes }
+FeatureStoreOptions readFeatureOptions(const Napi::Value& value);
+// A Uint8Array of 32 bytes a key.
+std::vector<FeatureKey> readKeys(const Napi::Value& value, const std::string& where);
+// A batch with `keys` and perhaps `augmentSeed`.
+FeatureBatch readFeatureBatch(const Napi::Value& value);
 ExtraFiles readExtra(const Napi::Value& value, const std::string& where);
 uint64_t readSeed(const Napi::Value& value, const std::string& where);
 // A Uint8Array, copied.
@@ -29,6 +35,8 @@ Napi::Value writeNewHead(Napi::Env env, const NewHead& made);
 Napi::Value writeStep(Napi::Env env, const StepResult& result);
 Napi::Value writePlan(Napi::Env env, const PlanReport& report);
 Napi::Value writeEvaluation(Napi::Env env, const Evaluation& result);
+// Row numbers as an Int32Array.
+Napi::Value writeRows(Napi::Env env, const std::vector<int64_t>& rows);
 Napi::Value writeExtra(Napi::Env env, const std::string& json);
 Napi::Array writeStrings(Napi::Env env, const std::vector<std::string>& strings);
 

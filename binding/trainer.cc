@@ -50,6 +50,10 @@ int64_t countCorrect(const at::Tensor& output, const at::Tensor& target) {
   return output.detach().argmax(1).cpu().eq(target).sum().item<int64_t>();
 }
 
+Failure staleFeatures() {
+  return Failure("INVALID_VALUE", "Features can only be used while the plan they were made by holds. Plan and open them again.");
+}
+
 }  // namespace
 
 at::Tensor mainOutput(const c10::IValue& output) {
@@ -115,6 +119,41 @@ at::Tensor Trainer::prepare(const Batch& batch) const {
   return augment(pixels, batch.sizes, batch.indices, options_.seed, batch.epoch, *options_.preprocess, *options_.augment);
 }
 
+FeatureBank& Trainer::bank() const {
+  if (!bank_) throw Failure("INVALID_VALUE", "No features are kept: call openFeatures() first.");
+  return *bank_;
+}
+
+std::vector<c10::IValue> Trainer::featuresOf(const Batch& batch, const Engine& fast, const std::vector<at::Tensor>& inputs) const {
+  return batch.rows.empty() ? fast.features(inputs) : bank().gather(batch.rows, model_.device());
+}
+
+const FeatureStore& Trainer::openFeatures(FeatureStoreOptions options) {
+  if (!engine() || layout_.empty()) throw Failure("INVALID_VALUE", "openFeatures: the plan has no features that can be kept.");
+  bank_ = std::make_unique<FeatureBank>(layout_, std::move(options));
+  return bank_->contents();
+}
+
+std::vector<int64_t> Trainer::findFeatures(const std::vector<FeatureKey>& keys) { return bank().find(keys); }
+
+std::vector<int64_t> Trainer::storeFeatures(const FeatureBatch& request) {
+  const Engine* fast = engine();
+  if (!fast) throw staleFeatures();
+  FeatureBank& kept = bank();
+  const Batch& batch = request.batch;
+  if (!options_.preprocess) throw Failure("INVALID_VALUE", "storeFeatures: training was configured without preprocessing.");
+  const at::Tensor images = imagesOf(batch);
+  if (images.size(0) != static_cast<int64_t>(request.keys.size())) throw Failure("SHAPE_MISMATCH", "storeFeatures: needs one key for each image.");
+  at::NoGradGuard guard;
+  model_.setTraining(true);
+  const at::Tensor pixels = images.to(model_.device());
+  const bool augmented = request.augmentSeed && options_.augment;
+  if (augmented && !batch.indices.defined()) throw Failure("INVALID_TYPE", "storeFeatures: augmentation needs `indices`.");
+  const at::Tensor input = augmented ? augment(pixels, batch.sizes, batch.indices, *request.augmentSeed, batch.epoch, *options_.preprocess, *options_.augment)
+                                     : preprocess(pixels, *options_.preprocess);
+  return kept.store(request.keys, fast->features({input}));
+}
+
 std::pair<c10::IValue, at::Tensor> Trainer::forwardAndLoss(const std::function<c10::IValue()>& forward, const at::Tensor& target) const {
   c10::IValue output;
   {
@@ -127,9 +166,11 @@ std::pair<c10::IValue, at::Tensor> Trainer::forwardAndLoss(const std::function<c
 
 Evaluation Trainer::evaluate(const Batch& batch, const std::optional<Preprocess>& preprocess) {
   at::NoGradGuard guard;
-  const auto inputs = preparedInputs(batch, preprocess ? preprocess : options_.preprocess, model_.device());
+  std::vector<at::Tensor> inputs;
+  if (batch.rows.empty()) inputs = preparedInputs(batch, preprocess ? preprocess : options_.preprocess, model_.device());
   model_.setTraining(false);
-  if (const Engine* fast = engine()) return judge(fast->finish(fast->features(inputs)), batch.target, loss_);
+  if (const Engine* fast = engine()) return judge(fast->finish(featuresOf(batch, *fast, inputs)), batch.target, loss_);
+  if (!batch.rows.empty()) throw staleFeatures();
   Autocast autocast(model_.device(), precision_);
   return judge(model_.run(inputs), batch.target, loss_);
 }
@@ -139,15 +180,16 @@ StepResult Trainer::step(const Batch& batch) {
   if (!batch.learningRates.empty()) optimizer_.setLearningRates(batch.learningRates);
   if (model_.trainable().empty()) throw nothingLearns();
   std::vector<at::Tensor> inputs = batch.inputs;
-  if (options_.preprocess) inputs = {prepare(batch)};
+  if (options_.preprocess && batch.rows.empty()) inputs = {prepare(batch)};
+  const Engine* fast = engine();
+  if (!batch.rows.empty() && !fast) throw staleFeatures();
 
   at::AutoGradMode gradients(true);
   model_.setTraining(true);
   const std::vector<Statistic> before = model_.copyStatistics();
   StepResult result;
   try {
-    const Engine* fast = engine();
-    const std::vector<c10::IValue> features = fast ? fast->features(inputs) : std::vector<c10::IValue>{};
+    const std::vector<c10::IValue> features = fast ? featuresOf(batch, *fast, inputs) : std::vector<c10::IValue>{};
     const auto [output, loss] = forwardAndLoss([&] {
       if (fast) return fast->finish(features);
       Autocast autocast(model_.device(), precision_);

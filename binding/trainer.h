@@ -10,6 +10,7 @@
 #include "augment.h"
 #include "engine.h"
 #include "failure.h"
+#include "feature_bank.h"
 #include "loss.h"
 #include "model.h"
 #include "optimizer.h"
@@ -45,6 +46,16 @@ struct Batch {
   uint64_t epoch = 0;
   std::vector<double> learningRates;
   bool flush = false;
+  // Rows of the feature bank instead of inputs.
+  std::vector<int64_t> rows;
+};
+
+// Images whose features are kept, under one key each.
+struct FeatureBatch {
+  Batch batch;
+  std::vector<FeatureKey> keys;
+  // Seed of the augmentation; none: as an evaluation sees them.
+  std::optional<uint64_t> augmentSeed;
 };
 
 struct StepResult {
@@ -93,6 +104,12 @@ class Trainer {
   // In eval mode, without gradients.
   Evaluation evaluate(const Batch& batch, const std::optional<Preprocess>& preprocess);
 
+  // Where the crossing values of the plan are kept from now on. Throws Failure("INVALID_VALUE") when they cannot be.
+  const FeatureStore& openFeatures(FeatureStoreOptions options);
+  std::vector<int64_t> findFeatures(const std::vector<FeatureKey>& keys);
+  // Runs the prefix on images and keeps what crosses. Row numbers, -1 where there is no room.
+  std::vector<int64_t> storeFeatures(const FeatureBatch& request);
+
   const TrainingOptions& options() const { return options_; }
   int groupOf(const std::string& name) const { return optimizer_.groupOf(name); }
 
@@ -106,6 +123,9 @@ class Trainer {
  private:
   friend class Planner;
   at::Tensor prepare(const Batch& batch) const;
+  FeatureBank& bank() const;
+  // What crosses the cut for this batch: kept rows, or what the prefix gives for the inputs.
+  std::vector<c10::IValue> featuresOf(const Batch& batch, const Engine& fast, const std::vector<at::Tensor>& inputs) const;
   // The engine, unless the model was changed since it was planned.
   const Engine* engine() const { return engine_ && engine_->fits(model_) ? engine_.get() : nullptr; }
   // Forward with dropout's generator seeded by the step, and its loss.
@@ -123,6 +143,8 @@ class Trainer {
   std::shared_ptr<Engine> engine_;
   at::ScalarType precision_ = at::kFloat;
   LossScale scale_;
+  std::vector<Crossing> layout_;
+  std::unique_ptr<FeatureBank> bank_;
 };
 
 }  // namespace torchgraft

@@ -86,12 +86,12 @@ export function featureCachePath(identity: FeatureIdentity): string {
 /**
  * The key of one image in a file of features: SHA-256 of the SHA-256 of the file's bytes and the view.
  *
+ * @param digest SHA-256 of the image file's bytes, 32 bytes
  * @param view which pixels of the image are seen, for example the seed and number of an augmented view
  * @returns 32 bytes
  */
-export function contentKey(fileBytes: Uint8Array, view: string): Uint8Array {
-  const content = createHash('sha256').update(fileBytes).digest();
-  return createHash('sha256').update(content).update(view).digest();
+export function viewKey(digest: Uint8Array, view: string): Uint8Array {
+  return createHash('sha256').update(digest).update(view).digest();
 }
 
 /** All files of cached features, the last used first. */

@@ -153,6 +153,28 @@ export interface NativeBatch {
   flush?: boolean;
 }
 
+/** A batch of kept features instead of images. */
+export interface NativeRows extends Omit<NativeBatch, 'inputs' | 'indices' | 'sizes'> {
+  /** Row numbers, [n]. */
+  rows: Int32Array;
+}
+
+/** Where features are kept: the file (empty: memory alone), what they depend on, a label for listings, and budgets. */
+export interface NativeFeatures {
+  path: string;
+  identity: string;
+  label: string;
+  memoryBytes: number;
+  fileBytes: number;
+}
+
+/** Images whose features are kept. `augmentSeed`: as training sees them, else as evaluation does. */
+export interface NativeFeatureBatch extends Omit<NativeBatch, 'target'> {
+  /** 32 bytes an image. */
+  keys: Uint8Array;
+  augmentSeed?: number;
+}
+
 /** How a session is to compute; see {@link Plan}. */
 export interface NativePlanRequest {
   /** `auto`: bfloat16 where the device has it natively and a measured trial shows that it is faster, else float32. */
@@ -176,6 +198,8 @@ export interface PlanTrial {
   /** Likewise for the gradients of all that learns, relative to each parameter's largest. */
   gradientDifference: number | null;
   accepted: boolean;
+  /** libtorch's words where it could not be built or run, else ''. */
+  failure: string;
 }
 
 /**
@@ -261,9 +285,18 @@ export interface NativeModel {
    * equal those of the model as it was loaded. Holds until the model is changed other than by steps.
    */
   plan(batch: NativeBatch, request: NativePlanRequest): Promise<Plan>;
-  step(batch: NativeBatch): Promise<StepResult>;
+  /** Where the plan's crossing values are kept from now on. */
+  openFeatures(options: NativeFeatures): Promise<{ rows: number; fileBytes: number; problem: string }>;
+  /** Row numbers of keys (32 bytes each), -1 where there is none. */
+  findFeatures(keys: Uint8Array): Promise<Int32Array>;
+  /** Runs the prefix on images and keeps what crosses; row numbers, -1 where there is no room. */
+  storeFeatures(batch: NativeFeatureBatch): Promise<Int32Array>;
+  step(batch: NativeBatch | NativeRows): Promise<StepResult>;
   evaluate(
-    batch: Omit<NativeBatch, 'target'> & { target?: Tensor; preprocess?: NativePreprocess },
+    batch: (Omit<NativeBatch, 'target'> | Omit<NativeRows, 'target'>) & {
+      target?: Tensor;
+      preprocess?: NativePreprocess;
+    },
   ): Promise<EvaluateResult>;
   /** Keeps a copy of all weights and buffers as "best". */
   keepBest(): Promise<void>;
