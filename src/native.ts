@@ -229,6 +229,17 @@ export interface NativeBinding {
   /** e.g. { torch: '2.13.0', compiledFor: '2.13.0', napi: 9, cpuCapability: 'AVX2', cuda: false, gpus: 0 } */
   info(): NativeInfo;
   load(source: string | Uint8Array, options: { device: string; threads: number }): Promise<NativeModel>;
+  /**
+   * Decodes a JPEG file, or its bytes, on one of libuv's threads, and writes RGB bytes [side, side, 3] into `target` at
+   * `offset`. Gives the original's size in pixels after EXIF orientation; undefined for what is no JPEG, for a damaged
+   * or unusual one (CMYK, 12 bits), and always when the addon has no libjpeg-turbo (`info().jpeg`).
+   */
+  decodeJpeg(
+    source: string | Uint8Array,
+    view: { resize: number; side: number; squash: boolean; filter: 'bilinear' | 'bicubic' },
+    target: Uint8Array,
+    offset: number,
+  ): Promise<{ width: number; height: number } | undefined>;
   /** Objects alive natively, for leak tests. */
   live(): { models: number; tasks: number };
 }
@@ -243,4 +254,6 @@ export interface NativeInfo {
   /** GPUs that libtorch sees. */
   gpus: number;
   threads: number;
+  /** Compiled with libjpeg-turbo. */
+  jpeg: boolean;
 }
