@@ -60,7 +60,9 @@ for (const by of [decodeImage, decodeWithSharp]) {
       const preprocessing = completePreprocessing(parts);
       const theirs = await sharp(join(fixtures, expected)).raw().toBuffer();
       const isNative = jpeg && by === decodeImage && input.endsWith('.jpg');
-      const isExact = isNative && !['cmyk', 'shrunk 4 times or more'].includes(about);
+      // Pillow 13, which made the fixtures, resizes rows first where the height shrinks much more than the width.
+      const isOtherOrder = about === 'squash' && input === '33x80.jpg';
+      const isExact = isNative && !isOtherOrder && !['cmyk', 'shrunk 4 times or more'].includes(about);
       for (const source of [join(fixtures, input), readFileSync(join(fixtures, input))]) {
         const { data } = await decode(source, preprocessing, 'eval', by);
         t.equal(theirs.length, data.length);

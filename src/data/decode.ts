@@ -34,11 +34,11 @@ export interface ImageSize {
  * of an animation the first frame is taken, and colour profiles are ignored.
  *
  * Agreement with torchvision's Resize (antialias) and CenterCrop on PIL images: JPEGs shrunk less than 4 times or
- * enlarged are equal to the last bit. (Of images more than twice as tall as wide, Pillow 13 resizes rows first and
- * earlier ones columns first, as here: 1 level, or 11 where `bicubic` overshoots.) Shrunk 4 times or more, they are
- * decoded at 1/2, 1/4 or 1/8 size: the mean difference is 0.3 to 0.5 levels in photographs of 3,000 x 2,000 pixels and
- * up to 2 in small ones, and single values at sharp edges are up to about 25 off. For other images see
- * {@link decodeWithSharp}.
+ * enlarged are equal to the last bit. (Where the height shrinks much more than the width, Pillow 13 resizes rows first;
+ * earlier ones resize columns first, as here. That makes 1 level, and more where `bicubic` overshoots.) Shrunk 4 times
+ * or more, JPEGs are decoded at 1/2, 1/4 or 1/8 size: the mean difference is 0.2 to 0.5 levels in photographs of
+ * 3,000 x 2,000 pixels and up to 2 in small ones, and single values at sharp edges are up to about 25 off. For other
+ * images see {@link decodeWithSharp}.
  *
  * @param name what to call an image in errors that is given as bytes: the path that they were read from
  * @throws TorchgraftError `IMAGE_UNREADABLE` for a truncated or non-image file, `FILE_NOT_FOUND` for none; with its path
