@@ -1,4 +1,4 @@
-// What the addon exports: load, decodeJpeg, info and live. One instance of state for each environment.
+// What the addon exports: load, decodeJpeg, resizePixels, info and live. One instance of state for each environment.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -66,6 +66,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   state->arrayBuffer = Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>());
   exports.Set("load", Napi::Function::New<NativeModel::load>(env, "load"));
   exports.Set("decodeJpeg", Napi::Function::New<decodeJpegInto>(env, "decodeJpeg"));
+  exports.Set("resizePixels", Napi::Function::New<resizePixelsInto>(env, "resizePixels"));
   exports.Set("info", Napi::Function::New<info>(env, "info"));
   exports.Set("live", Napi::Function::New<live>(env, "live"));
   endWithProcess(env);

@@ -1,11 +1,14 @@
-// decodeJpeg for JavaScript: reads and decodes on libuv's threads.
+// Decoding and resizing for JavaScript, on libuv's threads.
 #pragma once
 
 #include <napi.h>
 
 namespace torchgraft {
 
-// decodeJpeg(path or bytes, { resize, side, squash, filter }, target, offset) -> Promise<{ width, height } | undefined>
+// decodeJpeg(path or bytes, view, target, offset) -> Promise<{ width, height } | undefined>
 Napi::Value decodeJpegInto(const Napi::CallbackInfo& info);
+
+// resizePixels({ data, width, height, channels }, view, target, offset) -> Promise<{ width, height }>
+Napi::Value resizePixelsInto(const Napi::CallbackInfo& info);
 
 }  // namespace torchgraft

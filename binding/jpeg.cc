@@ -3,7 +3,6 @@
 #ifdef TORCHGRAFT_JPEG
 
 #include <algorithm>
-#include <cmath>
 #include <csetjmp>
 #include <cstdio>
 #include <utility>
@@ -23,19 +22,6 @@ constexpr int kStripRows = 16;
 constexpr int kChromaMargin = 2;
 // Shrunk that much or more after the decoder's own shrinking by 2, 4 or 8.
 constexpr double kShrinkLeft = 2;
-
-int roundHalfToEven(double value) { return static_cast<int>(std::nearbyint(value)); }
-
-// The same numbers as place() in src/data/geometry.ts.
-Placement place(int width, int height, const View& view) {
-  if (view.squash) return {view.side, view.side, 0, 0, view.side};
-  const int64_t longest = std::max(width, height);
-  const int other = static_cast<int>(view.resize * longest / std::min(width, height));
-  Placement placement{width <= height ? view.resize : other, width <= height ? other : view.resize, 0, 0, view.side};
-  placement.left = roundHalfToEven((placement.width - view.side) / 2.0);
-  placement.top = roundHalfToEven((placement.height - view.side) / 2.0);
-  return placement;
-}
 
 Placement inFile(const Placement& seen, const Turn& turn) {
   Placement placement = seen;
@@ -214,7 +200,7 @@ std::optional<DecodedImage> decodeJpeg(const uint8_t* bytes, size_t length, cons
   image.height = reader.codec().image_height;
   if (turn.swap) std::swap(image.width, image.height);
   const Placement placement = inFile(place(image.width, image.height, view), turn);
-  image.pixels.resize(static_cast<size_t>(view.side) * view.side * 3);
+  image.pixels.resize(view.bytes());
   // Columns as they are seen go first.
   if (!resizeInto(reader, placement, view.filter, turn.swap, image.pixels.data())) return std::nullopt;
   if (turn.any()) image.pixels = turned(image.pixels, view.side, turn);

@@ -84,7 +84,19 @@ void mixRows(const uint8_t* const* rows, const int32_t* weights, int taps, int c
   }
 }
 
+int roundHalfToEven(double value) { return static_cast<int>(std::nearbyint(value)); }
+
 }  // namespace
+
+Placement place(int width, int height, const View& view) {
+  if (view.squash) return {view.side, view.side, 0, 0, view.side};
+  const int64_t longest = std::max(width, height);
+  const int other = static_cast<int>(view.resize * longest / std::min(width, height));
+  Placement placement{width <= height ? view.resize : other, width <= height ? other : view.resize, 0, 0, view.side};
+  placement.left = roundHalfToEven((placement.width - view.side) / 2.0);
+  placement.top = roundHalfToEven((placement.height - view.side) / 2.0);
+  return placement;
+}
 
 Axis::Axis(double extent, int length, int target, int from, int count, Filter filter) : first_(count) {
   const double scale = extent / target;
@@ -147,6 +159,25 @@ void Resampler::makeRow(uint8_t* out) {
   mixRows(taps_.data(), rows_.weights(made_), rows_.taps(), static_cast<int>(slotBytes_), mixed_.data());
   resizeRow(mixed_.data() - static_cast<ptrdiff_t>(columns_.begin()) * 4, columns_, side_, line_.data());
   std::copy_n(line_.begin(), side_ * 3, out);
+}
+
+DecodedImage resizePixels(const uint8_t* pixels, int width, int height, int channels, const View& view) {
+  DecodedImage image{width, height, std::vector<uint8_t>(view.bytes())};
+  Resampler resampler(width, height, width, height, place(width, height, view), view.filter, false, image.pixels.data());
+  const int begin = resampler.columns().begin();
+  const int count = resampler.columns().end() - begin;
+  const int green = channels > 2 ? 1 : 0;
+  std::vector<uint8_t> row(static_cast<size_t>(count) * 4);
+  for (int y = resampler.rows().begin(); y < resampler.rows().end(); ++y) {
+    const uint8_t* from = pixels + (static_cast<size_t>(y) * width + begin) * channels;
+    for (int x = 0; x < count; ++x, from += channels) {
+      row[x * 4] = from[0];
+      row[x * 4 + 1] = from[green];
+      row[x * 4 + 2] = from[green * 2];
+    }
+    resampler.add(row.data(), begin);
+  }
+  return image;
 }
 
 }  // namespace torchgraft

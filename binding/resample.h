@@ -9,6 +9,26 @@ namespace torchgraft {
 
 enum class Filter { bilinear, bicubic };
 
+/// What is made of an image. As in src/data/geometry.ts: squashed to side x side, or the short side resized to `resize`
+/// pixels and side x side cut from the centre.
+struct View {
+  int resize;
+  int side;
+  bool squash;
+  Filter filter;
+
+  /// Of the picture: RGB.
+  size_t bytes() const { return static_cast<size_t>(side) * side * 3; }
+};
+
+struct DecodedImage {
+  /// Pixels of the original, after EXIF orientation.
+  int width;
+  int height;
+  /// RGB, side * side * 3 bytes.
+  std::vector<uint8_t> pixels;
+};
+
 /// A resized image of width x height pixels and the square window of `side` pixels that is kept of it.
 struct Placement {
   int width;
@@ -17,6 +37,9 @@ struct Placement {
   int top;
   int side;
 };
+
+/// Where an image of width x height pixels goes: the same numbers as place() in src/data/geometry.ts.
+Placement place(int width, int height, const View& view);
 
 /// For each output pixel of one axis: the first source pixel that counts, and the weights from there on, of which the
 /// last may be 0.
@@ -75,5 +98,8 @@ class Resampler {
   std::vector<uint8_t> mixed_;
   std::vector<uint8_t> line_;
 };
+
+/// Decoded pixels, 8 bits a channel: grey, grey and alpha, RGB or RGBA, row by row. Alpha is dropped.
+DecodedImage resizePixels(const uint8_t* pixels, int width, int height, int channels, const View& view);
 
 }  // namespace torchgraft

@@ -236,12 +236,29 @@ export interface NativeBinding {
    */
   decodeJpeg(
     source: string | Uint8Array,
-    view: { resize: number; side: number; squash: boolean; filter: 'bilinear' | 'bicubic' },
+    view: NativeView,
     target: Uint8Array,
     offset: number,
   ): Promise<{ width: number; height: number } | undefined>;
+  /** The same with decoded pixels, 8 bits a channel: grey, grey and alpha, RGB or RGBA, row by row. Alpha is dropped. */
+  resizePixels(
+    image: { data: Uint8Array | Uint8ClampedArray; width: number; height: number; channels: 1 | 2 | 3 | 4 },
+    view: NativeView,
+    target: Uint8Array,
+    offset: number,
+  ): Promise<{ width: number; height: number }>;
   /** Objects alive natively, for leak tests. */
   live(): { models: number; tasks: number };
+}
+
+/** What is made of an image: squashed to side x side, or the short side resized to `resize` and the centre cut out. */
+export interface NativeView {
+  /** Pixels; at least `side` unless `squash`. */
+  resize: number;
+  /** Pixels. */
+  side: number;
+  squash: boolean;
+  filter: 'bilinear' | 'bicubic';
 }
 
 export interface NativeInfo {

@@ -1,8 +1,7 @@
 import { loadAddon } from '../addon.js';
 import { TorchgraftError } from '../errors.js';
-import type { NativeBinding } from '../native.js';
 import { decodeWithSharp } from './decode-sharp.js';
-import { type View, viewSide } from './geometry.js';
+import { nativeView, type View } from './geometry.js';
 import type { Preprocessing } from './preprocessing.js';
 
 /** Pixels that are already decoded: 8 bits a channel, row by row; grey, grey and alpha, RGB or RGBA. */
@@ -26,22 +25,23 @@ export interface ImageSize {
 
 /**
  * Decodes one image into `target` at `offset` as RGB bytes [side, side, 3], side being `size` for view `eval` and
- * `resize` for `canvas`, and gives the original's size. JPEGs are decoded by the addon (`binding/jpeg.cc`), where it has
- * libjpeg-turbo, and everything else by sharp.
+ * `resize` for `canvas`, and gives the original's size. JPEGs are decoded by the addon (`binding/jpeg.cc`) where it has
+ * libjpeg-turbo, and everything else by sharp; the addon resizes.
  *
  * EXIF orientation is applied, grey becomes three equal channels, an alpha channel is dropped as PIL's
  * `convert('RGB')` drops it (the colours under it stay), CMYK is converted by a colour profile, 16 bits are cut to 8,
  * of an animation the first frame is taken, and colour profiles are ignored.
  *
- * Agreement with torchvision's Resize (antialias) and CenterCrop on PIL images: JPEGs shrunk less than 4 times or
- * enlarged are equal to the last bit. (Where the height shrinks much more than the width, Pillow 13 resizes rows first;
- * earlier ones resize columns first, as here. That makes 1 level, and more where `bicubic` overshoots.) Shrunk 4 times
- * or more, JPEGs are decoded at 1/2, 1/4 or 1/8 size: the mean difference is 0.2 to 0.5 levels in photographs of
- * 3,000 x 2,000 pixels and up to 2 in small ones, and single values at sharp edges are up to about 25 off. For other
- * images see {@link decodeWithSharp}.
+ * Agreement with torchvision's Resize (antialias) and CenterCrop on PIL images: shrunk less than 4 times or enlarged,
+ * equal to the last bit. (Where the height shrinks much more than the width, Pillow 13 resizes rows first; earlier ones
+ * resize columns first, as here. That makes 1 level, and more where `bicubic` overshoots.) Shrunk 4 times or more, JPEGs
+ * are decoded at 1/2, 1/4 or 1/8 size: the mean difference is 0.2 to 0.5 levels in photographs of 3,000 x 2,000 pixels
+ * and up to 2 in small ones, and single values at sharp edges are up to about 25 off. For other images shrunk so much
+ * see {@link decodeWithSharp}.
  *
  * @param name what to call an image in errors that is given as bytes: the path that they were read from
- * @throws TorchgraftError `IMAGE_UNREADABLE` for a truncated or non-image file, `FILE_NOT_FOUND` for none; with its path
+ * @throws TorchgraftError `IMAGE_UNREADABLE` for a truncated or non-image file, `FILE_NOT_FOUND` for none; with its path;
+ * LIBTORCH_NOT_FOUND and what else the addon cannot be loaded for
  */
 export async function decodeImage(
   source: ImageSource,
@@ -51,48 +51,21 @@ export async function decodeImage(
   offset: number,
   name = nameOf(source),
 ): Promise<ImageSize> {
+  const addon = loadAddon();
   try {
-    return (
-      (await decodeJpeg(source, preprocessing, view, target, offset)) ??
-      (await decodeWithSharp(source, preprocessing, view, target, offset))
-    );
+    // The addon gives nothing for a damaged or unusual JPEG: sharp has the last word on those.
+    const size = mayBeJpeg(source)
+      ? await addon.decodeJpeg(source, nativeView(preprocessing, view), target, offset)
+      : undefined;
+    return size ?? (await decodeWithSharp(source, preprocessing, view, target, offset));
   } catch (error) {
     throw unreadable(name, error);
   }
 }
 
-/** Gives nothing for what is no JPEG, and for a damaged or unusual one: sharp has the last word on those. */
-async function decodeJpeg(
-  source: ImageSource,
-  preprocessing: Preprocessing,
-  view: View,
-  target: Uint8Array,
-  offset: number,
-): Promise<ImageSize | undefined> {
-  if (typeof source !== 'string' && !(source instanceof Uint8Array)) return undefined;
-  if (typeof source !== 'string' && (source[0] !== 0xff || source[1] !== 0xd8)) return undefined;
-  const { resize, crop, interpolation } = preprocessing;
-  const shape = {
-    resize,
-    side: viewSide(preprocessing, view),
-    squash: view === 'canvas' || crop === 'none',
-    filter: interpolation,
-  };
-  return addon()?.decodeJpeg(source, shape, target, offset);
-}
-
-let found: { addon: NativeBinding | undefined } | undefined;
-
-/** Nothing where libtorch is missing: sharp needs none, and whoever needs a model is told by loadModel. */
-function addon(): NativeBinding | undefined {
-  if (!found) {
-    try {
-      found = { addon: loadAddon() };
-    } catch {
-      found = { addon: undefined };
-    }
-  }
-  return found.addon;
+function mayBeJpeg(source: ImageSource): source is string | Uint8Array {
+  if (typeof source === 'string') return true;
+  return source instanceof Uint8Array && source[0] === 0xff && source[1] === 0xd8;
 }
 
 function nameOf(source: ImageSource): string {

@@ -178,7 +178,7 @@ function callLoad(): Promise<void> {
   });
 }
 
-/** Decodes a JPEG that is damaged at one byte, or cut, or something else, in whatever way is asked. */
+/** Decodes a JPEG that is damaged at one byte, or cut, or something else, or resizes pixels, in whatever way is asked. */
 function callDecode(): Promise<void> {
   const damagedJpeg = Uint8Array.from(jpeg);
   damagedJpeg[below(jpeg.length)] = below(256);
@@ -196,7 +196,12 @@ function callDecode(): Promise<void> {
     [source, view, target, 0],
     [source, damaged(view), pick([target, anything()]), pick([0, anything()])],
   ]);
-  return make('decodeJpeg', () => (addon.decodeJpeg as Callable)(...given));
+  if (below(2) === 0) return make('decodeJpeg', () => (addon.decodeJpeg as Callable)(...given));
+  const [width, height, channels] = [1 + below(90), 1 + below(90), 1 + below(4)] as const;
+  const image = { data: new Uint8Array(width * height * channels), width, height, channels };
+  return make('resizePixels', () =>
+    (addon.resizePixels as Callable)(pick([image, image, damaged(image)]), ...given.slice(1)),
+  );
 }
 
 // Two out of a hundred calls load a model: each makes a thread.

@@ -1,4 +1,4 @@
-/** The addon's JPEG decoder by itself: what it refuses, and that no bytes make it do worse than give nothing. */
+/** The addon's decoder and resizer by themselves: what they refuse, and that no bytes make them do worse than nothing. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -50,13 +50,33 @@ t.test('refuses wrong arguments by code', async (t) => {
     [[path, { ...view, resize: 8193 }, target, 0], 'INVALID_VALUE'],
     [[path, { ...view, filter: 'nearest' }, target, 0], 'INVALID_VALUE'],
     [[path, { ...view, squash: 1 }, target, 0], 'INVALID_TYPE'],
-    [[path, view, new Uint8ClampedArray(bytes), 0], 'INVALID_TYPE'],
+    [[path, view, new Uint16Array(bytes), 0], 'INVALID_TYPE'],
     [[path, view, target, 1], 'SHAPE_MISMATCH'],
     [[path, view, target, -1], 'SHAPE_MISMATCH'],
     [[path, view, target, Number.NaN], 'SHAPE_MISMATCH'],
   ] as const) {
     t.throws(() => call(...values), { code }, code);
   }
+});
+
+t.test('pixels are refused by code when they are not what is said of them', async (t) => {
+  const target = new Uint8Array(bytes);
+  const image = { data: new Uint8Array(40 * 50 * 3), width: 40, height: 50, channels: 3 };
+  const call = (of: unknown, how: unknown = view) =>
+    (addon.resizePixels as (...values: unknown[]) => unknown)(of, how, target, 0);
+  t.same(await call(image), { width: 40, height: 50 });
+  for (const [damaged, code] of [
+    [undefined, 'INVALID_TYPE'],
+    [{ ...image, data: new Float32Array(6000) }, 'INVALID_TYPE'],
+    [{ ...image, data: new Uint8Array(5999) }, 'SHAPE_MISMATCH'],
+    [{ ...image, width: 41 }, 'SHAPE_MISMATCH'],
+    [{ ...image, width: 0 }, 'INVALID_VALUE'],
+    [{ ...image, height: 2 ** 31 }, 'INVALID_VALUE'],
+    [{ ...image, channels: 5 }, 'INVALID_VALUE'],
+  ] as const) {
+    t.throws(() => call(damaged), { code }, code);
+  }
+  t.throws(() => call(image, { ...view, side: 37 }), { code: 'INVALID_VALUE' });
 });
 
 t.test('a buffer that is transferred away meanwhile is not written to', { skip }, async (t) => {
