@@ -1,4 +1,4 @@
-// What the addon exports: load, info and live. One instance of state for each environment.
+// What the addon exports: load, decodeJpeg, resizePixels, info and live. One instance of state for each environment.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -8,6 +8,8 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/headeronly/version.h>
 
+#include "decode.h"
+#include "jpeg.h"
 #include "memory.h"
 #include "native_model.h"
 
@@ -36,6 +38,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   object.Set("cuda", cuda);
   object.Set("gpus", cuda ? static_cast<int>(at::detail::getCUDAHooks().deviceCount()) : 0);
   object.Set("threads", at::get_num_threads());
+  object.Set("jpeg", decodesJpeg());
   return object;
 }
 
@@ -62,6 +65,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   state->constructor = Napi::Persistent(NativeModel::define(env));
   state->arrayBuffer = Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>());
   exports.Set("load", Napi::Function::New<NativeModel::load>(env, "load"));
+  exports.Set("decodeJpeg", Napi::Function::New<decodeJpegInto>(env, "decodeJpeg"));
+  exports.Set("resizePixels", Napi::Function::New<resizePixelsInto>(env, "resizePixels"));
   exports.Set("info", Napi::Function::New<info>(env, "info"));
   exports.Set("live", Napi::Function::New<live>(env, "live"));
   endWithProcess(env);

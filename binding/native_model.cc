@@ -43,12 +43,6 @@ void refuseUnlessFile(const std::string& path) {
 }
 
 // The system would read a path up to its first zero byte only.
-std::string pathOf(const Napi::Value& value, const std::string& where) {
-  auto path = stringOf(value, where);
-  if (path.find('\0') != std::string::npos) throw Failure("INVALID_VALUE", where + " holds a zero byte.");
-  return path;
-}
-
 // Each name once: what crosses is then no larger than the model.
 std::vector<std::string> readNames(const Napi::Value& value, const std::string& where) {
   auto names = readStrings(value, where);

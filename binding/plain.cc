@@ -260,6 +260,12 @@ std::string stringOf(const Napi::Value& value, const std::string& where) {
   return value.As<Napi::String>().Utf8Value();
 }
 
+std::string pathOf(const Napi::Value& value, const std::string& where) {
+  auto path = stringOf(value, where);
+  if (path.find('\0') != std::string::npos) throw Failure("INVALID_VALUE", where + " holds a zero byte.");
+  return path;
+}
+
 std::string readString(const Napi::Object& object, const char* name, const std::string& where) {
   return stringOf(object.Get(name), where + "." + name);
 }

@@ -28,6 +28,8 @@ int64_t readInteger(const Napi::Object& object, const char* name, const std::str
 bool readBool(const Napi::Object& object, const char* name, const std::string& where);
 std::string readString(const Napi::Object& object, const char* name, const std::string& where);
 std::string stringOf(const Napi::Value& value, const std::string& where);
+// A string without zero bytes.
+std::string pathOf(const Napi::Value& value, const std::string& where);
 std::vector<std::string> readStrings(const Napi::Value& value, const std::string& where);
 std::vector<double> readNumbers(const Napi::Value& value, const std::string& where, double low, double high);
 // undefined, null or missing.

@@ -132,6 +132,17 @@ def make():
     # CMYK: sharp converts by a colour profile, PIL by 255 - c - k, so they only resemble each other.
     rgb.convert("CMYK").save(folder / "cmyk.jpg", quality=85)
     case("cmyk.jpg", rgb, about="cmyk")
+    # How JPEGs may be coded: of the window's neighbours only some are decoded.
+    wide = Image.fromarray(photograph(233, 150))
+    codings = {
+        "progressive.jpg": dict(progressive=True),
+        "full-colour.jpg": dict(subsampling="4:4:4"),
+        "half-colour.jpg": dict(subsampling="4:2:2"),
+        "restarts.jpg": dict(restart_marker_blocks=3),
+    }
+    for name, options in codings.items():
+        wide.save(folder / name, quality=60, **options)
+        case(name, Image.open(folder / name), size=48, resize=72, about="coding")
     (folder / "cases.json").write_text(json.dumps(cases, indent=1) + "\n")
     total = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{len(cases)} cases, {total / 1024:.0f} KiB")

@@ -11,6 +11,7 @@ export {
 } from './classifier.js';
 export type { DatasetSummary, ImageDataset, Sample, SplitName } from './data/dataset.js';
 export type { ImageSource, RawPixels } from './data/decode.js';
+export { DecodedImages, type DecodedImagesOptions } from './data/decoded-images.js';
 export { type ImageFolderOptions, imageFolder } from './data/folder.js';
 export { BatchLoader, type BatchLoaderOptions, type ImageBatch, type SkippedImage } from './data/loader.js';
 export { imageManifest } from './data/manifest.js';

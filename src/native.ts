@@ -320,8 +320,36 @@ export interface NativeBinding {
   /** e.g. { torch: '2.13.0', compiledFor: '2.13.0', napi: 9, cpuCapability: 'AVX2', cuda: false, gpus: 0 } */
   info(): NativeInfo;
   load(source: string | Uint8Array, options: { device: string; threads: number }): Promise<NativeModel>;
+  /**
+   * Decodes a JPEG file, or its bytes, on one of libuv's threads, and writes RGB bytes [side, side, 3] into `target` at
+   * `offset`. Gives the original's size in pixels after EXIF orientation; undefined for what is no JPEG, for a damaged
+   * or unusual one (CMYK, 12 bits), and always when the addon has no libjpeg-turbo (`info().jpeg`).
+   */
+  decodeJpeg(
+    source: string | Uint8Array,
+    view: NativeView,
+    target: Uint8Array,
+    offset: number,
+  ): Promise<{ width: number; height: number } | undefined>;
+  /** The same with decoded pixels, 8 bits a channel: grey, grey and alpha, RGB or RGBA, row by row. Alpha is dropped. */
+  resizePixels(
+    image: { data: Uint8Array | Uint8ClampedArray; width: number; height: number; channels: 1 | 2 | 3 | 4 },
+    view: NativeView,
+    target: Uint8Array,
+    offset: number,
+  ): Promise<{ width: number; height: number }>;
   /** Objects alive natively, for leak tests. */
   live(): { models: number; tasks: number };
+}
+
+/** What is made of an image: squashed to side x side, or the short side resized to `resize` and the centre cut out. */
+export interface NativeView {
+  /** Pixels; at least `side` unless `squash`. */
+  resize: number;
+  /** Pixels. */
+  side: number;
+  squash: boolean;
+  filter: 'bilinear' | 'bicubic';
 }
 
 export interface NativeInfo {
@@ -334,4 +362,6 @@ export interface NativeInfo {
   /** GPUs that libtorch sees. */
   gpus: number;
   threads: number;
+  /** Compiled with libjpeg-turbo. */
+  jpeg: boolean;
 }

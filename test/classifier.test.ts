@@ -3,7 +3,8 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import t from 'tap';
-import { type Classifier, loadClassifier, type Prediction } from '../src/index.js';
+import { decodeImage } from '../src/data/decode.js';
+import { type Classifier, completePreprocessing, loadClassifier, type Prediction } from '../src/index.js';
 import { backbone, defects, fixtureModel, open, quick, residual, train } from './defects.js';
 
 const data = defects(12, 6);
@@ -26,12 +27,9 @@ const logitsOf = (predictions: Prediction[]) => predictions.map(({ logits }) => 
 async function logitsOfModel(): Promise<number[][]> {
   const rows: number[][] = [];
   for (const path of images) {
-    const { data: pixels } = await sharp(path)
-      .resize(36, 36, { kernel: 'linear', fastShrinkOnLoad: false })
-      .extract({ left: 2, top: 2, width: 32, height: 32 })
-      .raw()
-      .toBuffer({ resolveWithObject: true });
-    const inputs = [{ data: new Uint8Array(pixels), shape: [1, 32, 32, 3], dtype: 'uint8' as const }];
+    const pixels = new Uint8Array(32 * 32 * 3);
+    await decodeImage(path, completePreprocessing(quick.preprocessing), 'eval', pixels, 0);
+    const inputs = [{ data: pixels, shape: [1, 32, 32, 3], dtype: 'uint8' as const }];
     rows.push([...((await model.native.evaluate({ inputs })).logits.data as Float32Array)]);
   }
   return rows;

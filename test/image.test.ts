@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import t from 'tap';
 import { decodeImage, type ImageSource, type RawPixels } from '../src/data/decode.js';
+import { decodeWithSharp } from '../src/data/decode-sharp.js';
 import { place } from '../src/data/geometry.js';
 import { loadImages } from '../src/data/images.js';
 import { completePreprocessing, normalisation, type Preprocessing } from '../src/data/preprocessing.js';
@@ -16,21 +17,21 @@ const cases: (Pick<Preprocessing, 'size' | 'resize' | 'crop' | 'interpolation'> 
   about: string;
 })[] = JSON.parse(readFileSync(join(fixtures, 'cases.json'), 'utf8'));
 
-/** Largest and mean difference in grey levels that each group may show; see decodeImage for the reasons. */
+/** Largest and mean difference in grey levels, where they may differ at all; see decodeImage for the reasons. */
 const allowed: Record<string, [number, number]> = {
-  resize: [2, 0.4],
-  'odd crop': [2, 0.4],
-  squash: [2, 0.4],
-  kind: [2, 0.5],
-  orientation: [2, 0.4],
   'shrunk 4 times or more': [25, 1.25],
   cmyk: [255, 30],
 };
 
-async function decode(source: ImageSource, preprocessing: Preprocessing, view: 'eval' | 'canvas' = 'eval') {
+async function decode(
+  source: ImageSource,
+  preprocessing: Preprocessing,
+  view: 'eval' | 'canvas' = 'eval',
+  by: typeof decodeWithSharp = decodeImage,
+) {
   const side = view === 'eval' ? preprocessing.size : preprocessing.resize;
   const data = new Uint8Array(side * side * 3);
-  const size = await decodeImage(source, preprocessing, view, data, 0);
+  const size = await by(source, preprocessing, view, data, 0);
   return { data, size };
 }
 
@@ -45,17 +46,56 @@ function differences(a: Uint8Array, b: Uint8Array): { max: number; mean: number 
   return { max, mean: sum / a.length };
 }
 
-t.test('agrees with torchvision and PIL on every fixture', async (t) => {
-  for (const { input, expected, about, ...parts } of cases) {
-    const preprocessing = completePreprocessing(parts);
-    const theirs = await sharp(join(fixtures, expected)).raw().toBuffer();
-    for (const source of [join(fixtures, input), readFileSync(join(fixtures, input))]) {
-      const { data } = await decode(source, preprocessing);
-      t.equal(theirs.length, data.length);
-      const { max, mean } = differences(data, theirs);
-      const [maxAllowed, meanAllowed] = allowed[about] as [number, number];
-      const name = `${about}: ${input}, ${parts.interpolation}: max ${max}, mean ${mean.toFixed(3)}`;
-      t.ok(max <= maxAllowed && mean <= meanAllowed, name);
+for (const by of [decodeImage, decodeWithSharp]) {
+  t.test(`${by.name} agrees with torchvision and PIL on every fixture`, async (t) => {
+    for (const { input, expected, about, ...parts } of cases) {
+      const preprocessing = completePreprocessing(parts);
+      const theirs = await sharp(join(fixtures, expected)).raw().toBuffer();
+      // Pillow 13, which made the fixtures, resizes rows first where the height shrinks much more than the width.
+      const isOtherOrder = about === 'squash' && input === '33x80.jpg';
+      const [maxAllowed, meanAllowed] = isOtherOrder ? [1, 0.2] : (allowed[about] ?? [0, 0]);
+      for (const source of [join(fixtures, input), readFileSync(join(fixtures, input))]) {
+        const { data } = await decode(source, preprocessing, 'eval', by);
+        t.equal(theirs.length, data.length);
+        const { max, mean } = differences(data, theirs);
+        const name = `${about}: ${input}, ${parts.interpolation}: max ${max}, mean ${mean.toFixed(3)}`;
+        t.ok(max <= maxAllowed && mean <= meanAllowed, name);
+      }
+    }
+  });
+}
+
+t.test('the addon and sharp place the window alike, whatever the sides', async (t) => {
+  for (const [width, height] of [
+    [97, 61],
+    [61, 97],
+    [333, 40],
+    [41, 333],
+    [120, 120],
+    [1, 50],
+    [515, 260],
+  ] as const) {
+    // Blue tells columns apart, green rows: slow waves, so that a pixel's shift shows and the filter does not.
+    const pixels = Buffer.from(
+      Uint8Array.from({ length: width * height * 3 }, (_, i) => {
+        const x = Math.floor(i / 3) % width;
+        const y = Math.floor(i / 3 / width);
+        const angle = [0, (y / height) * 12, (x / width) * 12][i % 3] as number;
+        return 128 + 100 * Math.sin(angle);
+      }),
+    );
+    const file = await sharp(pixels, { raw: { width, height, channels: 3 } })
+      .jpeg({ quality: 95, chromaSubsampling: '4:4:4' })
+      .toBuffer();
+    for (const preprocessing of [
+      completePreprocessing({ size: 56 }),
+      completePreprocessing({ size: 33, resize: 60 }),
+      completePreprocessing({ size: 40, crop: 'none' }),
+    ]) {
+      const ours = await decode(file, preprocessing);
+      const theirs = await decode(file, preprocessing, 'eval', decodeWithSharp);
+      t.same(ours.size, theirs.size);
+      t.ok(differences(ours.data, theirs.data).mean < 1, `${width} x ${height} to ${preprocessing.size}`);
     }
   }
 });
@@ -135,18 +175,26 @@ t.test('truncated and non-image files fail with their path', async (t) => {
   const whole = {
     'a.jpg': await tall.clone().jpeg().toBuffer(),
     'b.jpg': await tall.clone().jpeg({ progressive: true }).toBuffer(),
-    'c.png': await tall.clone().png().toBuffer(),
-    'd.webp': await tall.clone().webp().toBuffer(),
-    'e.gif': await tall.clone().gif().toBuffer(),
+    'c.jpg': await tall.clone().greyscale().jpeg({ chromaSubsampling: '4:4:4' }).toBuffer(),
+    'd.jpg': await tall.clone().withMetadata({ orientation: 6 }).jpeg().toBuffer(),
+    'e.png': await tall.clone().png().toBuffer(),
+    'f.webp': await tall.clone().webp().toBuffer(),
+    'g.gif': await tall.clone().gif().toBuffer(),
+    'h.tif': await tall.clone().tiff({ compression: 'deflate' }).toBuffer(),
+    'i.avif': await tall.clone().avif({ effort: 0 }).toBuffer(),
   };
+  // What follows the pixels: PNG's closing chunk and GIF's closing byte.
+  const dispensable: Record<string, number> = { 'e.png': 12, 'g.gif': 1 };
   for (const [name, bytes] of Object.entries(whole)) {
     const path = join(dir, name);
     await writeFile(path, bytes);
     await t.resolves(decode(path, preprocessing), `${name}, whole`);
-    for (const share of [0.1, 0.5, 0.9, 0.97]) {
-      await writeFile(path, bytes.subarray(0, Math.floor(bytes.length * share)));
+    const last = bytes.length - 1 - (dispensable[name] ?? 0);
+    const lengths = [...Array(16).keys()].map((i) => Math.floor((last * i) / 15));
+    for (const length of [1, 2, 3, 20, last - 2, last - 1, ...lengths]) {
+      await writeFile(path, bytes.subarray(0, length));
       const expected = { name: 'TorchgraftError', code: 'IMAGE_UNREADABLE', message: path };
-      await t.rejects(decode(path, preprocessing), expected, `${name}, ${share} of it`);
+      await t.rejects(decode(path, preprocessing), expected, `${name}, ${length} of ${bytes.length} bytes`);
     }
   }
   for (const content of ['', 'not an image', '\xff\xd8\xff']) {
@@ -160,6 +208,12 @@ t.test('truncated and non-image files fail with their path', async (t) => {
   await t.rejects(decode(Buffer.from('no'), preprocessing), {
     code: 'IMAGE_UNREADABLE',
     message: /given as bytes/,
+  });
+  const slot = new Uint8Array(224 * 224 * 3);
+  const cut = whole['a.jpg'].subarray(0, 5000);
+  await t.rejects(decodeImage(cut, preprocessing, 'eval', slot, 0, 'of/this.jpg'), {
+    code: 'IMAGE_UNREADABLE',
+    message: 'of/this.jpg',
   });
 });
 

@@ -1,6 +1,7 @@
-import sharp, { type Sharp, type SharpOptions } from 'sharp';
+import { loadAddon } from '../addon.js';
 import { TorchgraftError } from '../errors.js';
-import { place, type View } from './geometry.js';
+import { decodeWithSharp } from './decode-sharp.js';
+import { nativeView, type View } from './geometry.js';
 import type { Preprocessing } from './preprocessing.js';
 
 /** Pixels that are already decoded: 8 bits a channel, row by row; grey, grey and alpha, RGB or RGBA. */
@@ -22,40 +23,25 @@ export interface ImageSize {
   height: number;
 }
 
-// Many images are decoded at once, one thread each; and no file is read twice soon enough for a cache to pay, while
-// a cached file that has changed since would be a wrong answer.
-sharp.concurrency(1);
-sharp.cache(false);
-
-const readOptions: SharpOptions = {
-  // Truncated and damaged files fail, as in PIL; mere warnings do not.
-  failOn: 'error',
-  // Models were pretrained on the stored values: PIL does not apply colour profiles either.
-  ignoreIcc: true,
-  // sharp's own limit, 2^28 pixels: a small file cannot claim all memory.
-  limitInputPixels: 0x3fff * 0x3fff,
-};
-
-/** libvips' triangle and Catmull-Rom kernels, widened when shrinking: PIL's BILINEAR and BICUBIC. */
-const kernels = { bilinear: 'linear', bicubic: 'cubic' } as const;
-
-/** Above this many pixels the resized image is not made whole, only its window is (strips of extreme aspect ratio). */
-const wholeLimit = 1 << 24;
-
 /**
  * Decodes one image into `target` at `offset` as RGB bytes [side, side, 3], side being `size` for view `eval` and
- * `resize` for `canvas`, and gives the original's size.
+ * `resize` for `canvas`, and gives the original's size. JPEGs are decoded by the addon (`binding/jpeg.cc`) where it has
+ * libjpeg-turbo, and everything else by sharp; the addon resizes.
  *
  * EXIF orientation is applied, grey becomes three equal channels, an alpha channel is dropped as PIL's
  * `convert('RGB')` drops it (the colours under it stay), CMYK is converted by a colour profile, 16 bits are cut to 8,
  * of an animation the first frame is taken, and colour profiles are ignored.
  *
- * Agreement with torchvision's Resize (antialias) and CenterCrop on PIL images: within 2 grey levels when the image is
- * enlarged or shrunk less than 4 times; with `bicubic`, in 1 or 2 of 10,000 values of photographs up to 15, where it
- * overshoots. Shrunk 4 times or more, JPEGs are decoded at 1/2, 1/4 or 1/8 size and libvips first averages whole
- * pixels: the mean difference is about 1 level, and single values at sharp edges are up to about 25 off.
+ * Agreement with torchvision's Resize (antialias) and CenterCrop on PIL images: shrunk less than 4 times or enlarged,
+ * equal to the last bit. (Where the height shrinks much more than the width, Pillow 13 resizes rows first; earlier ones
+ * resize columns first, as here. That makes 1 level, and more where `bicubic` overshoots.) Shrunk 4 times or more, JPEGs
+ * are decoded at 1/2, 1/4 or 1/8 size: the mean difference is 0.2 to 0.5 levels in photographs of 3,000 x 2,000 pixels
+ * and up to 2 in small ones, and single values at sharp edges are up to about 25 off. For other images shrunk so much
+ * see {@link decodeWithSharp}.
  *
- * @throws TorchgraftError `IMAGE_UNREADABLE` for a truncated or non-image file, `FILE_NOT_FOUND` for none; with its path
+ * @param name what to call an image in errors that is given as bytes: the path that they were read from
+ * @throws TorchgraftError `IMAGE_UNREADABLE` for a truncated or non-image file, `FILE_NOT_FOUND` for none; with its path;
+ * LIBTORCH_NOT_FOUND and what else the addon cannot be loaded for
  */
 export async function decodeImage(
   source: ImageSource,
@@ -63,109 +49,36 @@ export async function decodeImage(
   view: View,
   target: Uint8Array,
   offset: number,
+  name = nameOf(source),
 ): Promise<ImageSize> {
+  const addon = loadAddon();
   try {
-    const opened = await open(source, preprocessing, view);
-    await resizeInto(opened, preprocessing, target, offset);
-    return opened.size;
+    // The addon gives nothing for a damaged or unusual JPEG: sharp has the last word on those.
+    const size = mayBeJpeg(source)
+      ? await addon.decodeJpeg(source, nativeView(preprocessing, view), target, offset)
+      : undefined;
+    return size ?? (await decodeWithSharp(source, preprocessing, view, target, offset));
   } catch (error) {
-    throw unreadable(source, error);
+    throw unreadable(name, error);
   }
 }
 
-async function open(source: ImageSource, preprocessing: Preprocessing, view: View) {
-  let image = read(source).autoOrient();
-  const { autoOrient, hasAlpha, orientation = 1 } = await image.metadata();
-  const size = { width: autoOrient.width, height: autoOrient.height };
-  const placement = place(size.width, size.height, preprocessing, view);
-  const enlarged = placement.width > size.width || placement.height > size.height;
-  const shrunk = placement.width < size.width || placement.height < size.height;
-  // sharp would weigh colours by alpha while resizing, and turn an enlarged image after resizing, which moves the
-  // pixels that resizeInto picks. Both are rare: take alpha and orientation away first, then resize.
-  if (hasAlpha || (enlarged && orientation > 1)) image = await intermediate(image.removeAlpha());
-  if (enlarged && shrunk) {
-    const width = Math.min(size.width, placement.width);
-    const height = Math.min(size.height, placement.height);
-    image = await intermediate(
-      image.resize({ width, height, fit: 'fill', kernel: kernels[preprocessing.interpolation] }),
-    );
-  }
-  return { image, size, placement, enlarged };
+function mayBeJpeg(source: ImageSource): source is string | Uint8Array {
+  if (typeof source === 'string') return true;
+  return source instanceof Uint8Array && source[0] === 0xff && source[1] === 0xd8;
 }
 
-async function intermediate(image: Sharp): Promise<Sharp> {
-  const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
-  return read({ data, ...info });
+function nameOf(source: ImageSource): string {
+  if (typeof source === 'string') return source;
+  return source instanceof Uint8Array ? 'given as bytes' : 'given as raw pixels';
 }
 
-function read(source: ImageSource): Sharp {
-  if (typeof source === 'string' || source instanceof Uint8Array) return sharp(source, readOptions);
-  const { data, width, height, channels } = source;
-  return sharp(data, { ...readOptions, raw: { width, height, channels } });
-}
-
-/**
- * Resizes and copies the window. libvips enlarges half an output pixel off PIL's grid, both axes even when only one
- * grows; made twice as large, every second pixel lies exactly on it. The window is cut here, not by sharp, because
- * sharp would then leave the rows below it unread and a file truncated there would pass.
- */
-async function resizeInto(
-  { image, placement, enlarged }: Awaited<ReturnType<typeof open>>,
-  preprocessing: Preprocessing,
-  target: Uint8Array,
-  offset: number,
-): Promise<void> {
-  const { side } = placement;
-  const step = enlarged ? 2 : 1;
-  const width = placement.width * step;
-  const height = placement.height * step;
-  const kernel = kernels[preprocessing.interpolation];
-  let resized = image.resize({ width, height, fit: 'fill', kernel, fastShrinkOnLoad: false });
-  let left = placement.left * step;
-  let top = placement.top * step;
-  if (width * height > wholeLimit) {
-    resized = resized.extract({ left, top, width: side * step, height: side * step });
-    left = 0;
-    top = 0;
-  }
-  const { data, info } = await resized.toColourspace('srgb').raw().toBuffer({ resolveWithObject: true });
-  const first = (top + step - 1) * info.width + left + step - 1;
-  for (let y = 0; y < side; y++) {
-    copyRow(data, (first + y * step * info.width) * 3, step, target, offset + y * side * 3, side);
-  }
-}
-
-function copyRow(
-  from: Buffer,
-  start: number,
-  step: number,
-  to: Uint8Array,
-  at: number,
-  pixels: number,
-): void {
-  if (step === 1) {
-    to.set(from.subarray(start, start + pixels * 3), at);
-    return;
-  }
-  for (let x = 0; x < pixels; x++) {
-    const source = start + x * step * 3;
-    to[at + x * 3] = from[source] as number;
-    to[at + x * 3 + 1] = from[source + 1] as number;
-    to[at + x * 3 + 2] = from[source + 2] as number;
-  }
-}
-
-function unreadable(source: ImageSource, error: unknown): TorchgraftError {
-  const name =
-    typeof source === 'string'
-      ? source
-      : source instanceof Uint8Array
-        ? 'given as bytes'
-        : 'given as raw pixels';
+/** The error for an image that cannot be opened or decoded. */
+export function unreadable(name: string, error: unknown): TorchgraftError {
   const reason = error instanceof Error ? error.message : String(error);
-  if (typeof source === 'string' && reason.startsWith('Input file is missing')) {
-    return new TorchgraftError('FILE_NOT_FOUND', `No image at ${name}.`, { cause: error });
-  }
+  const isMissing =
+    (error as NodeJS.ErrnoException)?.code === 'ENOENT' || reason.startsWith('Input file is missing');
+  if (isMissing) return new TorchgraftError('FILE_NOT_FOUND', `No image at ${name}.`, { cause: error });
   const hint = 'Expected a whole JPEG, PNG, WebP, TIFF, GIF or AVIF image.';
   return new TorchgraftError('IMAGE_UNREADABLE', `Cannot decode the image ${name}: ${reason}. ${hint}`, {
     cause: error,

@@ -1,3 +1,4 @@
+import type { NativeView } from '../native.js';
 import type { Preprocessing } from './preprocessing.js';
 
 /**
@@ -18,6 +19,13 @@ export interface Placement {
 /** Height and width, in pixels, of the picture a view gives. */
 export function viewSide(preprocessing: Preprocessing, view: View): number {
   return view === 'eval' ? preprocessing.size : preprocessing.resize;
+}
+
+/** A view as the addon takes it. */
+export function nativeView(preprocessing: Preprocessing, view: View): NativeView {
+  const { resize, crop, interpolation } = preprocessing;
+  const squash = view === 'canvas' || crop === 'none';
+  return { resize, side: viewSide(preprocessing, view), squash, filter: interpolation };
 }
 
 /**

@@ -2,9 +2,11 @@ import { z } from 'zod';
 import { throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
 import type { Sample } from './dataset.js';
-import { decodeImage } from './decode.js';
+import { decodeImage, type ImageSize } from './decode.js';
+import { DecodedImages, type DecodedStore } from './decoded-images.js';
 import { type Gate, openGate } from './gate.js';
 import { viewSide } from './geometry.js';
+import { readImageFile } from './image-file.js';
 import { preprocessingSchema } from './preprocessing.js';
 import { permutation } from './random.js';
 
@@ -19,6 +21,8 @@ export interface ImageBatch {
   indices: Int32Array;
   /** Width and height of the original images in pixels, after EXIF orientation [n, 2]. */
   sizes: Int32Array;
+  /** SHA-256 of the files' bytes [n, 32]; with option `digests`. */
+  digests?: Uint8Array;
   paths: string[];
 }
 
@@ -39,10 +43,15 @@ const loaderOptions = z.strictObject({
   prefetch: z.int().min(1).default(2),
   firstBatch: z.int().min(0).default(0),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
+  decoded: z.instanceof(DecodedImages).optional(),
+  digests: z.boolean().default(false),
   signal: z.instanceof(AbortSignal).optional(),
 });
 
 export type BatchLoaderOptions = z.input<typeof loaderOptions>;
+
+/** Of a SHA-256. */
+const digestBytes = 32;
 
 /** Typed arrays for one batch, used again and again. */
 type Slot = Omit<ImageBatch, 'shape' | 'paths'>;
@@ -60,8 +69,10 @@ interface DecodedBatch {
  * Options: `preprocessing` and `view` say what is made of an image; `batchSize`; `shuffle` (default false) orders by a
  * permutation that depends on `seed` (0), `epoch` (0) and the number of samples only; `threads` (2) images are decoded
  * at a time, of which libuv runs as many as its pool has (4 unless UV_THREADPOOL_SIZE says more); `prefetch` (2)
- * batches are decoded ahead; `firstBatch` (0) leaves out the batches before it, to go on with a pass; `unreadable` (`fail`) is `skip` to leave bad images out and list them in `skipped`;
- * `signal` stops it with `ABORTED`. The last batch may be smaller, and a batch without any readable image is not given.
+ * batches are decoded ahead; `firstBatch` (0) leaves out the batches before it, to go on with a pass; `unreadable`
+ * (`fail`) is `skip` to leave bad images out and list them in `skipped`; `decoded` keeps decoded images for later
+ * passes, and takes from it what is there; `digests` (false) hashes the files, which are still read once; `signal` stops
+ * it with `ABORTED`. The last batch may be smaller, and a batch without any readable image is not given.
  *
  * A batch's arrays are lent: they are written again once the batch after the next one is asked for. So the consumer
  * may hold one batch while it asks for the next. Memory is that of `prefetch` + 2 batches, whatever the data set.
@@ -73,10 +84,31 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
   readonly skipped: SkippedImage[] = [];
   readonly #samples: readonly Sample[];
   readonly #options: z.output<typeof loaderOptions>;
+  readonly #store: DecodedStore | undefined;
+  #decodes = 0;
+  #decodeSeconds = 0;
+  #waitedSeconds = 0;
 
   constructor(samples: readonly Sample[], options: BatchLoaderOptions) {
     this.#samples = samples;
     this.#options = checkOptions(loaderOptions, options, 'BatchLoader');
+    const { decoded, preprocessing, view } = this.#options;
+    this.#store = decoded?.store(samples, preprocessing, view);
+  }
+
+  /** Images read and decoded in this pass; the others came out of `decoded`. */
+  get decodes(): number {
+    return this.#decodes;
+  }
+
+  /** What reading and decoding took in this pass, in seconds, summed over images of which several run at a time. */
+  get decodeSeconds(): number {
+    return this.#decodeSeconds;
+  }
+
+  /** How long the consumer has waited for batches in this pass, in seconds. */
+  get waitedSeconds(): number {
+    return this.#waitedSeconds;
   }
 
   /** Number of batches of a whole pass. */
@@ -87,6 +119,7 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
   async *[Symbol.asyncIterator](): AsyncGenerator<ImageBatch, void, void> {
     const { batchSize, prefetch, firstBatch, threads, signal } = this.#options;
     this.skipped.length = 0;
+    this.#decodes = this.#decodeSeconds = this.#waitedSeconds = 0;
     throwIfAborted(signal);
     const order = this.#order();
     const gate = openGate(threads);
@@ -105,7 +138,9 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
     try {
       for (let ahead = 0; ahead < prefetch; ahead++) begin(firstBatch + ahead);
       for (let number = firstBatch; number < this.length; number++) {
+        const asked = performance.now();
         const decoded = await (decoding[0] as Promise<DecodedBatch>);
+        this.#waitedSeconds += (performance.now() - asked) / 1000;
         decoding.shift();
         throwIfAborted(signal);
         begin(number + prefetch);
@@ -135,6 +170,7 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
       labels: new Int32Array(n),
       indices: new Int32Array(n),
       sizes: new Int32Array(n * 2),
+      ...(this.#options.digests && { digests: new Uint8Array(n * digestBytes) }),
     };
   }
 
@@ -144,22 +180,47 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
 
   /** Never rejects: failures are kept with their rows, so that which one is told does not depend on timing. */
   async #decode(rows: Int32Array, slot: Slot, gate: Gate, stop: AbortSignal): Promise<DecodedBatch> {
-    const { preprocessing, view } = this.#options;
     const failures = new Map<number, Error>();
-    const decodeRow = async (index: number, row: number) => {
+    const fillRow = async (index: number, row: number) => {
       if (stop.aborted) return;
-      const { path, label } = this.#samples[index] as Sample;
       slot.indices[row] = index;
-      slot.labels[row] = label;
+      slot.labels[row] = (this.#samples[index] as Sample).label;
       try {
-        const size = await decodeImage(path, preprocessing, view, slot.data, row * this.#imageBytes());
+        const size = this.#copyRow(index, row, slot) ?? (await this.#decodeRow(index, row, slot));
         slot.sizes.set([size.width, size.height], row * 2);
       } catch (error) {
         failures.set(row, error as Error);
       }
     };
-    await Promise.all(Array.from(rows, (index, row) => gate(() => decodeRow(index, row))));
+    await Promise.all(Array.from(rows, (index, row) => gate(() => fillRow(index, row))));
     return { slot, count: rows.length, failures };
+  }
+
+  /** Fills a row with an image of an earlier pass, if it was kept. */
+  #copyRow(index: number, row: number, slot: Slot): ImageSize | undefined {
+    if (slot.digests) {
+      const digest = this.#store?.digest(index);
+      if (!digest) return undefined;
+      slot.digests.set(digest, row * digestBytes);
+    }
+    return this.#store?.copy(index, slot.data, row * this.#imageBytes());
+  }
+
+  async #decodeRow(index: number, row: number, slot: Slot): Promise<ImageSize> {
+    const { preprocessing, view } = this.#options;
+    const { path } = this.#samples[index] as Sample;
+    const bytes = this.#imageBytes();
+    const start = performance.now();
+    this.#decodes++;
+    try {
+      const file = slot.digests && (await readImageFile(path));
+      const size = await decodeImage(file?.bytes ?? path, preprocessing, view, slot.data, row * bytes, path);
+      if (file) slot.digests?.set(file.digest, row * digestBytes);
+      this.#store?.keep(index, slot.data.subarray(row * bytes, (row + 1) * bytes), size, file?.digest);
+      return size;
+    } finally {
+      this.#decodeSeconds += (performance.now() - start) / 1000;
+    }
   }
 
   /** Throws the first failure, or moves the readable rows together. */
@@ -186,6 +247,7 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
       labels: slot.labels.subarray(0, n),
       indices: slot.indices.subarray(0, n),
       sizes: slot.sizes.subarray(0, n * 2),
+      ...(slot.digests && { digests: slot.digests.subarray(0, n * digestBytes) }),
       paths,
     };
   }
@@ -196,4 +258,5 @@ function moveRow(slot: Slot, from: number, to: number, imageBytes: number): void
   slot.labels.copyWithin(to, from, from + 1);
   slot.indices.copyWithin(to, from, from + 1);
   slot.sizes.copyWithin(to * 2, from * 2, (from + 1) * 2);
+  slot.digests?.copyWithin(to * digestBytes, from * digestBytes, (from + 1) * digestBytes);
 }

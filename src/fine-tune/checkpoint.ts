@@ -69,6 +69,6 @@ function parse(path: string, text: string | undefined): CheckpointState {
 
 /** The options that decide what a run computes, as JSON. */
 export function recipeOf(options: CheckedOptions, fingerprint: string): Record<string, unknown> {
-  const { threads, checkpoint, resume, signal, onBatch, unreadable, ...recipe } = options;
+  const { threads, decodedBytes, checkpoint, resume, signal, onBatch, unreadable, ...recipe } = options;
   return JSON.parse(JSON.stringify({ ...recipe, data: fingerprint }));
 }

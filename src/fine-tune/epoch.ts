@@ -1,4 +1,5 @@
 import type { Sample } from '../data/dataset.js';
+import type { DecodedImages } from '../data/decoded-images.js';
 import { BatchLoader, type ImageBatch, type SkippedImage } from '../data/loader.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { TorchgraftError, throwIfAborted } from '../errors.js';
@@ -15,6 +16,8 @@ export interface Reading {
   batchSize: number;
   threads: number;
   unreadable: 'fail' | 'skip';
+  /** Keeps decoded images for later passes. */
+  decoded?: DecodedImages;
 }
 
 /** Sums over the batches of a training epoch so far. */
@@ -25,9 +28,11 @@ export interface TrainSums {
   correct: number;
   count: number;
   seconds: number;
+  /** Seconds of these in which training waited for images to be decoded. */
+  waitedSeconds: number;
 }
 
-export const noSums: TrainSums = { batches: 0, loss: 0, correct: 0, count: 0, seconds: 0 };
+export const noSums: TrainSums = { batches: 0, loss: 0, correct: 0, count: 0, seconds: 0, waitedSeconds: 0 };
 
 export interface TrainEpoch {
   model: Model;
@@ -59,7 +64,7 @@ export async function trainEpoch(run: TrainEpoch): Promise<{ sums: TrainSums; sk
     epoch,
     firstBatch: sums.batches,
   });
-  const before = sums.seconds;
+  const before = run.from;
   const start = performance.now();
   for await (const batch of loader) {
     const learningRates = run.learningRates(sums.batches);
@@ -69,7 +74,8 @@ export async function trainEpoch(run: TrainEpoch): Promise<{ sums: TrainSums; sk
     sums.loss += result.loss * result.count;
     sums.correct += result.correct;
     sums.count += result.count;
-    sums.seconds = before + (performance.now() - start) / 1000;
+    sums.seconds = before.seconds + (performance.now() - start) / 1000;
+    sums.waitedSeconds = before.waitedSeconds + loader.waitedSeconds;
     run.onBatch?.({
       phase: 'train',
       epoch,

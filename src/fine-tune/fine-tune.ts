@@ -1,5 +1,6 @@
 import type { ModelCard } from '../card.js';
 import type { ImageDataset } from '../data/dataset.js';
+import { DecodedImages } from '../data/decoded-images.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { EarlyStopping } from '../early-stopping.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
@@ -59,6 +60,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   readonly #reading: Omit<Reading, 'preprocessing'>;
   readonly #stopping: EarlyStopping;
   #prepared: Prepared | undefined;
+  #decoded: DecodedImages | undefined;
   #baseline: EpochReport | undefined;
   #history: EpochReport[] = [];
   #isStarted = false;
@@ -106,6 +108,10 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       throw new TorchgraftError('BUSY', 'fineTune: this model is being fine-tuned. Leave that loop first.');
     }
     underWay.add(this.#model);
+    const { decodedBytes, epochs } = this.#options;
+    // One epoch looks at each training image once.
+    if (epochs > 1)
+      this.#decoded = new DecodedImages(decodedBytes === undefined ? {} : { maxBytes: decodedBytes });
     try {
       this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
       let sums = await this.#begin();
@@ -236,6 +242,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   /** Best weights back, and the card for `save`. */
   async #finish(): Promise<void> {
     underWay.delete(this.#model);
+    this.#decoded?.dispose();
     if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
     if (this.result) this.#model.card = this.#card(this.result);
   }
@@ -287,7 +294,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   }
 
   #fullReading(): Reading {
-    return { ...this.#reading, preprocessing: (this.#prepared as Prepared).preprocessing };
+    const { preprocessing } = this.#prepared as Prepared;
+    return { ...this.#reading, preprocessing, ...(this.#decoded && { decoded: this.#decoded }) };
   }
 
   #reports(): EpochReport[] {

@@ -73,6 +73,11 @@ export interface FineTuneOptions {
   seed?: number;
   /** Images decoded at a time. Default: processors. */
   threads?: number;
+  /**
+   * Most memory for decoded images, in bytes, so that later epochs need not decode them again. Default: a quarter of
+   * the free memory, at most 2 GiB; 0 keeps none.
+   */
+  decodedBytes?: number;
   /** What to do with an image that cannot be decoded. Default `fail`. */
   unreadable?: 'fail' | 'skip';
   /** File that receives a checkpoint before the first epoch, after each, and when stopped by `signal`. Default: none. */
@@ -116,6 +121,7 @@ const schema = z.strictObject({
   earlyStopping: z.custom<EarlyStoppingOptions>().default({ metric: 'valMacroF1' }),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
   threads: z.int().min(1).max(1024).default(availableParallelism()),
+  decodedBytes: z.int().min(0).optional(),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
   checkpoint: z.string().min(1).optional(),
   resume: z.boolean().default(false),

@@ -24,6 +24,8 @@ export interface EpochReport {
   seconds: number;
   /** Training alone, seconds. */
   trainSeconds: number;
+  /** Share of those in which training waited for images to be decoded, 0 to 1; 0 for epoch 0. */
+  waitShare: number;
   /** Images that could not be decoded and were left out. */
   skipped: SkippedImage[];
 }
@@ -49,6 +51,7 @@ export function makeReport(
     isBest: false,
     imagesPerSecond: sums.seconds > 0 ? sums.count / sums.seconds : 0,
     trainSeconds: sums.seconds,
+    waitShare: sums.seconds > 0 ? sums.waitedSeconds / sums.seconds : 0,
     ...rest,
   };
 }

@@ -1,5 +1,6 @@
 // Throws CALLS random calls at every native export, and prints how each kind of call ended. Run by fuzz.test.ts.
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { loadAddon } from '../../src/addon.js';
 import type { NativeModel } from '../../src/native.js';
 import * as tiny from './tiny.js';
@@ -11,6 +12,7 @@ const { below, pick, next } = random;
 const addon = loadAddon();
 const options = { device: 'cpu', threads: 1 };
 const bytes = readFileSync(tiny.tinyModel);
+const jpeg = readFileSync(fileURLToPath(new URL('../fixtures/images/orientation-6.jpg', import.meta.url)));
 const { anything, damaged, tensor, torchScript } = makeValues(random, act);
 
 let model = await addon.load(tiny.tinyModel, options);
@@ -176,13 +178,39 @@ function callLoad(): Promise<void> {
   });
 }
 
+/** Decodes a JPEG that is damaged at one byte, or cut, or something else, or resizes pixels, in whatever way is asked. */
+function callDecode(): Promise<void> {
+  const damagedJpeg = Uint8Array.from(jpeg);
+  damagedJpeg[below(jpeg.length)] = below(256);
+  const source = pick<() => unknown>([
+    () => damagedJpeg,
+    () => damagedJpeg.subarray(0, below(jpeg.length)),
+    () => tiny.tinyModel,
+    anything,
+  ])();
+  const side = pick([1, 7, 32]);
+  const view = { resize: 32, side, squash: below(2) === 0, filter: pick(['bilinear', 'bicubic']) };
+  const target = new Uint8Array(32 * 32 * 3);
+  const given = pick([
+    [source, view, target, 0],
+    [source, view, target, 0],
+    [source, damaged(view), pick([target, anything()]), pick([0, anything()])],
+  ]);
+  if (below(2) === 0) return make('decodeJpeg', () => (addon.decodeJpeg as Callable)(...given));
+  const [width, height, channels] = [1 + below(90), 1 + below(90), 1 + below(4)] as const;
+  const image = { data: new Uint8Array(width * height * channels), width, height, channels };
+  return make('resizePixels', () =>
+    (addon.resizePixels as Callable)(pick([image, image, damaged(image)]), ...given.slice(1)),
+  );
+}
+
 // Two out of a hundred calls load a model: each makes a thread.
 process.on('exit', (code) => {
   if (code !== 0) console.error(`ended in ${pending}`);
 });
 for (let made = 0; made < calls; made++) {
   const part = below(100);
-  await (part < 2 ? callLoad() : part < 30 ? callOddly() : callMethod());
+  await (part < 2 ? callLoad() : part < 7 ? callDecode() : part < 30 ? callOddly() : callMethod());
   if (gone || model.bytes === 0 || made % 500 === 0) {
     await Promise.all(left.splice(0));
     await Promise.all([model.dispose(), other.dispose()]);

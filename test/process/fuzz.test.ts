@@ -40,6 +40,8 @@ t.test(
         `${method} was done ${count(new RegExp(`^${method} ok`))} times`,
       );
     }
+    t.ok(count(/^decodeJpeg ok/) > 100, 'JPEGs were decoded');
+    t.ok(count(/^resizePixels ok/) > 100, 'pixels were resized');
     t.ok(count(/SOURCE_INVALID/) > 100, 'loss sources were compiled');
     t.ok(count(/^load MODEL_UNREADABLE/) > 100, 'broken models were read');
     t.ok(count(/^(new|construct|subclass|call class) ok/) === 0, 'nobody but load() makes a model');
