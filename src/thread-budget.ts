@@ -12,7 +12,7 @@ export interface ThreadUse {
   threads: number;
   /** Of the teams that compute; never above the budget. */
   computing: number;
-  /** Images being decoded, a thread each. */
+  /** Images being decoded, a thread each; never above the budget. */
   decoding: number;
   /** Teams that wait for threads. */
   waitingTeams: number;
@@ -28,9 +28,11 @@ export interface ThreadUse {
  * served and never take more than the budget together: the threads of a team wait for each other, so two teams on the
  * same processors cost more than one after the other. A wide team at the head is not overtaken, so none starves.
  *
- * Decoders work alone and wait for nobody. They get the threads that teams leave, and always at least one: a team has
- * gaps (single-threaded kernels, the copies at both ends) which it fills, so that the next batch is decoded while this
- * one computes. A team never waits for a decoder, however large its image.
+ * Decoders work alone, a thread each, and wait for nobody, so they have the same number beside the teams: they fill the
+ * gaps that a team leaves (single-threaded kernels, copies at both ends), and the next batch is decoded while this one
+ * computes. A team never waits for a decoder, however large its image. Measured on 2 processors, 32 clients with JPEGs of
+ * 500 x 375 and a small network, images for each second of processor time: 168; 145 when decoders got only what teams
+ * leave and at least one thread; 111 when decoders and teams shared one number.
  */
 export class ThreadBudget {
   readonly threads: number;
@@ -57,7 +59,7 @@ export class ThreadBudget {
     }
   }
 
-  /** Runs `work` while it holds one of the threads that teams leave, or the one that decoders always have. */
+  /** Runs `work` while it holds the place of one decoder. */
   async decode<T>(work: () => Promise<T>): Promise<T> {
     await this.#enter(this.#decoders, 1);
     try {
@@ -95,7 +97,7 @@ export class ThreadBudget {
       enter();
     }
     this.#mostComputing = Math.max(this.#mostComputing, this.#computing);
-    while (this.#decoders[0] && this.#decoding < Math.max(1, this.threads - this.#computing)) {
+    while (this.#decoders[0] && this.#decoding < this.threads) {
       this.#decoding += 1;
       (this.#decoders.shift() as Waiting).enter();
     }

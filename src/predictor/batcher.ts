@@ -10,8 +10,8 @@ import type { Serving } from './serving.js';
 import { type Outcome, Statistics } from './statistics.js';
 import { Withdrawals } from './withdrawals.js';
 
-/** Logits ranked in one turn of the event loop: a third of a millisecond. */
-const logitsATurn = 32_768;
+/** Logits ranked in one turn of the event loop: half a millisecond. */
+const logitsATurn = 16_384;
 /** The shortest time that Node's timers can wait. */
 const timerMs = 1;
 
