@@ -30,7 +30,7 @@ export interface ThreadUse {
  *
  * Decoders work alone, a thread each, and wait for nobody, so they have the same number beside the teams: they fill the
  * gaps that a team leaves (single-threaded kernels, copies at both ends), and the next batch is decoded while this one
- * computes. A team never waits for a decoder, however large its image. Measured on 2 processors, 32 clients with JPEGs of
+ * computes. A team never waits for a decoder, however large its image. Measured on 2 busy processors, 32 clients, JPEGs of
  * 500 x 375 and a small network, images for each second of processor time: 168; 145 when decoders got only what teams
  * leave and at least one thread; 111 when decoders and teams shared one number.
  */

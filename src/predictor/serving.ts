@@ -73,7 +73,7 @@ export async function prepareServing(
 const trialBatch = 8;
 
 /** Makes a frozen, compiled copy of the model, in the precision asked for or the one that a trial finds fastest. */
-async function optimise(
+export async function optimise(
   native: NativeModel,
   { preprocessing }: ModelCard,
   precision: PredictorSettings['precision'],
