@@ -13,7 +13,7 @@ export const predictorOptions = z.strictObject({
  * - `maxBatch`: most images of one forward, 1 to 1024; default 32
  * - `maxDelayMs`: most milliseconds that decoded images wait, while the model is idle, for others that are being
  *   decoded; never for images nobody has asked about yet, and never longer than a forward's fixed cost, which is what
- *   waiting can save. 0 never waits; default 2
+ *   waiting can save. Below 1, the shortest time of a timer, they never wait; default 2
  * - `maxQueue`: requests that may wait; one more is refused with QUEUE_FULL; default 1024
  * - `threads`: threads of a forward, and images decoded at a time; default: all that the process may use
  * - `precision`: `auto`, `float32`, `bfloat16` or `float16`; default `auto`
