@@ -5,13 +5,14 @@ import type { ImageDataset, SplitName } from './data/dataset.js';
 import type { ImageSource } from './data/decode.js';
 import { loadImages } from './data/images.js';
 import type { SkippedImage } from './data/loader.js';
+import { nativePreprocess } from './data/preprocessing.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from './errors.js';
 import { evaluateSplit } from './fine-tune/epoch.js';
-import { nativePreprocess } from './fine-tune/prepare.js';
+import { classify, loadLabelledModel } from './labelled-model.js';
 import type { ClassificationMetrics } from './metrics/classification.js';
-import { type LoadOptions, loadModel, type Model } from './model.js';
-import { callNative } from './native-call.js';
+import type { LoadOptions, Model } from './model.js';
 import { checkOptions } from './options.js';
+import { type Prediction, rank, type ScoredClass } from './ranking.js';
 
 const predictOptions = z.strictObject({
   top: z.int().min(1).default(5),
@@ -40,14 +41,6 @@ const evaluateOptions = z.strictObject({
  */
 export type EvaluateOptions = z.input<typeof evaluateOptions>;
 
-/** One class for one image. */
-export interface ScoredClass {
-  class: string;
-  index: number;
-  /** Softmax of the logits, 0 to 1. */
-  probability: number;
-}
-
 /** What the model says of one image of a data set. */
 export interface EvaluatedImage {
   path: string;
@@ -68,14 +61,6 @@ export interface Evaluation {
   skipped: SkippedImage[];
 }
 
-/** What the model says of one image. */
-export interface Prediction {
-  /** The most probable classes, best first. */
-  top: ScoredClass[];
-  /** One for each class, before softmax. */
-  logits: Float32Array;
-}
-
 /**
  * Loads a model saved by torchgraft, with its classes and preprocessing.
  *
@@ -85,17 +70,8 @@ export async function loadClassifier(
   source: string | Uint8Array,
   options: LoadOptions = {},
 ): Promise<Classifier> {
-  const model = await loadModel(source, options);
-  if (!model.card) {
-    await model.dispose();
-    const name = typeof source === 'string' ? source : 'The given model';
-    throw new TorchgraftError(
-      'NOT_A_CLASSIFIER',
-      `${name} carries no classes and preprocessing: it was not saved by torchgraft. Fine-tune it first, or use ` +
-        'loadModel() and forward().',
-    );
-  }
-  return new Classifier(model, model.card, options.threads ?? availableParallelism());
+  const { model, card } = await loadLabelledModel(source, options);
+  return new Classifier(model, card, options.threads ?? availableParallelism());
 }
 
 /** A fine-tuned model that predicts classes of images. Calls made while one runs wait for their turn. */
@@ -131,13 +107,8 @@ export class Classifier {
       throwIfAborted(signal);
       const loading = { threads: this.#threads, ...(signal ? { signal } : {}) };
       const batch = await loadImages(images.slice(from, from + batchSize), this.card.preprocessing, loading);
-      const { logits } = await this.#inTurn(() =>
-        this.model.native.evaluate({
-          inputs: [{ data: batch.data, shape: batch.shape, dtype: 'uint8' }],
-          preprocess: nativePreprocess(this.card.preprocessing),
-        }),
-      );
-      predictions.push(...this.#rankAll(logits.data as Float32Array, top));
+      const logits = await this.#turn(() => classify(this, batch.data, batch.shape[0]));
+      predictions.push(...this.#rankAll(logits, top));
     }
     return predictions;
   }
@@ -200,10 +171,6 @@ export class Classifier {
     return samples.map(({ path, label }) => ({ path, label: labels[label] as number }));
   }
 
-  #inTurn<T>(call: () => Promise<T>): Promise<T> {
-    return this.#turn(() => callNative(call));
-  }
-
   #turn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#queue.then(work);
     this.#queue = turn.catch(() => {});
@@ -213,20 +180,7 @@ export class Classifier {
   #rankAll(logits: Float32Array, top: number): Prediction[] {
     const size = this.card.classes.length;
     return Array.from({ length: logits.length / size }, (_, i) =>
-      this.#rank(logits.slice(i * size, (i + 1) * size), top),
+      rank(logits.slice(i * size, (i + 1) * size), this.card.classes, top),
     );
-  }
-
-  #rank(logits: Float32Array, top: number): Prediction {
-    const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-    const weights = Array.from(logits, (logit) => Math.exp(logit - largest));
-    const total = weights.reduce((a, b) => a + b, 0);
-    const scored = weights.map((weight, index) => ({
-      class: this.card.classes[index] ?? String(index),
-      index,
-      probability: weight / total,
-    }));
-    scored.sort((a, b) => b.probability - a.probability || a.index - b.index);
-    return { top: scored.slice(0, top), logits };
   }
 }

@@ -36,7 +36,9 @@ export type ErrorCode =
   | 'NOT_TRAINABLE'
   /** Another operation is running on this model. */
   | 'BUSY'
-  /** The object was disposed. */
+  /** As many requests wait as `maxQueue` allows. */
+  | 'QUEUE_FULL'
+  /** The object was disposed, or the predictor is closed. */
   | 'DISPOSED'
   /** An AbortSignal stopped the work. */
   | 'ABORTED'
@@ -72,11 +74,14 @@ export function invalidValue(message: string): RangeError & { code: 'INVALID_VAL
   return Object.assign(new RangeError(message), { code: 'INVALID_VALUE' as const });
 }
 
+/** ABORTED; the signal's reason becomes the cause. */
+export function abortError(signal: AbortSignal | undefined): TorchgraftError {
+  return new TorchgraftError('ABORTED', 'Stopped by the AbortSignal that was passed as `signal`.', {
+    cause: signal?.reason,
+  });
+}
+
 /** Throws ABORTED when the signal has fired; the signal's reason becomes the cause. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) {
-    throw new TorchgraftError('ABORTED', 'Stopped by the AbortSignal that was passed as `signal`.', {
-      cause: signal.reason,
-    });
-  }
+  if (signal?.aborted) throw abortError(signal);
 }

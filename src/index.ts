@@ -5,9 +5,7 @@ export {
   type EvaluateOptions,
   type Evaluation,
   loadClassifier,
-  type Prediction,
   type PredictOptions,
-  type ScoredClass,
 } from './classifier.js';
 export type { DatasetSummary, ImageDataset, Sample, SplitName } from './data/dataset.js';
 export type { ImageSource, RawPixels } from './data/decode.js';
@@ -69,6 +67,10 @@ export type {
   TensorData,
   Value,
 } from './native.js';
+export type { PredictorOptions, RequestOptions } from './predictor/options.js';
+export { createPredictor, Predictor, type PredictorStats } from './predictor/predictor.js';
+export type { Latencies, LatencySummary, RequestCounts } from './predictor/statistics.js';
+export type { Prediction, ScoredClass } from './ranking.js';
 export { confusionTable, perClassTable } from './report/metrics-tables.js';
 export { modelTable } from './report/model-table.js';
 export type { Schedule, ScheduleOptions } from './schedule.js';

@@ -266,6 +266,24 @@ export interface ReplaceHeadResult {
   layers: string[];
 }
 
+/** What an inference-only copy is made for. */
+export interface OptimiseRequest {
+  /** `auto` picks by a trial on the example. */
+  precision: 'auto' | 'float32' | 'bfloat16' | 'float16';
+  /** uint8 [n, h, w, 3]. */
+  example: Tensor;
+  preprocess: NativePreprocess;
+}
+
+export interface OptimiseResult {
+  precision: string;
+  /** Memory layout of images within the model. */
+  layout: string;
+  /** Greatest difference of the example's logits from the unoptimised model's. */
+  difference: number;
+  seconds: number;
+}
+
 export interface NativeModel {
   describe(): Promise<ModelDescription>;
   /** Values of parameters and buffers by name. */
@@ -298,6 +316,8 @@ export interface NativeModel {
       preprocess?: NativePreprocess;
     },
   ): Promise<EvaluateResult>;
+  /** Makes a frozen, compiled copy of the model, which `evaluate` runs from now on; it cannot be trained any more. */
+  optimise?(request: OptimiseRequest): Promise<OptimiseResult>;
   /** Keeps a copy of all weights and buffers as "best". */
   keepBest(): Promise<void>;
   /** Puts the kept copy back. */

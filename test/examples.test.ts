@@ -15,6 +15,7 @@ import { addInspect } from '../src/cli/inspect.js';
 import { addPredict } from '../src/cli/predict.js';
 import { addQuickstart } from '../src/cli/quickstart.js';
 import { addTrain } from '../src/cli/train.js';
+import { predictorOptions } from '../src/predictor/options.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -71,16 +72,18 @@ async function runProgram(name: string, ...args: string[]): Promise<string> {
 copyAssets();
 const recipes = blocksOf('docs/recipes.md');
 const programs = new Map<string, string>();
-const [example] = blocksOf('README.md');
+const [example, serving] = blocksOf('README.md');
 programs.set('readme', example?.source ?? '');
-for (const name of ['train', 'inspect', 'serve']) programs.set(name, read(`examples/${name}.ts`));
+programs.set('readme-serving', serving?.source ?? '');
+for (const name of ['train', 'inspect', 'serve', 'predictor'])
+  programs.set(name, read(`examples/${name}.ts`));
 for (const [index, { source }] of recipes.entries()) programs.set(`recipe-${index}`, source);
 for (const [name, source] of programs) writeFileSync(join(folder, `${name}.mts`), source);
 const wrong = compile([...programs.keys()]);
 
 t.test('all programs compile', async (t) => {
   t.same(wrong, []);
-  t.equal(blocksOf('README.md').length, 1);
+  t.equal(blocksOf('README.md').length, 2);
   t.equal(recipes.length, read('docs/recipes.md').match(/^## /gm)?.length, 'a program in every recipe');
 });
 
@@ -93,6 +96,10 @@ t.test('the README example has at most 20 lines and predicts a class', async (t)
   const [name, probability] = output[3]?.split(' ') ?? [];
   t.ok(readdirSync(join(folder, 'assets', 'defects', 'val')).includes(name ?? ''), `${name} is a class`);
   t.ok(Number(probability) > 1 / 6 && Number(probability) <= 1, `probability ${probability}`);
+});
+
+t.test("the README's predictor answers every image", async (t) => {
+  t.match(await runProgram('readme-serving'), /^\w+ 18 19 \{.*\d\n$/s);
 });
 
 t.test('every recipe runs', async (t) => {
@@ -144,6 +151,42 @@ t.test('examples/serve.ts answers images, refuses what is none, and ends cleanly
   t.same(await ended, [0, null]);
 });
 
+t.test('examples/predictor.ts answers, counts, swaps while it serves, and ends cleanly', async (t) => {
+  const server = spawn(process.execPath, [join(folder, 'predictor.mjs'), 'defects.pt', '0'], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(() => server.kill('SIGKILL'));
+  const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
+  const url = /^listening on (\S+)$/.exec((await lines.next()).value)?.[1];
+  const post = (body: Uint8Array | string) => fetch(`${url}/predict`, { method: 'POST', body });
+  const image = readFileSync(join(folder, 'assets/defects/val/dent/dent-00.jpg'));
+
+  const asked = Array.from({ length: 8 }, () => post(image));
+  server.kill('SIGHUP');
+  for (const answer of await Promise.all(asked)) {
+    t.equal(answer.status, 200);
+    t.match(await answer.json(), [{ class: String, probability: Number }, {}, {}]);
+  }
+  t.equal((await lines.next()).value, 'serving defects.pt as it is now');
+  t.equal((await post('no image')).status, 400);
+  t.equal((await post('')).status, 400);
+  t.equal((await fetch(`${url}/predict`)).status, 404, 'GET');
+  const stats = await (await fetch(`${url}/stats`)).json();
+  t.match(stats, {
+    requests: 9,
+    served: 8,
+    failed: 1,
+    swaps: 1,
+    queueLength: 0,
+    model: { name: 'defects.pt' },
+  });
+
+  const ended = once(server, 'exit');
+  server.kill('SIGTERM');
+  t.same(await ended, [0, null]);
+});
+
 async function addressOf(server: ChildProcess): Promise<string> {
   if (!server.stdout) throw new Error('no output');
   for await (const line of createInterface({ input: server.stdout })) {
@@ -162,6 +205,17 @@ t.test("the README's table has every option of fineTune", async (t) => {
   const section = read('README.md').split('## Options of fineTune')[1]?.split('\n## ')[0] ?? '';
   const rows = [...section.matchAll(/^\| `(\w+)` \|/gm)].map((row) => row[1]);
   t.same(rows, options);
+});
+
+t.test("the README's table has every option of createPredictor, with its default", async (t) => {
+  const section = read('README.md').split('## Serving')[1]?.split('\n## ')[0] ?? '';
+  const rows = [...section.matchAll(/^\| `(\w+)` \| `?([^`|]+?)`? \|/gm)].map((row) => [row[1], row[2]]);
+  const defaults = { ...predictorOptions.parse({}), threads: 'all processors' };
+  const options = Object.keys(predictorOptions.shape) as (keyof typeof defaults)[];
+  t.same(
+    rows,
+    options.map((name) => [name, String(defaults[name])]),
+  );
 });
 
 t.test('the README names every command and every option', async (t) => {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { loadClassifier, type Prediction } from '../classifier.js';
+import { loadClassifier } from '../classifier.js';
+import type { Prediction } from '../ranking.js';
 import { modelFile, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
 

@@ -29,7 +29,7 @@ export async function loadImages(
 ): Promise<Pick<ImageBatch, 'data' | 'shape' | 'sizes'>> {
   const { threads, signal } = checkOptions(loadOptions, options, 'loadImages');
   if (!Array.isArray(sources)) throw invalidType('loadImages: expected a list of images.');
-  sources.forEach(checkSource);
+  for (const [index, source] of sources.entries()) checkSource(source, `Image ${index}`);
   const side = viewSide(preprocessing, 'eval');
   const bytes = side * side * 3;
   const data = new Uint8Array(sources.length * bytes);
@@ -46,28 +46,31 @@ export async function loadImages(
   return { data, shape: [sources.length, side, side, 3], sizes };
 }
 
-function checkSource(source: ImageSource, index: number): void {
+/**
+ * Refuses what is no image, before anything is read.
+ *
+ * @param name what messages call it, for example `Image 3`
+ * @throws TypeError (`INVALID_TYPE`) or RangeError (`INVALID_VALUE`)
+ */
+export function checkSource(source: ImageSource, name: string): void {
   const expected = 'a path, bytes, or { data, width, height, channels }';
   if (typeof source === 'string') {
-    if (source === '') throw invalidValue(`Image ${index}: the path is empty.`);
+    if (source === '') throw invalidValue(`${name}: the path is empty.`);
     return;
   }
   if (source instanceof Uint8Array) return;
-  if (typeof source !== 'object' || source === null)
-    throw invalidType(`Image ${index}: expected ${expected}.`);
+  if (typeof source !== 'object' || source === null) throw invalidType(`${name}: expected ${expected}.`);
   const { data, width, height, channels } = source;
   if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
-    throw invalidType(`Image ${index}: expected ${expected}, with data a Uint8Array of 8-bit pixels.`);
+    throw invalidType(`${name}: expected ${expected}, with data a Uint8Array of 8-bit pixels.`);
   }
   const sides = [width, height].every((length) => Number.isInteger(length) && length > 0);
   if (!sides || ![1, 2, 3, 4].includes(channels)) {
-    throw invalidValue(
-      `Image ${index}: width and height must be above 0 and channels 1 to 4, whole numbers.`,
-    );
+    throw invalidValue(`${name}: width and height must be above 0 and channels 1 to 4, whole numbers.`);
   }
   if (data.length !== width * height * channels) {
     throw invalidValue(
-      `Image ${index}: ${width} x ${height} x ${channels} pixels need ${width * height * channels} bytes, got ${data.length}.`,
+      `${name}: ${width} x ${height} x ${channels} pixels need ${width * height * channels} bytes, got ${data.length}.`,
     );
   }
 }

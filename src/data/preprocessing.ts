@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { NativePreprocess } from '../native.js';
 import { checkOptions } from '../options.js';
 
 const size = z.int().min(1).max(8192);
@@ -64,4 +65,9 @@ export function completePreprocessing(parts: Partial<Preprocessing> = {}): Prepr
     ...checked,
   };
   return checkOptions(preprocessingSchema, whole, 'preprocessing');
+}
+
+/** The part of a preprocessing that is done natively. */
+export function nativePreprocess({ mean, std, size }: Preprocessing): NativePreprocess {
+  return { mean: [...mean], std: [...std], size: [size, size] };
 }

@@ -1,8 +1,8 @@
 import type { ImageDataset } from '../data/dataset.js';
-import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
+import { completePreprocessing, nativePreprocess, type Preprocessing } from '../data/preprocessing.js';
 import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
-import type { NativeGroup, NativePreprocess } from '../native.js';
+import type { NativeGroup } from '../native.js';
 import { callNative } from '../native-call.js';
 import { buildGroups } from './groups.js';
 import type { CheckedOptions } from './options.js';
@@ -39,11 +39,6 @@ export async function prepareModel(
     }),
   );
   return { preprocessing, groups, head };
-}
-
-/** The part of a preprocessing that is done natively. */
-export function nativePreprocess({ mean, std, size }: Preprocessing): NativePreprocess {
-  return { mean: [...mean], std: [...std], size: [size, size] };
 }
 
 // A model fine-tuned before on the same classes goes on with the head it has.

@@ -87,4 +87,4 @@ export async function outcomeOf(call: () => unknown): Promise<string> {
   }
 }
 
-export type Method = Exclude<keyof NativeModel, 'bytes' | 'extra'>;
+export type Method = Exclude<keyof NativeModel, 'bytes' | 'extra' | 'optimise'>;

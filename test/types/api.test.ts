@@ -1,6 +1,13 @@
 /** Calls that must not compile. `npm run check` type-checks this file: an expectation that is not met fails there. */
 import t from 'tap';
-import { createTrainer, fineTune, imageFolder, loadClassifier, loadModel } from '../../src/index.js';
+import {
+  createPredictor,
+  createTrainer,
+  fineTune,
+  imageFolder,
+  loadClassifier,
+  loadModel,
+} from '../../src/index.js';
 
 async function misuse(): Promise<void> {
   // @ts-expect-error a path or bytes
@@ -35,6 +42,26 @@ async function misuse(): Promise<void> {
   const [prediction] = await classifier.predict(['image.jpg']);
   // @ts-expect-error there may be none
   prediction.top;
+
+  // @ts-expect-error no such precision
+  await createPredictor('model.pt', { precision: 'int8' });
+  const predictor = await createPredictor('model.pt', {
+    maxBatch: 8,
+    maxDelayMs: 0.5,
+    precision: 'bfloat16',
+  });
+  // @ts-expect-error one image
+  await predictor.predict(['image.jpg']);
+  // @ts-expect-error a list of images
+  await predictor.predictMany('image.jpg');
+  // @ts-expect-error bytes, not a picture with its size
+  await predictor.predictPixels({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 });
+  // @ts-expect-error a file
+  await predictor.swap();
+  const { top, logits } = await predictor.predict('image.jpg', { signal: new AbortController().signal });
+  const { p99 }: { p99: number } = predictor.stats().latencyMs.total;
+  // @ts-expect-error read-only
+  predictor.card = { top, logits, p99 };
 }
 
 t.test('the wrong calls above are refused by the compiler', async (t) => {

@@ -1,0 +1,47 @@
+import type { ModelCard } from './card.js';
+import { nativePreprocess } from './data/preprocessing.js';
+import { TorchgraftError } from './errors.js';
+import { type LoadOptions, loadModel, type Model } from './model.js';
+import { callNative } from './native-call.js';
+
+/** A model with the classes and the preprocessing it was fine-tuned with. */
+export interface LabelledModel {
+  model: Model;
+  card: ModelCard;
+}
+
+/** Loads a model saved by torchgraft. @throws NOT_A_CLASSIFIER, and everything `loadModel` throws */
+export async function loadLabelledModel(
+  source: string | Uint8Array,
+  options: LoadOptions,
+): Promise<LabelledModel> {
+  const model = await loadModel(source, options);
+  if (model.card) return { model, card: model.card };
+  await model.dispose();
+  const name = typeof source === 'string' ? source : 'The given model';
+  throw new TorchgraftError(
+    'NOT_A_CLASSIFIER',
+    `${name} carries no classes and preprocessing: it was not saved by torchgraft. Fine-tune it first, or use ` +
+      'loadModel() and forward().',
+  );
+}
+
+/**
+ * Logits [n, classes] of n images, RGB bytes [n, size, size, 3]. The bytes are copied before this returns its promise.
+ *
+ * @throws BUSY, DISPOSED, MODEL_FAILED, OUT_OF_MEMORY
+ */
+export async function classify(
+  { model, card: { preprocessing } }: LabelledModel,
+  pixels: Uint8Array,
+  count: number,
+): Promise<Float32Array> {
+  const shape = [count, preprocessing.size, preprocessing.size, 3];
+  const { logits } = await callNative(() =>
+    model.native.evaluate({
+      inputs: [{ data: pixels, shape, dtype: 'uint8' }],
+      preprocess: nativePreprocess(preprocessing),
+    }),
+  );
+  return logits.data as Float32Array;
+}

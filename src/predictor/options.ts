@@ -1,0 +1,36 @@
+import { z } from 'zod';
+
+export const predictorOptions = z.strictObject({
+  maxBatch: z.int().min(1).max(1024).default(32),
+  maxDelayMs: z.number().min(0).max(1000).default(2),
+  maxQueue: z.int().min(1).default(1024),
+  threads: z.int().min(1).max(1024).optional(),
+  precision: z.enum(['auto', 'float32', 'bfloat16', 'float16']).default('auto'),
+  device: z.string().default('auto'),
+});
+
+/**
+ * - `maxBatch`: most images of one forward, 1 to 1024; default 32
+ * - `maxDelayMs`: most milliseconds that decoded images wait, while the model is idle, for others that are being
+ *   decoded; never for images nobody has asked about yet, and never longer than a forward's fixed cost, which is what
+ *   waiting can save. Below 1, the shortest time of a timer, they never wait; default 2
+ * - `maxQueue`: requests that may wait; one more is refused with QUEUE_FULL; default 1024
+ * - `threads`: threads of a forward, and images decoded at a time; default: all that the process may use
+ * - `precision`: `auto`, `float32`, `bfloat16` or `float16`; default `auto`
+ * - `device`: `auto` (the first GPU that this libtorch sees, else the CPU), `cpu`, `cuda` or `cuda:1`; default `auto`
+ */
+export type PredictorOptions = z.input<typeof predictorOptions>;
+
+/** Checked, with every default in it. */
+export type PredictorSettings = z.output<typeof predictorOptions> & { threads: number };
+
+export const requestOptions = z.strictObject({
+  top: z.int().min(1).default(5),
+  signal: z.instanceof(AbortSignal).optional(),
+});
+
+/**
+ * - `top`: how many classes to give for each image, at most all; default 5
+ * - `signal`: withdraws the request with ABORTED
+ */
+export type RequestOptions = z.input<typeof requestOptions>;

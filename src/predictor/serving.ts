@@ -1,0 +1,130 @@
+import type { ModelCard } from '../card.js';
+import { nativePreprocess } from '../data/preprocessing.js';
+import { invalidValue, TorchgraftError } from '../errors.js';
+import { classify, type LabelledModel, loadLabelledModel } from '../labelled-model.js';
+import type { NativeModel, OptimiseResult } from '../native.js';
+import { callNative } from '../native-call.js';
+import { threadBudget } from '../thread-budget.js';
+import type { PredictorSettings } from './options.js';
+
+/** A model that is ready to serve: loaded, optimised and warm. */
+export class Serving {
+  readonly card: ModelCard;
+  readonly optimised: OptimiseResult;
+  /** Threads a forward takes of the budget. */
+  readonly threads: number;
+  /** What a forward costs beside its images, milliseconds: what two batches would cost more than one. */
+  readonly fixedCostMs: number;
+  readonly #labelled: LabelledModel;
+
+  /** Use {@link prepareServing}. */
+  constructor(labelled: LabelledModel, optimised: OptimiseResult, threads: number, fixedCostMs: number) {
+    this.card = labelled.card;
+    this.optimised = optimised;
+    this.threads = threads;
+    this.fixedCostMs = fixedCostMs;
+    this.#labelled = labelled;
+  }
+
+  get model() {
+    return this.#labelled.model;
+  }
+
+  /** Logits [n, classes]. The pixels are copied before this returns its promise. */
+  classify(pixels: Uint8Array, count: number): Promise<Float32Array> {
+    return classify(this.#labelled, pixels, count);
+  }
+
+  /** Waits for the running batch, then frees the weights. */
+  async dispose(): Promise<void> {
+    await this.model.dispose();
+  }
+}
+
+/**
+ * Loads, optimises and warms up a model, beside whatever serves meanwhile. When anything fails nothing is left of it.
+ *
+ * @throws NOT_A_CLASSIFIER, MODEL_FAILED, INVALID_VALUE for a precision there is not, and everything `loadModel` throws
+ */
+export async function prepareServing(
+  source: string | Uint8Array,
+  { device, threads, precision, maxBatch }: PredictorSettings,
+): Promise<Serving> {
+  const labelled = await loadLabelledModel(source, { device, threads });
+  const { model, card } = labelled;
+  try {
+    const images = patterned(maxBatch, card.preprocessing.size);
+    const optimised = await optimise(model.native, card, precision, images);
+    // A GPU computes on no thread of ours but the model's own.
+    const team = model.device === 'cpu' ? threads : 1;
+    const time = (count: number) => timeBatch(labelled, team, images, count);
+    await time(1);
+    const one = await time(1);
+    const fixedCostMs =
+      maxBatch > 1 ? Math.max(0, (maxBatch * one - (await time(maxBatch))) / (maxBatch - 1)) : 0;
+    return new Serving(labelled, optimised, team, fixedCostMs);
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
+}
+
+/** Most images for which the optimiser tries the precisions and layouts. */
+const trialBatch = 8;
+
+/** Makes a frozen, compiled copy of the model, in the precision asked for or the one that a trial finds fastest. */
+export async function optimise(
+  native: NativeModel,
+  { preprocessing }: ModelCard,
+  precision: PredictorSettings['precision'],
+  images: Uint8Array,
+): Promise<OptimiseResult> {
+  const { size } = preprocessing;
+  if (typeof native.optimise !== 'function') {
+    if (precision === 'auto' || precision === 'float32') {
+      return { precision: 'float32', layout: 'as loaded', difference: 0, seconds: 0 };
+    }
+    throw invalidValue(
+      `createPredictor: \`precision\`: this addon has no ${precision}. Use 'auto' or 'float32'.`,
+    );
+  }
+  const count = Math.min(trialBatch, images.length / (size * size * 3));
+  const data = images.subarray(0, count * size * size * 3);
+  const example = { data, shape: [count, size, size, 3], dtype: 'uint8' as const };
+  const preprocess = nativePreprocess(preprocessing);
+  return await callNative(
+    async () => (await native.optimise?.({ precision, example, preprocess })) as OptimiseResult,
+  );
+}
+
+/** Runs one batch within the thread budget. Milliseconds. */
+async function timeBatch(
+  labelled: LabelledModel,
+  threads: number,
+  images: Uint8Array,
+  count: number,
+): Promise<number> {
+  const { classes, preprocessing } = labelled.card;
+  const pixels = images.subarray(0, count * preprocessing.size ** 2 * 3);
+  return threadBudget.compute(threads, async () => {
+    const began = performance.now();
+    const logits = await classify(labelled, pixels, count);
+    if (logits.length !== count * classes.length) {
+      throw new TorchgraftError(
+        'MODEL_FAILED',
+        `${labelled.model.origin.name} gives ${logits.length} outputs for ${count} image${count > 1 ? 's' : ''}, and its card ` +
+          `names ${classes.length} classes. Save it again with torchgraft.`,
+      );
+    }
+    return performance.now() - began;
+  });
+}
+
+/** Images [count, size, size, 3] whose pixels differ, so that a trial on them means something. */
+function patterned(count: number, size: number): Uint8Array {
+  const bytes = size * size * 3;
+  const images = new Uint8Array(count * bytes);
+  for (let i = 0; i < bytes; i++) images[i] = (i * 37) % 251;
+  for (let filled = bytes; filled < images.length; filled *= 2) images.copyWithin(filled, 0, filled);
+  return images;
+}
