@@ -67,7 +67,7 @@ export type {
   TensorData,
   Value,
 } from './native.js';
-export type { PredictorOptions, RequestOptions } from './predictor/options.js';
+export type { PredictorOptions, PredictorRequestOptions } from './predictor/options.js';
 export { createPredictor, Predictor, type PredictorStats } from './predictor/predictor.js';
 export type { Latencies, LatencySummary, RequestCounts } from './predictor/statistics.js';
 export type { Prediction, ScoredClass } from './ranking.js';

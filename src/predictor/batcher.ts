@@ -35,9 +35,7 @@ export class Batcher {
   readonly #settings: PredictorSettings;
   readonly #queue = new Set<ImageRequest>();
   readonly #decoding = new Set<ImageRequest>();
-  readonly #withdrawals = new Withdrawals((request) =>
-    this.#drop(request, 'aborted', abortError(request.signal)),
-  );
+  readonly #withdrawals = new Withdrawals((requests, signal) => this.withdraw(requests, abortError(signal)));
   readonly #decoders: Decoders;
   #serving: Serving;
   #forming: FormingBatch;
@@ -132,8 +130,9 @@ export class Batcher {
 
   /** Rejects what waits; the running batch is not touched. */
   rejectWaiting(): void {
+    const error = closedError();
     for (const request of [...this.#queue, ...this.#decoding, ...this.#forming.take().requests]) {
-      this.#drop(request, 'rejected', closedError());
+      this.#drop(request, 'rejected', error);
     }
   }
 
@@ -208,7 +207,9 @@ export class Batcher {
    * model would be idle for nothing, and it can form the next batch while this one runs.
    */
   async #gather(): Promise<void> {
-    while (this.#decoders.copying > 0 && this.#isMoreComing()) await setImmediate();
+    for (let turns = this.#decoders.turnsOfCopying; turns > 0 && this.#isMoreComing(); turns--) {
+      await setImmediate();
+    }
     const delayMs = Math.min(this.#settings.maxDelayMs, this.#serving.fixedCostMs);
     if (delayMs < timerMs || !this.#isMoreComing()) return;
     await new Promise<void>((leave) => {

@@ -20,9 +20,9 @@ export class Decoders {
     this.#gate = openGate(threads);
   }
 
-  /** Images that are only copied: they will be there within a few turns of the event loop. */
-  get copying(): number {
-    return this.#copying;
+  /** Turns of the event loop until all images are there that need copying alone. */
+  get turnsOfCopying(): number {
+    return Math.ceil(this.#copying / copiesATurn);
   }
 
   /**

@@ -33,4 +33,4 @@ export const requestOptions = z.strictObject({
  * - `top`: how many classes to give for each image, at most all; default 5
  * - `signal`: withdraws the request with ABORTED
  */
-export type RequestOptions = z.input<typeof requestOptions>;
+export type PredictorRequestOptions = z.input<typeof requestOptions>;

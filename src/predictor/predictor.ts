@@ -8,9 +8,9 @@ import type { Prediction } from '../ranking.js';
 import { Batcher, closedError } from './batcher.js';
 import {
   type PredictorOptions,
+  type PredictorRequestOptions,
   type PredictorSettings,
   predictorOptions,
-  type RequestOptions,
   requestOptions,
 } from './options.js';
 import { ImageRequest } from './request.js';
@@ -94,7 +94,7 @@ export class Predictor {
    *
    * @throws IMAGE_UNREADABLE or FILE_NOT_FOUND naming the image, QUEUE_FULL, ABORTED, DISPOSED
    */
-  async predict(image: ImageSource, options: RequestOptions = {}): Promise<Prediction> {
+  async predict(image: ImageSource, options: PredictorRequestOptions = {}): Promise<Prediction> {
     const checked = checkOptions(requestOptions, options, 'predict');
     checkSource(image, 'predict: the image');
     return this.#ask(new ImageRequest(image, false, checked));
@@ -107,7 +107,10 @@ export class Predictor {
    * @returns one prediction for each image, in order
    * @throws what `predict` throws
    */
-  async predictMany(images: readonly ImageSource[], options: RequestOptions = {}): Promise<Prediction[]> {
+  async predictMany(
+    images: readonly ImageSource[],
+    options: PredictorRequestOptions = {},
+  ): Promise<Prediction[]> {
     const checked = checkOptions(requestOptions, options, 'predictMany');
     if (!Array.isArray(images)) {
       throw invalidType('predictMany: expected a list of images, for example [path].');
@@ -131,7 +134,7 @@ export class Predictor {
    */
   async predictPixels(
     pixels: Uint8Array | Uint8ClampedArray,
-    options: RequestOptions = {},
+    options: PredictorRequestOptions = {},
   ): Promise<Prediction> {
     const checked = checkOptions(requestOptions, options, 'predictPixels');
     if (!(pixels instanceof Uint8Array || pixels instanceof Uint8ClampedArray)) {

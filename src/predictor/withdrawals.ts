@@ -10,11 +10,11 @@ interface Watched {
  * that outlives its requests keeps none of them.
  */
 export class Withdrawals {
-  readonly #withdraw: (request: ImageRequest) => void;
+  readonly #withdraw: (requests: ImageRequest[], signal: AbortSignal) => void;
   readonly #watched = new Map<AbortSignal, Watched>();
 
-  /** @param withdraw called for each open request of a signal when it fires */
-  constructor(withdraw: (request: ImageRequest) => void) {
+  /** @param withdraw called with the open requests of a signal when it fires */
+  constructor(withdraw: (requests: ImageRequest[], signal: AbortSignal) => void) {
     this.#withdraw = withdraw;
   }
 
@@ -37,9 +37,7 @@ export class Withdrawals {
 
   #listen(signal: AbortSignal): Watched {
     const requests = new Set<ImageRequest>();
-    const listener = () => {
-      for (const request of [...requests]) this.#withdraw(request);
-    };
+    const listener = () => this.#withdraw([...requests], signal);
     signal.addEventListener('abort', listener, { once: true });
     const watched = { requests, listener };
     this.#watched.set(signal, watched);
