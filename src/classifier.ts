@@ -4,10 +4,11 @@ import type { ModelCard } from './card.js';
 import type { ImageDataset, SplitName } from './data/dataset.js';
 import type { ImageSource } from './data/decode.js';
 import { loadImages } from './data/images.js';
-import type { SkippedImage } from './data/loader.js';
+import { BatchLoader, type SkippedImage } from './data/loader.js';
 import { nativePreprocess } from './data/preprocessing.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from './errors.js';
 import { evaluateSplit } from './fine-tune/epoch.js';
+import { imageSource } from './fine-tune/source.js';
 import { classify, loadLabelledModel } from './labelled-model.js';
 import type { ClassificationMetrics } from './metrics/classification.js';
 import type { LoadOptions, Model } from './model.js';
@@ -121,11 +122,16 @@ export class Classifier {
     const evaluated = await this.#turn(() =>
       evaluateSplit({
         model: this.model,
-        samples,
+        source: imageSource(
+          new BatchLoader(samples, {
+            ...{ preprocessing: this.card.preprocessing, batchSize, threads: this.#threads, unreadable },
+            view: 'eval',
+            ...(signal ? { signal } : {}),
+          }),
+        ),
+        total: samples.length,
         classes: this.card.classes,
-        reading: { preprocessing: this.card.preprocessing, batchSize, threads: this.#threads, unreadable },
         preprocess: nativePreprocess(this.card.preprocessing),
-        signal,
         onLogits: ({ paths, labels }, logits) => {
           for (const [i, { top }] of this.#rankAll(logits, 1).entries()) {
             const [best] = top as [ScoredClass];

@@ -48,6 +48,8 @@ export type ErrorCode =
   | 'DATA_INVALID'
   /** A checkpoint is missing, damaged, or of another run. */
   | 'CHECKPOINT_INVALID'
+  /** Cached features could no longer be read; they are computed anew. Seen only by who calls the addon itself. */
+  | 'FEATURES_DAMAGED'
   /** Memory ran out. */
   | 'OUT_OF_MEMORY'
   /** libtorch refused for another reason; its own words are in `cause`. */

@@ -30,6 +30,8 @@ export {
   type FeatureIdentity,
   featureCacheFiles,
 } from './feature-cache.js';
+export type { ComputationReport } from './fine-tune/computation.js';
+export type { CachePlace, FeatureReport } from './fine-tune/features.js';
 export { type FineTuneResult, FineTuning, fineTune } from './fine-tune/fine-tune.js';
 export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/options.js';
 export type { EpochReport } from './fine-tune/report.js';
@@ -61,12 +63,16 @@ export type {
   NativeInfo,
   NativeOptimizer,
   ParameterDescription,
+  Plan,
+  PlanTrial,
+  Precision,
   ReplaceHeadResult,
   StepResult,
   Tensor,
   TensorData,
   Value,
 } from './native.js';
+export { type PlanOptions, planModel } from './plan.js';
 export type { PredictorOptions, PredictorRequestOptions } from './predictor/options.js';
 export { createPredictor, Predictor, type PredictorStats } from './predictor/predictor.js';
 export type { Latencies, LatencySummary, RequestCounts } from './predictor/statistics.js';

@@ -1,7 +1,20 @@
 import type { Command } from 'commander';
 import { loadModel } from '../model.js';
+import { type PlanOptions, planModel } from '../plan.js';
 import { modelTable } from '../report/model-table.js';
-import { modelFile } from './arguments.js';
+import { planLines } from '../report/plan-lines.js';
+import { modelFile, wholeNumber } from './arguments.js';
+
+interface InspectFlags {
+  plan?: boolean;
+  strategy: string;
+  imageSize?: number;
+  json?: boolean;
+}
+
+function planOptions({ strategy, imageSize }: InspectFlags): PlanOptions {
+  return { strategy, ...(imageSize === undefined ? {} : { imageSize }) };
+}
 
 /** `torchgraft inspect`. */
 export function addInspect(program: Command): Command {
@@ -9,13 +22,25 @@ export function addInspect(program: Command): Command {
     .command('inspect')
     .description("A model's layers, parameters, heads, and what to know before training it")
     .argument('<model>', 'TorchScript model, or run folder')
+    .option(
+      '--plan',
+      'where a fine-tuning would cut it into a frozen and a learning part, and how it is computed',
+    )
+    .option('--strategy <name>', 'with --plan: what learns: head, last:K or full', 'head')
+    .option(
+      '--image-size <px>',
+      "with --plan: side of the images (default: the model's own, or 224)",
+      wholeNumber(1),
+    )
     .option('--json', 'one JSON object on standard output')
-    .action(async (path: string, { json }: { json?: boolean }) => {
-      await using model = await loadModel(modelFile(path), { device: 'cpu', threads: 1 });
+    .action(async (path: string, flags: InspectFlags) => {
+      await using model = await loadModel(modelFile(path), flags.plan ? {} : { device: 'cpu', threads: 1 });
       const summary = await model.summary();
-      if (json) {
+      const plan = flags.plan ? await planModel(model, planOptions(flags)) : undefined;
+      if (flags.json) {
         const { notices, card, bytes, origin: file } = model;
-        process.stdout.write(`${JSON.stringify({ ...summary, notices, card, bytes, file })}\n`);
+        const content = { ...summary, notices, card, bytes, file, ...(plan ? { plan } : {}) };
+        process.stdout.write(`${JSON.stringify(content)}\n`);
         return;
       }
       const heads = summary.heads.map((head) => `${head.module} (${head.inFeatures} -> ${head.outFeatures})`);
@@ -27,6 +52,7 @@ export function addInspect(program: Command): Command {
         `output   ${summary.output}`,
         `head     ${heads.join(', ') || 'none found'}`,
         ...(model.card ? [`classes  ${model.card.classes.join(', ')}`] : []),
+        ...(plan ? planLines(plan) : []),
         ...model.notices.map((notice) => `note     ${notice}`),
       ];
       process.stdout.write(`${lines.join('\n')}\n`);

@@ -47,6 +47,7 @@ export function epochEvent(report: EpochReport): Record<string, unknown> {
     isBest,
     imagesPerSecond,
     seconds,
+    waitShare: report.waitShare,
     skipped: report.skipped,
   };
 }

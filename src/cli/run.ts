@@ -5,6 +5,7 @@ import { TorchgraftError } from '../errors.js';
 import { type FineTuneResult, fineTune } from '../fine-tune/fine-tune.js';
 import type { BatchProgress, FineTuneOptions } from '../fine-tune/options.js';
 import { loadModel, type Model } from '../model.js';
+import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
 import { readData } from './arguments.js';
 import { epochEvent, epochLine, startLines, summary } from './lines.js';
@@ -16,7 +17,6 @@ export interface TrainRequest {
   data: string;
   out: string;
   device: string;
-  precision: string;
   isJson: boolean;
   options: FineTuneOptions;
 }
@@ -74,8 +74,16 @@ async function train(
   const tellBaseline = () => {
     if (isBaselineTold || !run.baseline) return;
     isBaselineTold = true;
+    tellComputation();
     progress.line(epochLine(run.baseline));
     emit(request, { ...epochEvent(run.baseline), event: 'baseline' });
+  };
+  let isComputationTold = false;
+  const tellComputation = () => {
+    if (isComputationTold || !run.computation) return;
+    isComputationTold = true;
+    for (const line of computationLines(run.computation)) progress.line(line);
+    emit(request, { event: 'plan', ...run.computation });
   };
   const showBatch = batchDisplay(progress, request.options.epochs ?? 10);
   const run = fineTune(model, data, {
@@ -83,6 +91,7 @@ async function train(
     checkpoint: join(request.out, 'checkpoint.pt'),
     signal,
     onBatch: (batch) => {
+      tellComputation();
       tellBaseline();
       showBatch(batch);
     },

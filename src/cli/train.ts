@@ -3,7 +3,9 @@ import type { Preprocessing } from '../data/preprocessing.js';
 import { type Normalisation, normalisation } from '../data/preprocessing.js';
 import { parseEarlyStopping } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
+import type { CachePlace } from '../fine-tune/features.js';
 import type { FineTuneOptions, Strategy } from '../fine-tune/options.js';
+import type { Precision } from '../native.js';
 import { optimizerNames } from '../training-options.js';
 import {
   collect,
@@ -40,7 +42,10 @@ interface TrainFlags {
   seed: number;
   threads?: number;
   device: string;
-  precision: string;
+  precision: Precision | 'auto';
+  views?: number | 'live';
+  cache: CachePlace;
+  split: boolean;
   resume?: boolean;
   json?: boolean;
 }
@@ -105,7 +110,22 @@ function addRest(command: Command): Command {
     .option('--seed <n>', 'of order, augmentation, dropout, the new head and the split', wholeNumber(0), 0)
     .option('--threads <n>', 'default: all processors', wholeNumber(1))
     .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
-    .addOption(new Option('--precision <name>').choices(['float32']).default('float32'))
+    .addOption(
+      new Option('--precision <name>', 'auto: bfloat16 where a trial shows that it is faster')
+        .choices(['auto', 'float32', 'bfloat16', 'float16'])
+        .default('auto'),
+    )
+    .option(
+      '--views <k>',
+      'fixed augmented views of an image whose features are kept, or live (default: 1 for head, else live)',
+      viewCount,
+    )
+    .addOption(
+      new Option('--cache <place>', 'where features of what is frozen are kept')
+        .choices(['disk', 'memory', 'none'])
+        .default('disk'),
+    )
+    .option('--no-split', 'run the model as it was loaded, frozen layers in each step')
     .option('--resume', 'go on from the checkpoint in the run folder, if there is one')
     .option('--json', 'one JSON object a line on standard output')
     .action(async (flags: TrainFlags, self: Command) => {
@@ -114,13 +134,17 @@ function addRest(command: Command): Command {
     });
 }
 
+function viewCount(text: string): number | 'live' {
+  return text === 'live' ? text : wholeNumber(1)(text);
+}
+
 function strategyName(text: string): Strategy {
   if (text === 'head' || text === 'full' || /^last:[1-9]\d*$/.test(text)) return text as Strategy;
   throw new InvalidArgumentError('Expected head, full or last:K with K from 1, for example last:2.');
 }
 
 function toRequest(flags: TrainFlags): TrainRequest {
-  const { model, data, out, seed, device, threads, json, resume, precision } = flags;
+  const { model, data, out, seed, device, threads, json, resume } = flags;
   const options: FineTuneOptions = {
     epochs: flags.epochs,
     batchSize: flags.batchSize,
@@ -134,6 +158,10 @@ function toRequest(flags: TrainFlags): TrainRequest {
     seed,
     unreadable: flags.skipUnreadable ? 'skip' : 'fail',
     resume: resume ?? false,
+    precision: flags.precision,
+    cache: flags.cache,
+    split: flags.split,
+    ...(flags.views === undefined ? {} : { views: flags.views }),
     ...(flags.learningRate === undefined ? {} : { learningRate: flags.learningRate }),
     ...(flags.weightDecay === undefined ? {} : { weightDecay: flags.weightDecay }),
     ...(flags.loss === undefined ? {} : { loss: flags.loss }),
@@ -143,7 +171,7 @@ function toRequest(flags: TrainFlags): TrainRequest {
       ? {}
       : { earlyStopping: parseEarlyStopping(flags.earlyStop, '--early-stop') }),
   };
-  return { model, data, out, device, precision, isJson: json ?? false, options };
+  return { model, data, out, device, isJson: json ?? false, options };
 }
 
 function toPreprocessing({ imageSize, mean, std, normalise }: TrainFlags): Partial<Preprocessing> {

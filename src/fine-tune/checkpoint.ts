@@ -4,6 +4,7 @@ import { cardFile } from '../card.js';
 import type { EarlyStopping, EarlyStoppingState } from '../early-stopping.js';
 import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
+import type { Precision } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { TrainSums } from './epoch.js';
 import type { CheckedOptions } from './options.js';
@@ -18,6 +19,8 @@ export interface CheckpointState {
   baseline: EpochReport;
   history: EpochReport[];
   stopping: EarlyStoppingState;
+  /** What `auto` came to; a resumed run takes the same. */
+  precision: Precision;
   /** Options that decide the weights; a resumed run must have the same. */
   recipe: Record<string, unknown>;
 }
@@ -69,6 +72,7 @@ function parse(path: string, text: string | undefined): CheckpointState {
 
 /** The options that decide what a run computes, as JSON. */
 export function recipeOf(options: CheckedOptions, fingerprint: string): Record<string, unknown> {
-  const { threads, decodedBytes, checkpoint, resume, signal, onBatch, unreadable, ...recipe } = options;
+  const { threads, decodedBytes, cache, checkpoint, resume, signal, onBatch, unreadable, ...recipe } =
+    options;
   return JSON.parse(JSON.stringify({ ...recipe, data: fingerprint }));
 }

@@ -1,14 +1,12 @@
-import type { Sample } from '../data/dataset.js';
-import type { DecodedImages } from '../data/decoded-images.js';
-import { BatchLoader, type ImageBatch, type SkippedImage } from '../data/loader.js';
+import type { SkippedImage } from '../data/loader.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { TorchgraftError, throwIfAborted } from '../errors.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { ClassificationMeter } from '../metrics/meter.js';
 import type { Model } from '../model.js';
-import type { NativeBatch, NativePreprocess, StepResult } from '../native.js';
-import { callNative } from '../native-call.js';
+import type { NativePreprocess, StepResult } from '../native.js';
 import type { BatchProgress } from './options.js';
+import { type BatchSource, type SourceBatch, withBatch } from './source.js';
 
 /** How to read the images of a split. */
 export interface Reading {
@@ -16,8 +14,6 @@ export interface Reading {
   batchSize: number;
   threads: number;
   unreadable: 'fail' | 'skip';
-  /** Keeps decoded images for later passes. */
-  decoded?: DecodedImages;
 }
 
 /** Sums over the batches of a training epoch so far. */
@@ -36,11 +32,11 @@ export const noSums: TrainSums = { batches: 0, loss: 0, correct: 0, count: 0, se
 
 export interface TrainEpoch {
   model: Model;
-  samples: readonly Sample[];
-  reading: Reading;
+  /** The pass, beginning behind the batches of `from`. */
+  source: BatchSource;
+  /** Images of a whole pass. */
+  total: number;
   epoch: number;
-  seed: number;
-  isAugmented: boolean;
   accumulate: number;
   /** Where a resumed epoch goes on. */
   from: TrainSums;
@@ -52,35 +48,27 @@ export interface TrainEpoch {
   onStopped: (sums: TrainSums) => Promise<void>;
 }
 
-/** One pass over the training images: decode, and a native step for each batch. */
+/** One pass over the training images: a native step for each batch. */
 export async function trainEpoch(run: TrainEpoch): Promise<{ sums: TrainSums; skipped: SkippedImage[] }> {
-  const { model, samples, reading, epoch, seed, signal } = run;
+  const { model, source, epoch, signal } = run;
   const sums = { ...run.from };
-  const loader = new BatchLoader(samples, {
-    ...reading,
-    view: run.isAugmented ? 'canvas' : 'eval',
-    shuffle: true,
-    seed,
-    epoch,
-    firstBatch: sums.batches,
-  });
   const before = run.from;
   const start = performance.now();
-  for await (const batch of loader) {
+  for await (const batch of source) {
     const learningRates = run.learningRates(sums.batches);
-    const isLast = sums.batches + 1 === loader.length;
-    const result = await step(model, toNative(batch, epoch, learningRates, isLast), sums.batches);
+    const isLast = sums.batches + 1 === source.length;
+    const result = await step(model, batch, { epoch, learningRates, flush: isLast }, sums.batches);
     sums.batches += 1;
     sums.loss += result.loss * result.count;
     sums.correct += result.correct;
     sums.count += result.count;
     sums.seconds = before.seconds + (performance.now() - start) / 1000;
-    sums.waitedSeconds = before.waitedSeconds + loader.waitedSeconds;
+    sums.waitedSeconds = before.waitedSeconds + source.waitedSeconds;
     run.onBatch?.({
       phase: 'train',
       epoch,
       done: sums.count,
-      total: samples.length,
+      total: run.total,
       loss: sums.loss / sums.count,
     });
     if (signal?.aborted && (isLast || sums.batches % run.accumulate === 0)) {
@@ -88,30 +76,30 @@ export async function trainEpoch(run: TrainEpoch): Promise<{ sums: TrainSums; sk
       throwIfAborted(signal);
     }
   }
-  return { sums, skipped: [...loader.skipped] };
+  return { sums, skipped: [...source.skipped] };
 }
 
-function toNative(batch: ImageBatch, epoch: number, learningRates: number[], flush: boolean): NativeBatch {
-  return {
-    inputs: [{ data: batch.data, shape: batch.shape, dtype: 'uint8' }],
-    target: { data: batch.labels, shape: [batch.labels.length], dtype: 'int32' },
-    indices: batch.indices,
-    sizes: batch.sizes,
-    epoch,
-    learningRates,
-    flush,
-  };
+/** Class indices as the addon takes them. */
+function targetOf({ labels }: SourceBatch) {
+  return { data: labels, shape: [labels.length], dtype: 'int32' as const };
 }
 
-async function step(model: Model, batch: NativeBatch, number: number): Promise<StepResult> {
+async function step(
+  model: Model,
+  batch: SourceBatch,
+  rest: { epoch: number; learningRates: number[]; flush: boolean },
+  number: number,
+): Promise<StepResult> {
   try {
-    return await callNative(() => model.native.step(batch));
+    return await withBatch(batch, (tensors) =>
+      model.native.step({ ...tensors, target: targetOf(batch), ...rest }),
+    );
   } catch (error) {
     if (!(error instanceof TorchgraftError) || error.code !== 'LOSS_NOT_FINITE') throw error;
-    const rate = Math.max(...(batch.learningRates ?? []));
+    const rate = Math.max(...rest.learningRates);
     throw new TorchgraftError(
       'LOSS_NOT_FINITE',
-      `${error.message} It happened at batch ${number + 1} of epoch ${batch.epoch}, with a learning rate of ` +
+      `${error.message} It happened at batch ${number + 1} of epoch ${rest.epoch}, with a learning rate of ` +
         `${rate.toPrecision(3)}. Try a learning rate ten times lower, or clipNorm: 1; if it happens at the first batch, ` +
         'check mean and std. That step was not taken, and the best weights so far are kept.',
       { cause: error },
@@ -121,15 +109,15 @@ async function step(model: Model, batch: NativeBatch, number: number): Promise<S
 
 export interface Evaluation {
   model: Model;
-  samples: readonly Sample[];
+  source: BatchSource;
+  /** Images of a whole pass. */
+  total: number;
   classes: readonly string[];
-  reading: Reading;
   epoch?: number;
   /** Given when training is not configured. */
   preprocess?: NativePreprocess;
-  signal?: AbortSignal | undefined;
   /** Called with each batch's paths and labels [n] and logits [n, classes]. */
-  onLogits?: (batch: ImageBatch, logits: Float32Array) => void;
+  onLogits?: (batch: SourceBatch, logits: Float32Array) => void;
   onBatch?: ((progress: BatchProgress) => void) | undefined;
 }
 
@@ -137,19 +125,17 @@ export interface Evaluation {
 export async function evaluateSplit(
   run: Evaluation,
 ): Promise<{ metrics: ClassificationMetrics; skipped: SkippedImage[] }> {
-  const { model, samples, classes, reading, preprocess, signal, epoch = 0 } = run;
+  const { model, source, classes, preprocess, epoch = 0 } = run;
   const meter = new ClassificationMeter({ classes });
-  const loader = new BatchLoader(samples, { ...reading, view: 'eval', ...(signal ? { signal } : {}) });
   let done = 0;
-  for await (const batch of loader) {
-    const { inputs, target } = toNative(batch, epoch, [], false);
-    const { loss, logits } = await callNative(() =>
-      model.native.evaluate({ inputs, target, ...(preprocess ? { preprocess } : {}) }),
+  for await (const batch of source) {
+    const { loss, logits } = await withBatch(batch, (tensors) =>
+      model.native.evaluate({ ...tensors, target: targetOf(batch), ...(preprocess ? { preprocess } : {}) }),
     );
     meter.add(logits.data as Float32Array, batch.labels, loss);
     run.onLogits?.(batch, logits.data as Float32Array);
     done += batch.labels.length;
-    run.onBatch?.({ phase: 'validate', epoch, done, total: samples.length });
+    run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
   }
-  return { metrics: meter.metrics(), skipped: [...loader.skipped] };
+  return { metrics: meter.metrics(), skipped: [...source.skipped] };
 }

@@ -20,7 +20,7 @@ import type { Model } from '../model.js';
 import type { NativeAugment, Plan } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { Reading } from './epoch.js';
-import type { BatchSource, SourceBatch } from './source.js';
+import type { BatchSource, SourceBatch, SourceTensors } from './source.js';
 
 /** Where features are kept: in a file of the user cache that later runs share, in this process's memory, or nowhere. */
 export type CachePlace = 'disk' | 'memory' | 'none';
@@ -128,7 +128,10 @@ export class CachedFeatures {
   }
 
   /** One pass over training samples in the order of an epoch, each in the view that is its turn. */
-  trainSource(samples: readonly Sample[], pass: { seed: number; epoch: number; firstBatch: number }): BatchSource {
+  trainSource(
+    samples: readonly Sample[],
+    pass: { seed: number; epoch: number; firstBatch: number },
+  ): BatchSource {
     const { views } = this.#settings;
     const order = permutation(samples.length, pass.seed, pass.epoch);
     // Neighbours are in different views, so that an epoch has some of each.
@@ -188,8 +191,16 @@ export class CachedFeatures {
         const failure = known.failures.get(index);
         if (failure) skipped.push(failure);
       }
+      const tensors = (): SourceTensors => ({
+        rows: readable.map((index) => (known.rows[viewOf(index)] as Int32Array)[index] as number),
+      });
       yield {
-        tensors: { rows: readable.map((index) => (known.rows[viewOf(index)] as Int32Array)[index] as number) },
+        tensors: tensors(),
+        renew: async () => {
+          for (const index of readable) (known.rows[viewOf(index)] as Int32Array)[index] = -1;
+          await this.#ensure(samples, readable, viewOf);
+          return tensors();
+        },
         labels: readable.map((index) => (samples[index] as Sample).label),
         paths: Array.from(readable, (index) => (samples[index] as Sample).path),
       };
@@ -278,7 +289,13 @@ export class CachedFeatures {
     }
   }
 
-  async #store(known: Known, positions: Int32Array, batch: ImageBatch, view: number, model: Model): Promise<void> {
+  async #store(
+    known: Known,
+    positions: Int32Array,
+    batch: ImageBatch,
+    view: number,
+    model: Model,
+  ): Promise<void> {
     const keys = new Uint8Array(positions.length * 32);
     const content = new Int32Array(positions.length);
     for (const [at, index] of positions.entries()) {
@@ -311,7 +328,9 @@ async function digest(path: string, signal: AbortSignal | undefined): Promise<Ui
       .update(await readFile(path))
       .digest();
   } catch (error) {
-    return new TorchgraftError('FILE_NOT_FOUND', `No image at ${path}: ${(error as Error).message}.`, { cause: error });
+    return new TorchgraftError('FILE_NOT_FOUND', `No image at ${path}: ${(error as Error).message}.`, {
+      cause: error,
+    });
   }
 }
 

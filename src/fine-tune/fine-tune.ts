@@ -1,6 +1,5 @@
 import type { ModelCard } from '../card.js';
 import type { ImageDataset } from '../data/dataset.js';
-import { DecodedImages } from '../data/decoded-images.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { EarlyStopping } from '../early-stopping.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
@@ -10,6 +9,7 @@ import { callNative } from '../native-call.js';
 import { learningRateFactor } from '../schedule.js';
 import { versions } from '../versions.js';
 import { readCheckpoint, recipeOf, writeCheckpoint } from './checkpoint.js';
+import { Computation, type ComputationReport } from './computation.js';
 import { evaluateSplit, noSums, type Reading, type TrainSums, trainEpoch } from './epoch.js';
 import { type CheckedOptions, checkFineTuneOptions, type FineTuneOptions } from './options.js';
 import { type Prepared, prepareModel } from './prepare.js';
@@ -26,6 +26,8 @@ export interface FineTuneResult {
   /** Why it ended: all epochs done, early stopping, or the caller left the loop or aborted. */
   ended: 'finished' | 'early' | 'left';
   preprocessing: Preprocessing;
+  /** The cut, precision and what was kept. */
+  computation: ComputationReport;
 }
 
 /**
@@ -60,7 +62,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   readonly #reading: Omit<Reading, 'preprocessing'>;
   readonly #stopping: EarlyStopping;
   #prepared: Prepared | undefined;
-  #decoded: DecodedImages | undefined;
+  #computation: Computation | undefined;
   #baseline: EpochReport | undefined;
   #history: EpochReport[] = [];
   #isStarted = false;
@@ -86,9 +88,14 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     return this.#baseline;
   }
 
+  /** How the run is computed; undefined until the iteration has begun. */
+  get computation(): ComputationReport | undefined {
+    return this.#computation?.report;
+  }
+
   /** What it came to, once the iteration has ended; undefined when it ended before the baseline was measured. */
   get result(): FineTuneResult | undefined {
-    if (!this.#baseline || !this.#prepared) return undefined;
+    if (!this.#baseline || !this.#prepared || !this.#computation) return undefined;
     const best = this.#reports()[this.#stopping.best?.epoch ?? 0] ?? this.#baseline;
     return {
       baseline: this.#baseline,
@@ -96,6 +103,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       best,
       ended: this.#ended,
       preprocessing: this.#prepared.preprocessing,
+      computation: this.#computation.report,
     };
   }
 
@@ -108,10 +116,6 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       throw new TorchgraftError('BUSY', 'fineTune: this model is being fine-tuned. Leave that loop first.');
     }
     underWay.add(this.#model);
-    const { decodedBytes, epochs } = this.#options;
-    // One epoch looks at each training image once.
-    if (epochs > 1)
-      this.#decoded = new DecodedImages(decodedBytes === undefined ? {} : { maxBytes: decodedBytes });
     try {
       this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
       let sums = await this.#begin();
@@ -137,6 +141,13 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       checkpoint && resume
         ? await readCheckpoint(checkpoint, this.#model, this.#recipe, this.#stopping)
         : undefined;
+    this.#computation = await Computation.begin({
+      model: this.#model,
+      data: this.#data,
+      options: this.#options,
+      reading: this.#fullReading(),
+      precision: state?.precision,
+    });
     if (state) {
       this.#baseline = state.baseline;
       this.#history = state.history;
@@ -152,14 +163,12 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   }
 
   async #runEpoch(epoch: number, from: TrainSums): Promise<{ report: EpochReport; stop: boolean }> {
-    const { seed, augment, accumulate, signal, onBatch } = this.#options;
+    const { accumulate, signal, onBatch } = this.#options;
     const { sums, skipped } = await trainEpoch({
       model: this.#model,
-      samples: this.#data.splits.train,
-      reading: this.#fullReading(),
+      source: (this.#computation as Computation).trainSource(epoch, from.batches),
+      total: this.#data.splits.train.length,
       epoch,
-      seed,
-      isAugmented: augment !== null,
       accumulate,
       from,
       learningRates: (batch) => this.#learningRates(epoch, batch),
@@ -202,11 +211,10 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     const start = performance.now();
     const { metrics, skipped } = await evaluateSplit({
       model: this.#model,
-      samples: this.#data.splits.val,
+      source: (this.#computation as Computation).valSource(),
+      total: this.#data.splits.val.length,
       classes: this.#data.classes,
-      reading: this.#fullReading(),
       epoch,
-      signal: this.#options.signal,
       onBatch: this.#options.onBatch,
     });
     return makeReport(epoch, sums, metrics, {
@@ -235,6 +243,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       baseline: this.#baseline,
       history: this.#history,
       stopping: this.#stopping.toJSON(),
+      precision: (this.#computation as Computation).report.plan.precision,
       recipe: this.#recipe,
     });
   }
@@ -242,7 +251,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   /** Best weights back, and the card for `save`. */
   async #finish(): Promise<void> {
     underWay.delete(this.#model);
-    this.#decoded?.dispose();
+    this.#computation?.dispose();
     if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
     if (this.result) this.#model.card = this.#card(this.result);
   }
@@ -294,8 +303,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   }
 
   #fullReading(): Reading {
-    const { preprocessing } = this.#prepared as Prepared;
-    return { ...this.#reading, preprocessing, ...(this.#decoded && { decoded: this.#decoded }) };
+    return { ...this.#reading, preprocessing: (this.#prepared as Prepared).preprocessing };
   }
 
   #reports(): EpochReport[] {

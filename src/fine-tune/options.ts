@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Preprocessing } from '../data/preprocessing.js';
 import type { EarlyStoppingOptions } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
+import type { Precision } from '../native.js';
 import { checkOptions, innerOptions } from '../options.js';
 import { checkSchedule, type Schedule, type ScheduleOptions } from '../schedule.js';
 import {
@@ -13,6 +14,7 @@ import {
   type OptimizerOption,
   optimizerOption,
 } from '../training-options.js';
+import type { CachePlace } from './features.js';
 
 /** Which layers learn: the new head, the last k layers in forward order (the head counts), or all. */
 export type Strategy = 'head' | `last:${number}` | 'full';
@@ -78,6 +80,21 @@ export interface FineTuneOptions {
    * the free memory, at most 2 GiB; 0 keeps none.
    */
   decodedBytes?: number;
+  /**
+   * Of activations and of the weights of what is frozen; what learns and the loss stay float32. Default `auto`: bfloat16
+   * where the device has it natively and a short trial on the first images shows that it is faster, else float32.
+   */
+  precision?: Precision | 'auto';
+  /**
+   * With augmentation: how many fixed views of each training image take turns, the unaugmented one first, so that what
+   * is frozen computes each once; or `live`, a new one in each epoch. Default: 1 where the frozen part's outputs can be
+   * kept and the strategy is `head`, else `live`.
+   */
+  views?: number | 'live';
+  /** False runs the model as it was loaded, frozen layers included in each step. Default true. */
+  split?: boolean;
+  /** Where outputs of what is frozen are kept: `disk` (shared with later runs), `memory` or `none`. Default `disk`. */
+  cache?: CachePlace;
   /** What to do with an image that cannot be decoded. Default `fail`. */
   unreadable?: 'fail' | 'skip';
   /** File that receives a checkpoint before the first epoch, after each, and when stopped by `signal`. Default: none. */
@@ -90,13 +107,15 @@ export interface FineTuneOptions {
   onBatch?: (progress: BatchProgress) => void;
 }
 
+/** A strategy's name. */
+export const strategyPattern = z
+  .string()
+  .regex(/^(head|full|last:[1-9]\d*)$/, 'expected head, last:K (for example last:2) or full');
+
 const schema = z.strictObject({
   epochs: z.int().min(1).max(1_000_000).default(10),
   batchSize: z.int().min(1).max(65_536).default(32),
-  strategy: z
-    .string()
-    .regex(/^(head|full|last:[1-9]\d*)$/, 'expected head, last:K (for example last:2) or full')
-    .default('head'),
+  strategy: strategyPattern.default('head'),
   learningRate: z.number().gt(0).optional(),
   learningRates: z.record(z.string(), z.number().min(0)).default({}),
   optimizer: optimizerOption.prefault('adamw'),
@@ -122,6 +141,12 @@ const schema = z.strictObject({
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
   threads: z.int().min(1).max(1024).default(availableParallelism()),
   decodedBytes: z.int().min(0).optional(),
+  precision: z.enum(['auto', 'float32', 'bfloat16', 'float16']).default('auto'),
+  views: z
+    .union([z.int().min(1).max(1024), z.literal('live')], 'expected a whole number from 1, or live')
+    .optional(),
+  split: z.boolean().default(true),
+  cache: z.enum(['disk', 'memory', 'none']).default('disk'),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
   checkpoint: z.string().min(1).optional(),
   resume: z.boolean().default(false),

@@ -23,7 +23,7 @@ export async function prepareModel(
 ): Promise<Prepared> {
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
   const head = await prepareHead(model, data.classes, preprocessing.size, options);
-  await applyStrategy(model, head, options);
+  await model.setTrainable(chooseTrainable(model, head, options), { trainBatchNorm: options.trainBatchNorm });
   const groups = buildGroups(await model.summary(), head, options);
   await callNative(() =>
     model.native.configure({
@@ -59,19 +59,21 @@ async function prepareHead(
   return made.parameters;
 }
 
-async function applyStrategy(model: Model, head: string[], options: CheckedOptions): Promise<void> {
-  const { strategy, trainBatchNorm } = options;
+/** Names of the parameters that a strategy lets learn. @throws NOT_TRAINABLE when `freeze` leaves none */
+export function chooseTrainable(
+  model: Model,
+  head: string[],
+  { strategy, freeze }: Pick<CheckedOptions, 'strategy' | 'freeze'>,
+): string[] {
   const layers = Number(strategy.split(':')[1]);
   const everything = () => model.select(/(?:)/);
   const chosen =
     strategy === 'head' ? head : strategy === 'full' ? everything() : model.select({ last: layers });
-  const frozen = new Set(options.freeze.length > 0 ? model.select(options.freeze) : []);
+  const frozen = new Set(freeze.length > 0 ? model.select(freeze) : []);
   const names = [...new Set([...chosen, ...head])].filter((name) => !frozen.has(name));
-  if (names.length === 0) {
-    throw new TorchgraftError(
-      'NOT_TRAINABLE',
-      'fineTune: with this strategy and `freeze`, nothing is left to learn. Leave `freeze` out or name less.',
-    );
-  }
-  await model.setTrainable(names, { trainBatchNorm });
+  if (names.length > 0) return names;
+  throw new TorchgraftError(
+    'NOT_TRAINABLE',
+    'fineTune: with this strategy and `freeze`, nothing is left to learn. Leave `freeze` out or name less.',
+  );
 }

@@ -1,9 +1,16 @@
 import type { BatchLoader, SkippedImage } from '../data/loader.js';
+import { TorchgraftError } from '../errors.js';
 import type { NativeBatch, NativeRows } from '../native.js';
+import { callNative } from '../native-call.js';
+
+/** A batch's inputs: pixels, or rows of features that were kept. */
+export type SourceTensors = Pick<NativeBatch, 'inputs' | 'indices' | 'sizes'> | Pick<NativeRows, 'rows'>;
 
 /** One batch as the addon takes it, without what the loop adds. */
 export interface SourceBatch {
-  tensors: Pick<NativeBatch, 'inputs' | 'indices' | 'sizes'> | Pick<NativeRows, 'rows'>;
+  tensors: SourceTensors;
+  /** Computes kept features anew, when they can no longer be read. */
+  renew?: () => Promise<SourceTensors>;
   /** Class indices [n]. */
   labels: Int32Array;
   paths: string[];
@@ -33,4 +40,18 @@ export function imageSource(loader: BatchLoader): BatchSource {
       }
     },
   };
+}
+
+/** Calls the addon with a batch; features that turn out damaged are computed anew, once. */
+export async function withBatch<T>(
+  { tensors, renew }: SourceBatch,
+  call: (tensors: SourceTensors) => Promise<T>,
+): Promise<T> {
+  try {
+    return await callNative(() => call(tensors));
+  } catch (error) {
+    if (!renew || !(error instanceof TorchgraftError) || error.code !== 'FEATURES_DAMAGED') throw error;
+  }
+  const renewed = await renew();
+  return callNative(() => call(renewed));
 }

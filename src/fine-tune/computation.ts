@@ -1,0 +1,170 @@
+import type { ImageDataset, Sample } from '../data/dataset.js';
+import { DecodedImages } from '../data/decoded-images.js';
+import { BatchLoader } from '../data/loader.js';
+import { TorchgraftError } from '../errors.js';
+import type { Model } from '../model.js';
+import type { Plan, Precision } from '../native.js';
+import { callNative } from '../native-call.js';
+import type { Reading } from './epoch.js';
+import { CachedFeatures, type FeatureReport } from './features.js';
+import type { CheckedOptions } from './options.js';
+import { type BatchSource, imageSource } from './source.js';
+
+/** Images of the batch on which the plan is proven and tried. */
+const planBatch = 8;
+
+/** How a run was computed; in run.json as `computation`. */
+export interface ComputationReport {
+  plan: Plan;
+  /** Fixed views of a training image; `live` for new augmentation in each epoch; 1 without augmentation. */
+  views: number | 'live';
+  /** What was kept of the frozen part's outputs; undefined when nothing was. */
+  features?: FeatureReport;
+  /** What a person should know of it, one sentence each. */
+  notices: string[];
+}
+
+interface Settings {
+  model: Model;
+  data: ImageDataset;
+  options: CheckedOptions;
+  reading: Reading;
+  /** Of the run that is resumed. */
+  precision: Precision | undefined;
+}
+
+/**
+ * How a run computes: the model split into a compiled frozen prefix and the rest, the prefix's outputs kept where each
+ * image looks the same in every epoch, and decoded pixels kept where it does not.
+ */
+export class Computation {
+  readonly report: ComputationReport;
+  readonly #settings: Settings;
+  readonly #features: CachedFeatures | undefined;
+  readonly #decoded: DecodedImages | undefined;
+
+  private constructor(
+    settings: Settings,
+    report: ComputationReport,
+    features: CachedFeatures | undefined,
+    decoded: DecodedImages | undefined,
+  ) {
+    this.#settings = settings;
+    this.report = report;
+    this.#features = features;
+    this.#decoded = decoded;
+  }
+
+  /** Plans on the first training images. The model must be prepared. */
+  static async begin(settings: Settings): Promise<Computation> {
+    const { model, data, options, reading, precision } = settings;
+    const plan = await planOn(settings, precision ?? options.precision);
+    const wanted = options.augment ? (options.views ?? defaultViews(options, plan)) : 1;
+    const { train, val } = data.splits;
+    const views = wanted === 'live' ? 0 : Math.min(wanted, options.epochs);
+    const opened = await CachedFeatures.open(
+      {
+        model,
+        plan,
+        reading,
+        augment: options.augment,
+        views: Math.max(1, views),
+        place: options.cache,
+        signal: options.signal,
+      },
+      train.length * views + val.length,
+    );
+    const isTrainKept = opened.features !== undefined && views > 0;
+    const decoded =
+      options.epochs > 1 && !isTrainKept
+        ? new DecodedImages(options.decodedBytes === undefined ? {} : { maxBytes: options.decodedBytes })
+        : undefined;
+    const report: ComputationReport = {
+      plan,
+      views: options.augment && !isTrainKept ? 'live' : Math.max(1, views),
+      ...(opened.features ? { features: opened.features.report } : {}),
+      notices: [...planNotices(plan, options), ...(opened.notice ? [opened.notice] : [])],
+    };
+    return new Computation(settings, report, opened.features, decoded);
+  }
+
+  /** The training pass of an epoch, from a batch on. */
+  trainSource(epoch: number, firstBatch: number): BatchSource {
+    const { data, options, reading } = this.#settings;
+    const { train } = data.splits;
+    const { seed } = options;
+    if (this.#features && this.report.views !== 'live') {
+      return this.#features.trainSource(train, { seed, epoch, firstBatch });
+    }
+    const view = options.augment ? 'canvas' : 'eval';
+    return this.#images(train, { ...reading, view, shuffle: true, seed, epoch, firstBatch });
+  }
+
+  /** The validation pass. */
+  valSource(): BatchSource {
+    const { data, reading, options } = this.#settings;
+    if (this.#features) return this.#features.evalSource(data.splits.val);
+    return this.#images(data.splits.val, {
+      ...reading,
+      view: 'eval',
+      ...(options.signal ? { signal: options.signal } : {}),
+    });
+  }
+
+  dispose(): void {
+    this.#decoded?.dispose();
+  }
+
+  #images(samples: readonly Sample[], options: ConstructorParameters<typeof BatchLoader>[1]): BatchSource {
+    return imageSource(
+      new BatchLoader(samples, { ...options, ...(this.#decoded ? { decoded: this.#decoded } : {}) }),
+    );
+  }
+}
+
+async function planOn(
+  { model, data, options, reading }: Settings,
+  precision: Precision | 'auto',
+): Promise<Plan> {
+  const loader = new BatchLoader(data.splits.train, {
+    ...reading,
+    batchSize: planBatch,
+    view: options.augment ? 'canvas' : 'eval',
+    shuffle: true,
+    seed: options.seed,
+  });
+  for await (const { data: pixels, shape, labels, indices, sizes } of loader) {
+    return callNative(() =>
+      model.native.plan(
+        {
+          inputs: [{ data: pixels, shape, dtype: 'uint8' }],
+          target: { data: labels, shape: [labels.length], dtype: 'int32' },
+          indices,
+          sizes,
+        },
+        { precision, split: options.split },
+      ),
+    );
+  }
+  throw new TorchgraftError('DATA_INVALID', 'fineTune: none of the training images can be decoded.');
+}
+
+/** One unaugmented view serves a head as well as random crops do (docs/benchmarks.md), and its features are there already. */
+function defaultViews({ strategy }: CheckedOptions, plan: Plan): number | 'live' {
+  return strategy === 'head' && plan.cacheable ? 1 : 'live';
+}
+
+function planNotices(plan: Plan, options: CheckedOptions): string[] {
+  const notices: string[] = [];
+  if (plan.variant === 'unsplit' && options.split) notices.push(`The model runs unsplit: ${plan.reason}.`);
+  const asked = options.precision;
+  if (asked !== 'auto' && plan.precision !== asked) {
+    notices.push(`The model runs in ${plan.precision}, not ${asked}: ${plan.precisionReason}.`);
+  }
+  if (options.views !== undefined && options.views !== 'live' && options.augment && !plan.cacheable) {
+    notices.push(
+      '`views` has no effect: the frozen part has no outputs that can be kept. Augmentation is live.',
+    );
+  }
+  return notices;
+}
