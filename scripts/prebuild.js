@@ -1,5 +1,5 @@
 // Fills prebuilds/<platform>-<arch>/ with the stripped addon and the record of what it was made from.
-import { copyFileSync, mkdirSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -22,3 +22,6 @@ await promisify(prebuildify)({
 });
 copyFileSync(join(root, 'build', 'Release', 'torchgraft.json'), join(target, 'torchgraft.json'));
 console.log(`${target} is ready.`);
+if (!/^JPEG_LIBRARY:FILEPATH=.*\.a$/m.test(readFileSync(join(root, 'build', 'CMakeCache.txt'), 'utf8'))) {
+  console.warn('It lacks libjpeg-turbo, or needs it at run time. Install libjpeg62-turbo-dev for a release.');
+}

@@ -231,6 +231,7 @@ export function renderDoctor(report: DoctorReport): string {
 }
 
 function describeAddon({ file, compiledFor, info }: NonNullable<DoctorReport['addon']>): string {
-  const state = info ? `Node-API ${info.napi}` : 'not loaded';
+  const jpegs = `JPEGs by ${info?.jpeg ? 'libjpeg-turbo' : 'sharp'}`;
+  const state = info ? `Node-API ${info.napi}, ${jpegs}` : 'not loaded';
   return `for libtorch ${compiledFor ?? '?'}, ${state}, ${file}`;
 }

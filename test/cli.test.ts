@@ -72,6 +72,7 @@ t.test('train --json: one object a line, and the run folder', async (t) => {
     valMacroF1: Number,
     imagesPerSecond: Number,
     seconds: Number,
+    waitShare: Number,
   };
   t.match(events[2], { ...epoch, epoch: 1 });
   t.match(events[3], { ...epoch, epoch: 2 });
@@ -196,6 +197,6 @@ t.test('Ctrl-C writes a checkpoint and exits with 130; --resume goes on', async 
     lines(text)
       .filter(({ event }) => event === 'epoch')
       .at(-1);
-  const { seconds, imagesPerSecond, ...expected } = last(whole.stdout);
+  const { seconds, imagesPerSecond, waitShare, ...expected } = last(whole.stdout);
   t.match(last(resumed.stdout), expected, 'the same figures as the run that was not interrupted');
 });

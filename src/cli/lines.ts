@@ -33,8 +33,17 @@ export function epochLine(report: EpochReport): string {
 
 /** One epoch as a JSON event. */
 export function epochEvent(report: EpochReport): Record<string, unknown> {
-  const { epoch, trainLoss, trainAccuracy, validation, imagesPerSecond, seconds, learningRate, isBest } =
-    report;
+  const {
+    epoch,
+    trainLoss,
+    trainAccuracy,
+    validation,
+    imagesPerSecond,
+    seconds,
+    waitShare,
+    learningRate,
+    isBest,
+  } = report;
   return {
     event: 'epoch',
     epoch,
@@ -47,7 +56,7 @@ export function epochEvent(report: EpochReport): Record<string, unknown> {
     isBest,
     imagesPerSecond,
     seconds,
-    waitShare: report.waitShare,
+    waitShare,
     skipped: report.skipped,
   };
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { loadAddon } from '../addon.js';
 import { TorchgraftError } from '../errors.js';
 import { decodeWithSharp } from './decode-sharp.js';
@@ -59,7 +60,7 @@ export async function decodeImage(
       : undefined;
     return size ?? (await decodeWithSharp(source, preprocessing, view, target, offset));
   } catch (error) {
-    throw unreadable(name, error);
+    throw unreadable(name, error, typeof source === 'string' ? source : undefined);
   }
 }
 
@@ -73,12 +74,13 @@ function nameOf(source: ImageSource): string {
   return source instanceof Uint8Array ? 'given as bytes' : 'given as raw pixels';
 }
 
-/** The error for an image that cannot be opened or decoded. */
-export function unreadable(name: string, error: unknown): TorchgraftError {
+/** The error for an image that cannot be read or decoded; `path` where it was asked for by path. */
+export function unreadable(name: string, error: unknown, path?: string): TorchgraftError {
+  // Of several missing files at a time, sharp calls some unsupported.
+  if (path !== undefined && !existsSync(path)) {
+    return new TorchgraftError('FILE_NOT_FOUND', `No image at ${name}.`, { cause: error });
+  }
   const reason = error instanceof Error ? error.message : String(error);
-  const isMissing =
-    (error as NodeJS.ErrnoException)?.code === 'ENOENT' || reason.startsWith('Input file is missing');
-  if (isMissing) return new TorchgraftError('FILE_NOT_FOUND', `No image at ${name}.`, { cause: error });
   const hint = 'Expected a whole JPEG, PNG, WebP, TIFF, GIF or AVIF image.';
   return new TorchgraftError('IMAGE_UNREADABLE', `Cannot decode the image ${name}: ${reason}. ${hint}`, {
     cause: error,

@@ -32,6 +32,6 @@ export async function readImageFile(path: string): Promise<ImageFile> {
         : Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes));
     return { path, bytes, digest };
   } catch (error) {
-    throw unreadable(path, error);
+    throw unreadable(path, error, path);
   }
 }
