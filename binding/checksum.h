@@ -1,5 +1,5 @@
-// XXH64, the 64-bit checksum of the xxHash family (its specification, version 0.1.1), on bytes that lie together: faster
-// than memory, and no single flipped bit or cleared page goes unseen. Words are read in the machine's own byte order.
+// XXH64, the 64-bit checksum of the xxHash family (its specification, version 0.1.1), of bytes that lie together: about
+// as fast as memory, and no single flipped bit or cleared page goes unseen. Words are read in the machine's byte order.
 #pragma once
 
 #include <bit>

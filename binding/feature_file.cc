@@ -268,16 +268,7 @@ FeatureFile::Appended FeatureFile::append(const std::vector<NewRow>& rows) {
   const size_t blockRows = std::max<size_t>(1, blockBytes / recordBytes);
   size_t done = 0;
   while (done < count && isWritable_) {
-    const size_t now = std::min(blockRows, count - done);
-    block_.resize(now * recordBytes);
-    for (size_t i = 0; i < now; ++i) {
-      const auto& [key, row] = rows[done + i];
-      uint8_t* record = block_.data() + i * recordBytes;
-      const uint64_t checksum = checksumOf(*key, row);
-      std::memcpy(record, key->data(), sizeof(FeatureKey));
-      std::memcpy(record + sizeof(FeatureKey), &checksum, sizeof checksum);
-      std::memcpy(record + headBytes, row, static_cast<size_t>(rowBytes_));
-    }
+    encodeRecords(&rows[done], std::min(blockRows, count - done));
     const size_t written = writeAt(file_.number(), block_.data(), block_.size(), offsetOf(first + done));
     if (written < block_.size()) giveUpWriting("cannot be written", errno);
     done += written / recordBytes;
@@ -285,6 +276,20 @@ FeatureFile::Appended FeatureFile::append(const std::vector<NewRow>& rows) {
   // A full disk: what was begun of the next record goes.
   if (!isWritable_) static_cast<void>(::ftruncate(file_.number(), offsetOf(first + done)));
   return {first, done};
+}
+
+// Fills block_ with records as they lie in the file.
+void FeatureFile::encodeRecords(const NewRow* rows, size_t count) {
+  const size_t rowBytes = static_cast<size_t>(rowBytes_);
+  block_.resize(count * (headBytes + rowBytes));
+  uint8_t* at = block_.data();
+  for (size_t i = 0; i < count; ++i, at += headBytes + rowBytes) {
+    const auto& [key, row] = rows[i];
+    const uint64_t checksum = checksumOf(*key, row);
+    std::memcpy(at, key->data(), sizeof(FeatureKey));
+    std::memcpy(at + sizeof(FeatureKey), &checksum, sizeof checksum);
+    std::memcpy(at + headBytes, row, rowBytes);
+  }
 }
 
 }  // namespace torchgraft

@@ -97,6 +97,7 @@ class FeatureFile {
   bool openReadOnly(const Header& wanted);
   bool writeHeader(int descriptor, const Header& wanted);
   bool adoptHeader(int descriptor, const Header& wanted);
+  void encodeRecords(const NewRow* rows, size_t count);
   void giveUpWriting(const std::string& what, int error);
   int64_t offsetOf(int64_t record) const;
   int64_t wholeRecords(int64_t fileBytes) const;
