@@ -64,7 +64,27 @@ std::vector<at::Tensor> firstRows(const std::vector<at::Tensor>& inputs, int64_t
   return rows;
 }
 
+// Pixels and channels of a pass through the graph on a processor, 8 images of 224 x 224: their activations fit its
+// cache, and memory stays small. Smaller images go through in larger numbers, or starting an operation costs more than
+// the operation.
+constexpr int64_t kChunkElements = 8 * 3 * 224 * 224;
+
+int64_t chunkOf(const at::Tensor& input) {
+  if (input.dim() == 0 || input.size(0) == 0) return 0;
+  return std::max<int64_t>(1, kChunkElements / std::max<int64_t>(1, input.numel() / input.size(0)));
+}
+
 }  // namespace
+
+std::vector<std::pair<std::string, CompileOptions>> compilations(const at::Device& device, const at::Tensor& input, at::ScalarType dtype) {
+  const int64_t chunk = device.is_cpu() ? chunkOf(input) : 0;
+  std::vector<std::pair<std::string, CompileOptions>> ways;
+  const bool fuses = device.is_cpu() && at::globalContext().userEnabledMkldnn() && at::globalContext().hasMKLDNN();
+  if (fuses) ways.emplace_back("fused", CompileOptions{dtype, true, true, chunk});
+  ways.emplace_back("folded", CompileOptions{dtype, true, false, chunk});
+  if (dtype == at::kFloat) ways.emplace_back("exact", CompileOptions{dtype, false, false, chunk});
+  return ways;
+}
 
 Compiled::Compiled(const std::shared_ptr<jit::Graph>& graph, CompileOptions options, const std::vector<at::Tensor>& example) : options_(options) {
   torch::NoGradGuard guard;
@@ -99,7 +119,11 @@ std::vector<c10::IValue> Compiled::run(const std::vector<at::Tensor>& inputs) co
   for (int64_t from = 0; from < count; from += options_.chunk) {
     std::vector<at::Tensor> slices;
     for (const at::Tensor& input : inputs) slices.push_back(input.narrow(0, from, std::min(options_.chunk, count - from)));
-    const auto outputs = runOnce(slices);
+    auto outputs = runOnce(slices);
+    // A tuple starts with the logits; what it holds beside them is for training.
+    for (c10::IValue& output : outputs) {
+      if (output.isTuple()) output = output.toTupleRef().elements().at(0);
+    }
     parts.resize(outputs.size());
     for (size_t i = 0; i < outputs.size(); ++i) parts[i].push_back(outputs[i].toTensor());
   }

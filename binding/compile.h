@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "torch.h"
@@ -20,13 +22,18 @@ struct CompileOptions {
   int64_t chunk = 0;
 };
 
+// Ways to compile for a device, the best first, by name: 'fused', 'folded', and 'exact' (neither; float32 alone).
+// input: the first input as it will come.
+std::vector<std::pair<std::string, CompileOptions>> compilations(const at::Device& device, const at::Tensor& input, at::ScalarType dtype);
+
 class Compiled {
  public:
   // graph: inputs are tensors, outputs what it computes; parameters are constants in it. It is copied.
   // example: inputs of the sizes to come, for the layout of prepacked weights.
   Compiled(const std::shared_ptr<torch::jit::Graph>& graph, CompileOptions options, const std::vector<at::Tensor>& example);
 
-  // Without gradients. With a chunk, outputs are tensors whose first dimension is the batch.
+  // Without gradients. Where a batch is larger than the chunk, outputs are tensors whose first dimension is the batch,
+  // of a tuple its first element.
   std::vector<c10::IValue> run(const std::vector<at::Tensor>& inputs) const;
 
   const CompileOptions& options() const { return options_; }

@@ -13,14 +13,13 @@ namespace {
 
 namespace jit = torch::jit;
 
-// The graph's text names operations and their order; the tensors in it are hashed by value.
-std::string hashOf(const jit::Graph& graph, const std::string& precision) {
-  ContentHash hash;
-  hash.add(precision);
+// Operations and their order, names of what is read from the module, and tensors in the graph by value.
+void add(ContentHash& hash, const jit::Graph& graph) {
   eachNode(graph.block(), [&](const jit::Node* node) {
     hash.add(node->kind().toQualString());
     for (const jit::Value* input : node->inputs()) hash.add(std::to_string(input->unique()));
     for (const jit::Value* output : node->outputs()) hash.add(std::to_string(output->unique()));
+    if (node->kind() == c10::prim::GetAttr) hash.add(node->s(c10::attr::name));
     if (node->kind() != c10::prim::Constant) return;
     const auto value = jit::toIValue(node->output());
     if (!value) return;
@@ -33,25 +32,30 @@ std::string hashOf(const jit::Graph& graph, const std::string& precision) {
     hash.add(tensor.const_data_ptr(), tensor.nbytes());
   });
   for (const jit::Value* output : graph.outputs()) hash.add(std::to_string(output->unique()));
-  return hash.hex();
-}
-
-CompileOptions prefixOptions(const EngineOptions& options) {
-  CompileOptions prefix = options.prefix;
-  prefix.dtype = options.dtype;
-  return prefix;
 }
 
 }  // namespace
 
-Engine::Engine(Model& model, const Split& split, const EngineOptions& options, const std::vector<at::Tensor>& example)
-    : model_(model), options_(options), revision_(model.revision()) {
-  if (split.prefix) {
-    prefix_.emplace(split.prefix, prefixOptions(options), example);
-    key_ = hashOf(*split.prefix, precisionName(options.dtype));
-  }
+std::string prefixKey(const Split& split, at::ScalarType dtype) {
+  if (!split.prefix) return "";
+  ContentHash hash;
+  hash.add(precisionName(dtype));
+  add(hash, *split.prefix);
+  return hash.hex();
+}
+
+std::string planKey(const Split& split, const at::Device& device) {
+  ContentHash hash;
+  hash.add(device.str());
+  if (split.prefix) add(hash, *split.prefix);
+  add(hash, *split.suffix);
+  return hash.hex();
+}
+
+Engine::Engine(Model& model, const Split& split, const EngineOptions& options)
+    : model_(model), options_(options), revision_(model.revision()), graph_(split.prefix) {
   auto suffix = split.suffix->copy();
-  if (options.foldNorms) {
+  if (options.variant != "exact") {
     removeDimensionChecks(suffix);
     foldFixedNorms(*suffix, model.module());
     jit::EliminateDeadCode(suffix);
@@ -60,9 +64,14 @@ Engine::Engine(Model& model, const Split& split, const EngineOptions& options, c
 }
 
 std::vector<c10::IValue> Engine::features(const std::vector<at::Tensor>& inputs) const {
-  if (!prefix_) return {inputs.begin(), inputs.end()};
+  if (!graph_) return {inputs.begin(), inputs.end()};
   try {
-    return prefix_->run(inputs);
+    if (!prefix_) {
+      for (const auto& [name, way] : compilations(model_.device(), inputs.at(0), options_.dtype)) {
+        if (name == options_.variant) prefix_.emplace(graph_, way, inputs);
+      }
+    }
+    return prefix_.value().run(inputs);
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {

@@ -14,25 +14,21 @@ namespace torchgraft {
 struct EngineOptions {
   // Of the prefix's weights and activations, and of the suffix's autocast.
   at::ScalarType dtype = at::kFloat;
-  // How the prefix is compiled; its dtype is the one above.
-  CompileOptions prefix;
-  // Whether BatchNorm with fixed statistics is folded into its convolution in the suffix.
-  bool foldNorms = true;
+  // Which of compilations() the prefix is compiled by; 'exact' leaves the suffix as it is too, the others fold BatchNorm
+  // with fixed statistics into its convolution there.
+  std::string variant = "fused";
 };
 
 class Engine {
  public:
   // The module must outlive the engine's use. The split must be of the module as it is now.
-  // example: inputs of forward, as they will come.
-  Engine(Model& model, const Split& split, const EngineOptions& options, const std::vector<at::Tensor>& example);
+  Engine(Model& model, const Split& split, const EngineOptions& options);
 
-  bool hasPrefix() const { return prefix_.has_value(); }
+  bool hasPrefix() const { return graph_ != nullptr; }
   const EngineOptions& options() const { return options_; }
   // Neither what learns nor the module has changed since: the prefix holds copies of what was frozen then.
   bool fits(const Model& model) const { return model.revision() == revision_; }
-  // Text that is equal for equal prefixes: graph, weights and precision. '' without a prefix.
-  const std::string& key() const { return key_; }
-
+  // The prefix is compiled when it is first asked for: a run whose features are all kept never does.
   // The values that cross, without gradients; without a prefix the inputs as they are. Throws Failure("MODEL_FAILED").
   std::vector<c10::IValue> features(const std::vector<at::Tensor>& inputs) const;
   // The rest of forward, with gradients as the thread has them, in the module's current mode.
@@ -42,9 +38,14 @@ class Engine {
   Model& model_;
   EngineOptions options_;
   uint64_t revision_;
-  std::optional<Compiled> prefix_;
+  std::shared_ptr<torch::jit::Graph> graph_;
+  mutable std::optional<Compiled> prefix_;
   torch::jit::Code suffix_;
-  std::string key_;
 };
+
+// 32 hexadecimal digits that are equal for equal prefixes: graph, weights and precision. '' without one.
+std::string prefixKey(const Split& split, at::ScalarType dtype);
+// Likewise for what a plan depends on: the prefix, what the suffix does, and the device.
+std::string planKey(const Split& split, const at::Device& device);
 
 }  // namespace torchgraft

@@ -166,20 +166,70 @@ void keepFrozen(Model& model, const std::unordered_set<std::string>& before, con
   model.setTrainable(names, trainBatchNorm);
 }
 
-NewHead graft(Model& model, const HeadRequest& request, const std::vector<Head>& heads) {
-  NewHead made;
-  at::Generator generator = seededGenerator(request.seed);
-  if (request.hidden.empty()) {
+// What resize() changes of a layer, to put it back.
+class SavedLayer {
+ public:
+  explicit SavedLayer(const jit::Module& layer) : layer_(layer) {
+    for (const char* name : {"weight", "bias", "out_features", "out_channels"}) {
+      if (layer.type()->hasAttribute(name)) values_.emplace_back(name, layer.attr(name));
+    }
+  }
+  void restore() {
+    for (const auto& [name, value] : values_) layer_.setattr(name, value);
+  }
+
+ private:
+  jit::Module layer_;
+  std::vector<std::pair<std::string, c10::IValue>> values_;
+};
+
+struct Before {
+  std::unordered_set<std::string> names;
+  std::vector<std::string> learned;
+  bool trainBatchNorm;
+};
+
+// New tensors in the layers there are. When anything fails the old ones are put back: the same tensors, so that an
+// optimizer that holds them is right still.
+NewHead resizeInPlace(Model& model, const HeadRequest& request, const std::vector<Head>& heads, const Before& before) {
+  std::vector<SavedLayer> saved;
+  for (const Head& head : heads) saved.emplace_back(submodule(model.module(), head.module));
+  try {
+    NewHead made;
+    at::Generator generator = seededGenerator(request.seed);
     for (const Head& head : heads) resize(model, head, request.classes, generator, made);
     model.refresh();
+    prove(model, request);
+    keepFrozen(model, before.names, before.learned, made, before.trainBatchNorm);
     return made;
+  } catch (...) {
+    for (SavedLayer& layer : saved) layer.restore();
+    model.refresh();
+    model.setTrainable(before.learned, before.trainBatchNorm);
+    throw;
   }
+}
+
+// On a copy, since forward itself changes: when anything fails, the model is untouched.
+NewHead appendLayers(Model& model, const HeadRequest& request, const std::vector<Head>& heads, const Before& before) {
   if (heads.size() > 1) {
     throw Failure("NO_HEAD", "A head with hidden layers cannot replace auxiliary heads too: " + listHeads(heads) +
                                  ". Leave `hidden` out.");
   }
-  graftMlp(model, request, heads[0], generator, made);
-  return made;
+  const jit::Module original = model.module();
+  model.adopt(model.copy());
+  try {
+    NewHead made;
+    at::Generator generator = seededGenerator(request.seed);
+    graftMlp(model, request, heads[0], generator, made);
+    prove(model, request);
+    keepFrozen(model, before.names, before.learned, made, before.trainBatchNorm);
+    return made;
+  } catch (...) {
+    model.adopt(original);
+    model.setTrainable(before.learned, before.trainBatchNorm);
+    throw;
+  }
 }
 
 }  // namespace
@@ -191,23 +241,9 @@ NewHead replaceHead(Model& model, const HeadRequest& request) {
                   "it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.");
   }
   const std::vector<Head> heads = request.layer.empty() ? findHeads(model.facts()) : namedHead(model, request.layer);
-  std::unordered_set<std::string> before;
-  for (const auto& [name, tensor] : model.parameters()) before.insert(name);
-  const std::vector<std::string> learned = model.trainable();
-  const bool trainBatchNorm = model.trainsBatchNorm();
-  // On a copy: when anything fails, the model is untouched, and so is an optimizer that holds its tensors.
-  const jit::Module original = model.module();
-  model.adopt(model.copy());
-  try {
-    NewHead made = graft(model, request, heads);
-    prove(model, request);
-    keepFrozen(model, before, learned, made, trainBatchNorm);
-    return made;
-  } catch (...) {
-    model.adopt(original);
-    model.setTrainable(learned, trainBatchNorm);
-    throw;
-  }
+  Before before{{}, model.trainable(), model.trainsBatchNorm()};
+  for (const auto& [name, tensor] : model.parameters()) before.names.insert(name);
+  return request.hidden.empty() ? resizeInPlace(model, request, heads, before) : appendLayers(model, request, heads, before);
 }
 
 }  // namespace torchgraft

@@ -190,7 +190,7 @@ void Model::setTrainable(const std::vector<std::string>& names, bool trainBatchN
   trainable_.clear();
   trainable_.insert(names.begin(), names.end());
   trainBatchNorm_ = trainBatchNorm;
-  training_.reset();
+  forgetMode();
   touch();
   for (auto& [name, tensor] : parameters_) {
     const bool learn = isTrainable(name);
@@ -228,30 +228,45 @@ bool Model::neighbourLearns(const std::string& path, bool next) const {
   return learns(useNext ? *after : *before);
 }
 
-void Model::setTraining(bool training) {
-  if (training_ == training) return;
+void Model::forgetMode() {
+  training_.reset();
+  flags_.reset();
+}
+
+std::vector<Model::Flag> Model::readFlags() const {
   std::unordered_set<std::string> owners{""};
   for (const auto& [name, tensor] : parameters_) {
     for (auto dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) owners.insert(name.substr(0, dot));
   }
+  std::vector<Flag> flags;
   for (const auto& entry : module_.named_modules()) {
-    jit::Module module = entry.value;
-    if (!module.hasattr("training")) continue;
+    if (!entry.value.hasattr("training")) continue;
     // Without parameters of its own, BatchNorm goes with the layer that it measures, dropout with the one that it feeds.
-    const bool norm = isBatchNorm(module);
-    bool on = training && (owners.count(entry.name) ? learns(entry.name) : neighbourLearns(entry.name, !norm));
-    if (norm) on = training && !findings_.foldedBatchNorm && (trainBatchNorm_ || on);
-    module.setattr("training", on);
+    const bool norm = isBatchNorm(entry.value);
+    bool on = owners.count(entry.name) ? learns(entry.name) : neighbourLearns(entry.name, !norm);
+    if (norm) on = !findings_.foldedBatchNorm && (trainBatchNorm_ || on);
+    flags.push_back({entry.value, on, norm});
+  }
+  return flags;
+}
+
+void Model::setTraining(bool training) {
+  if (training_ == training) return;
+  if (!flags_) flags_ = readFlags();
+  // Flags that are off in both modes were set when the mode was first found.
+  for (Flag& flag : *flags_) {
+    if (flag.on || !training_) flag.module.setattr("training", training && flag.on);
   }
   training_ = training;
 }
 
 std::vector<Statistic> Model::copyStatistics() const {
   std::vector<Statistic> statistics;
-  for (const auto& entry : module_.named_modules()) {
-    if (!isBatchNorm(entry.value) || !entry.value.hasattr("training") || !entry.value.attr("training").toBool()) continue;
-    for (const auto& buffer : entry.value.named_buffers(/*recurse=*/false)) {
-      statistics.push_back({entry.value, buffer.name, buffer.value.detach().clone()});
+  if (!flags_ || training_ != true) return statistics;
+  for (const Flag& flag : *flags_) {
+    if (!flag.norm || !flag.on) continue;
+    for (const auto& buffer : flag.module.named_buffers(/*recurse=*/false)) {
+      statistics.push_back({flag.module, buffer.name, buffer.value.detach().clone()});
     }
   }
   return statistics;
@@ -266,7 +281,7 @@ void Model::reinitialise(uint64_t seed) {
   torch::NoGradGuard guard;
   initialiseLayers(module_, seed);
   findings_.foldedBatchNorm = false;
-  training_.reset();
+  forgetMode();
   touch();
 }
 
@@ -279,7 +294,7 @@ jit::Module Model::copy() {
 
 void Model::adopt(jit::Module module) {
   module_ = std::move(module);
-  training_.reset();
+  forgetMode();
   refresh();
 }
 

@@ -96,6 +96,8 @@ class Model {
   void inspectBatchNorm();
   bool learns(const std::string& path) const;
   bool neighbourLearns(const std::string& path, bool next) const;
+  // The mode of every module is to be found anew.
+  void forgetMode();
 
   torch::jit::Module module_;
   at::Device device_;
@@ -105,6 +107,15 @@ class Model {
   NamedTensors parameters_;
   std::unordered_set<std::string> trainable_;
   bool trainBatchNorm_ = false;
+  // A module with a `training` flag, and whether it is on while the model learns.
+  struct Flag {
+    torch::jit::Module module;
+    bool on = false;
+    bool norm = false;
+  };
+  std::vector<Flag> readFlags() const;
+  // Read once after each change: walking all modules takes longer than a step of a head.
+  std::optional<std::vector<Flag>> flags_;
   std::optional<bool> training_;
   uint64_t revision_ = 0;
 };

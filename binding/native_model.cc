@@ -53,15 +53,22 @@ std::vector<std::string> readNames(const Napi::Value& value, const std::string& 
   return names;
 }
 
+void refuseServing(const Loaded& loaded, const char* verb) {
+  if (loaded.serving) throw Failure("MODEL_FROZEN", std::string(verb) + ": the model was optimised for serving and only predicts. Load it again to train it.");
+}
+
 Trainer& trainerOf(Loaded& loaded, const char* verb) {
+  refuseServing(loaded, verb);
   if (!loaded.trainer) throw Failure("NOT_TRAINABLE", std::string(verb) + ": training is not configured. Call configure() first.");
   return *loaded.trainer;
 }
 
 // Without training there is no chosen loss; cross-entropy is the one classifiers are compared by.
-Evaluation evaluateUntrained(Model& model, const Batch& batch, const std::optional<Preprocess>& preprocess) {
+Evaluation evaluateUntrained(Loaded& loaded, const Batch& batch, const std::optional<Preprocess>& preprocess) {
   at::NoGradGuard guard;
-  const auto output = model.infer(preparedInputs(batch, preprocess, model.device()));
+  Model& model = *loaded.model;
+  const auto inputs = preparedInputs(batch, preprocess, model.device());
+  const auto output = loaded.serving ? loaded.serving->run(inputs) : model.infer(inputs);
   return judge(output, batch.target, Loss(LossOptions{}, model.device()));
 }
 
@@ -107,7 +114,9 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       method<&NativeModel::gradients>("gradients"), method<&NativeModel::forward>("forward"),
                       method<&NativeModel::setTrainable>("setTrainable"), method<&NativeModel::replaceHead>("replaceHead"),
                       method<&NativeModel::reinitialise>("reinitialise"), method<&NativeModel::configure>("configure"),
-                      method<&NativeModel::plan>("plan"), method<&NativeModel::openFeatures>("openFeatures"),
+                      method<&NativeModel::plan>("plan"), method<&NativeModel::planKey>("planKey"),
+                      method<&NativeModel::usePlan>("usePlan"), method<&NativeModel::optimise>("optimise"),
+                      method<&NativeModel::openFeatures>("openFeatures"),
                       method<&NativeModel::findFeatures>("findFeatures"), method<&NativeModel::storeFeatures>("storeFeatures"),
                       method<&NativeModel::step>("step"), method<&NativeModel::evaluate>("evaluate"),
                       method<&NativeModel::keepBest>("keepBest"), method<&NativeModel::restoreBest>("restoreBest"),
@@ -252,6 +261,7 @@ Napi::Value NativeModel::setTrainable(const Napi::CallbackInfo& info) {
   if (!info[1].IsBoolean()) throw Failure("INVALID_TYPE", "setTrainable: trainBatchNorm must be true or false.");
   const bool trainBatchNorm = info[1].As<Napi::Boolean>().Value();
   return run(info, [names = std::move(names), trainBatchNorm](Loaded& loaded) {
+    refuseServing(loaded, "setTrainable");
     loaded.model->setTrainable(names, trainBatchNorm);
     return nothing();
   });
@@ -259,6 +269,7 @@ Napi::Value NativeModel::setTrainable(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::replaceHead(const Napi::CallbackInfo& info) {
   return run(info, [this, request = readHeadRequest(info[0])](Loaded& loaded) -> Finish {
+    refuseServing(loaded, "replaceHead");
     NewHead made = torchgraft::replaceHead(*loaded.model, request);
     // Parameters are new tensors now; an optimizer made before would step the old ones.
     loaded.trainer.reset();
@@ -273,6 +284,7 @@ Napi::Value NativeModel::replaceHead(const Napi::CallbackInfo& info) {
 Napi::Value NativeModel::reinitialise(const Napi::CallbackInfo& info) {
   const uint64_t seed = readSeed(info[0], "reinitialise: seed");
   return run(info, [seed](Loaded& loaded) {
+    refuseServing(loaded, "reinitialise");
     loaded.model->reinitialise(seed);
     return nothing();
   });
@@ -280,6 +292,7 @@ Napi::Value NativeModel::reinitialise(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::configure(const Napi::CallbackInfo& info) {
   return run(info, [options = readTrainingOptions(info[0])](Loaded& loaded) {
+    refuseServing(loaded, "configure");
     loaded.trainer = std::make_unique<Trainer>(*loaded.model, options);
     return nothing();
   });
@@ -296,7 +309,7 @@ Napi::Value NativeModel::evaluate(const Napi::CallbackInfo& info) {
   Batch batch = readBatch(info[0], "evaluate", false);
   auto preprocess = readPreprocess(readObject(info[0], "evaluate"), "evaluate");
   return run(info, [batch = std::move(batch), preprocess](Loaded& loaded) -> Finish {
-    auto result = loaded.trainer ? loaded.trainer->evaluate(batch, preprocess) : evaluateUntrained(*loaded.model, batch, preprocess);
+    auto result = loaded.trainer ? loaded.trainer->evaluate(batch, preprocess) : evaluateUntrained(loaded, batch, preprocess);
     return [result](Napi::Env env) { return writeEvaluation(env, result); };
   });
 }
@@ -307,6 +320,29 @@ Napi::Value NativeModel::plan(const Napi::CallbackInfo& info) {
   return run(info, [batch = std::move(batch), request](Loaded& loaded) -> Finish {
     auto report = std::make_shared<PlanReport>(trainerOf(loaded, "plan").plan(batch, request));
     return [report](Napi::Env env) { return writePlan(env, *report); };
+  });
+}
+
+Napi::Value NativeModel::planKey(const Napi::CallbackInfo& info) {
+  return run(info, [](Loaded& loaded) -> Finish {
+    return [key = trainerOf(loaded, "planKey").planKey()](Napi::Env env) { return Napi::String::New(env, key); };
+  });
+}
+
+Napi::Value NativeModel::usePlan(const Napi::CallbackInfo& info) {
+  return run(info, [known = readKnownPlan(info[0])](Loaded& loaded) -> Finish {
+    auto report = std::make_shared<PlanReport>(trainerOf(loaded, "usePlan").usePlan(known));
+    return [report](Napi::Env env) { return writePlan(env, *report); };
+  });
+}
+
+Napi::Value NativeModel::optimise(const Napi::CallbackInfo& info) {
+  return run(info, [request = readServingRequest(info[0])](Loaded& loaded) -> Finish {
+    refuseServing(loaded, "optimise");
+    const auto example = preparedInputs(request.example, request.preprocess, loaded.model->device());
+    loaded.serving = std::make_unique<Serving>(*loaded.model, example, request.precision);
+    loaded.trainer.reset();
+    return [report = loaded.serving->report()](Napi::Env env) { return writeServing(env, report); };
   });
 }
 
@@ -385,6 +421,7 @@ Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {
   // Queued behind whatever runs, so it waits for that work; a second call waits for the first.
   return session_->submit(env, info.This().As<Napi::Object>(), [this, loaded = loaded_]() -> Finish {
     loaded->trainer.reset();
+    loaded->serving.reset();
     loaded->model.reset();
     returnFreedMemory();
     return [this](Napi::Env env) {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "model.h"
+#include "serving.h"
 #include "session.h"
 #include "trainer.h"
 
@@ -15,6 +16,8 @@ namespace torchgraft {
 struct Loaded {
   std::unique_ptr<Model> model;
   std::unique_ptr<Trainer> trainer;
+  // Once there is one, the model only predicts.
+  std::unique_ptr<Serving> serving;
 };
 
 class NativeModel : public Napi::ObjectWrap<NativeModel> {
@@ -42,6 +45,9 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value reinitialise(const Napi::CallbackInfo& info);
   Napi::Value configure(const Napi::CallbackInfo& info);
   Napi::Value plan(const Napi::CallbackInfo& info);
+  Napi::Value planKey(const Napi::CallbackInfo& info);
+  Napi::Value usePlan(const Napi::CallbackInfo& info);
+  Napi::Value optimise(const Napi::CallbackInfo& info);
   Napi::Value openFeatures(const Napi::CallbackInfo& info);
   Napi::Value findFeatures(const Napi::CallbackInfo& info);
   Napi::Value storeFeatures(const Napi::CallbackInfo& info);

@@ -18,26 +18,8 @@ PlanBounds boundsOf(at::ScalarType precision) {
   return precision == at::kHalf ? PlanBounds{2e-2, 0.2} : PlanBounds{0.1, 0.5};
 }
 
-namespace {
-
-constexpr auto kNaN = std::numeric_limits<double>::quiet_NaN();
-// Pixels and channels of a pass through the prefix on a processor, 8 images of 224 x 224: their activations fit its
-// cache, and memory stays small. Smaller images go through in larger numbers, or starting an operation costs more than
-// the operation.
-constexpr int64_t kChunkElements = 8 * 3 * 224 * 224;
-
-int64_t chunkOf(const at::Tensor& input) {
-  if (input.dim() == 0 || input.size(0) == 0) return 0;
-  return std::max<int64_t>(1, kChunkElements / std::max<int64_t>(1, input.numel() / input.size(0)));
-}
-
-struct Outcome {
-  at::Tensor output;
-  NamedTensors gradients;
-  double milliseconds = 0;
-};
-
-double difference(const at::Tensor& value, const at::Tensor& reference) {
+double relativeDifference(const at::Tensor& value, const at::Tensor& reference) {
+  constexpr auto kNaN = std::numeric_limits<double>::quiet_NaN();
   if (!value.defined() || !reference.defined()) return value.defined() == reference.defined() ? 0 : kNaN;
   if (value.sizes() != reference.sizes()) return kNaN;
   if (reference.numel() == 0) return 0;
@@ -46,32 +28,23 @@ double difference(const at::Tensor& value, const at::Tensor& reference) {
   return largest > 0 ? apart / largest : apart;
 }
 
+namespace {
+
+constexpr auto kNaN = std::numeric_limits<double>::quiet_NaN();
+struct Outcome {
+  at::Tensor output;
+  NamedTensors gradients;
+  double milliseconds = 0;
+};
+
 double difference(const NamedTensors& values, const NamedTensors& references) {
   double most = 0;
   for (size_t i = 0; i < references.size(); ++i) {
-    const double apart = difference(values[i].second, references[i].second);
+    const double apart = relativeDifference(values[i].second, references[i].second);
     if (!(apart <= most)) most = apart;
     if (std::isnan(most)) return most;
   }
   return most;
-}
-
-// Which ways to try, the best first. The first that proves equal is taken, so that the same run computes the same on
-// the same machine; only precisions are chosen by the clock.
-std::vector<std::pair<std::string, EngineOptions>> variantsOf(const Model& model, const at::Tensor& input, at::ScalarType dtype) {
-  const bool cpu = model.device().is_cpu();
-  std::vector<std::pair<std::string, EngineOptions>> variants;
-  const auto add = [&](const char* name, bool fold, bool fuse) {
-    EngineOptions options;
-    options.dtype = dtype;
-    options.prefix = {dtype, fold, fuse, cpu ? chunkOf(input) : 0};
-    options.foldNorms = fold;
-    variants.emplace_back(name, options);
-  };
-  if (cpu && at::globalContext().userEnabledMkldnn() && at::globalContext().hasMKLDNN()) add("fused", true, true);
-  add("folded", true, false);
-  if (dtype == at::kFloat) add("exact", false, false);
-  return variants;
 }
 
 // Whether each row of the crossing values depends on its own sample: so it comes out alone as it does in the batch.
@@ -87,14 +60,15 @@ bool isRowwise(const Engine& engine, const std::vector<at::Tensor>& inputs, cons
     const at::Tensor many = features[i].toTensor();
     const at::Tensor one = alone[i].toTensor();
     if (many.dim() == 0 || many.size(0) != inputs[0].size(0) || one.dim() == 0 || one.size(0) != 1) return false;
-    if (!many.is_floating_point() || !(difference(one, many.narrow(0, 0, 1)) < 1e-2)) return false;
+    if (!many.is_floating_point() || !(relativeDifference(one, many.narrow(0, 0, 1)) < 1e-2)) return false;
   }
   return true;
 }
 
 }  // namespace
 
-// Tries ways of computing on one batch, leaving weights, statistics and gradients as they were.
+// Tries ways of computing. Of the variants in one precision the first that proves equal is taken, so that the same run
+// computes the same on the same machine; only precisions are chosen by the clock. They are tried on one batch, leaving weights, statistics and gradients as they were.
 class Planner {
  public:
   Planner(Trainer& trainer, const std::vector<at::Tensor>& inputs, const at::Tensor& target)
@@ -104,12 +78,8 @@ class Planner {
     model_.setTraining(true);
     if (!request.split) return unsplit("asked for by `split: false`", engine, request);
     if (!model_.takesExactly(inputs_.size())) return unsplit("its forward has optional inputs", engine, request);
-    Split split;
-    try {
-      split = splitForward(model_.module());
-    } catch (const std::exception& error) {
-      return unsplit(std::string("its forward cannot be split: ") + error.what(), engine, request);
-    }
+    const Split& split = trainer_.split();
+    if (!split.suffix) return unsplit(split.reason, engine, request);
     report_.reason = split.reason;
     report_.prefixLayers = split.prefixLayers;
     report_.suffixLayers = split.suffixLayers;
@@ -162,17 +132,17 @@ class Planner {
 
   // The first variant in this precision that proves equal, or null.
   std::shared_ptr<Engine> prove(const Split& split, at::ScalarType dtype, double* milliseconds = nullptr) {
-    for (const auto& [name, options] : variantsOf(model_, inputs_[0], dtype)) {
+    for (const auto& [name, way] : compilations(model_.device(), inputs_[0], dtype)) {
       PlanTrial trial{name, precisionName(dtype), 0, kNaN, kNaN, false, ""};
       std::shared_ptr<Engine> engine;
       try {
-        engine = std::make_shared<Engine>(model_, split, options, inputs_);
+        engine = std::make_shared<Engine>(model_, split, EngineOptions{dtype, name});
         const auto run = [&] { return engine->finish(engine->features(inputs_)); };
         Outcome outcome = attempt(run);
         // The first run reorders weights and builds kernels; where precisions compete, the second is the one that counts.
         if (milliseconds) outcome.milliseconds = attempt(run).milliseconds;
         trial.milliseconds = outcome.milliseconds;
-        trial.outputDifference = difference(outcome.output, reference_.output);
+        trial.outputDifference = relativeDifference(outcome.output, reference_.output);
         trial.gradientDifference = difference(outcome.gradients, reference_.gradients);
         const PlanBounds bounds = boundsOf(dtype);
         trial.accepted = trial.outputDifference <= bounds.output && trial.gradientDifference <= bounds.gradient;
@@ -219,7 +189,7 @@ class Planner {
   void describe(const Split& split, const Engine& engine, int64_t samples) {
     report_.split = engine.hasPrefix();
     report_.precision = precisionName(engine.options().dtype);
-    report_.key = engine.key();
+    report_.key = prefixKey(split, engine.options().dtype);
     const auto features = engine.features(inputs_);
     const int64_t suffix = countFlops([&] { attempt([&] { return engine.finish(features); }); }) / samples;
     report_.prefixFlops = engine.hasPrefix() ? report_.totalFlops - suffix : 0;
@@ -240,6 +210,46 @@ class Planner {
   Outcome reference_;
   PlanReport report_;
 };
+
+// Null graphs and a reason where forward cannot be taken apart.
+const Split& Trainer::split() {
+  if (split_ && splitRevision_ == model_.revision()) return *split_;
+  model_.setTraining(true);
+  splitRevision_ = model_.revision();
+  try {
+    split_ = splitForward(model_.module());
+  } catch (const std::exception& error) {
+    split_ = Split{};
+    split_->reason = std::string("its forward cannot be split: ") + error.what();
+  }
+  return *split_;
+}
+
+std::string Trainer::planKey() {
+  if (model_.trainable().empty()) throw nothingLearns();
+  return split().suffix ? torchgraft::planKey(split(), model_.device()) : "";
+}
+
+PlanReport Trainer::usePlan(const KnownPlan& known) {
+  const Split& parts = split();
+  if (!parts.suffix) throw Failure("INVALID_VALUE", "usePlan: " + parts.reason + ".");
+  bank_.reset();
+  engine_ = std::make_shared<Engine>(model_, parts, EngineOptions{known.precision, known.variant});
+  precision_ = known.precision;
+  layout_ = known.cacheable ? known.crossings : std::vector<Crossing>{};
+  PlanReport report;
+  report.remembered = true;
+  report.split = engine_->hasPrefix();
+  report.reason = parts.reason;
+  report.variant = known.variant;
+  report.precision = precisionName(known.precision);
+  report.prefixLayers = parts.prefixLayers;
+  report.suffixLayers = parts.suffixLayers;
+  report.crossings = known.crossings;
+  report.cacheable = known.cacheable && engine_->hasPrefix();
+  report.key = prefixKey(parts, known.precision);
+  return report;
+}
 
 PlanReport Trainer::plan(const Batch& batch, const PlanRequest& request) {
   if (accumulated_ > 0) throw Failure("INVALID_VALUE", "plan: an accumulation is under way. Plan before the first batch.");

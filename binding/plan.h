@@ -39,6 +39,8 @@ struct PlanTrial {
 };
 
 struct PlanReport {
+  // Proven in an earlier run, of a model with the same planKey().
+  bool remembered = false;
   bool split = false;
   // Why the model runs unsplit, or whole: empty when it is split.
   std::string reason;
@@ -58,11 +60,21 @@ struct PlanReport {
   std::vector<PlanTrial> trials;
 };
 
+// What an earlier plan came to.
+struct KnownPlan {
+  std::string variant;
+  at::ScalarType precision = at::kFloat;
+  std::vector<Crossing> crossings;
+  bool cacheable = false;
+};
+
 // Bounds of what counts as equal, for outputs and for gradients, relative to each tensor's largest value.
 struct PlanBounds {
   double output;
   double gradient;
 };
+// Largest deviation relative to the reference's largest value; not a number where shapes differ.
+double relativeDifference(const at::Tensor& value, const at::Tensor& reference);
 PlanBounds boundsOf(at::ScalarType precision);
 
 }  // namespace torchgraft

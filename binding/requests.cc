@@ -257,6 +257,51 @@ PlanRequest readPlanRequest(const Napi::Value& value) {
   return {readPrecision(object, where), readBool(object, "split", where)};
 }
 
+KnownPlan readKnownPlan(const Napi::Value& value) {
+  const std::string where = "usePlan";
+  auto object = readObject(value, where);
+  KnownPlan known;
+  known.variant = readString(object, "variant", where);
+  if (known.variant != "fused" && known.variant != "folded" && known.variant != "exact") {
+    throw Failure("INVALID_VALUE", where + ".variant is '" + known.variant + "'. Expected fused, folded or exact.");
+  }
+  const auto precision = readPrecision(object, where);
+  if (!precision) throw Failure("INVALID_VALUE", where + ".precision must be known, not auto.");
+  known.precision = *precision;
+  known.cacheable = readBool(object, "cacheable", where);
+  const Napi::Value crossings = object.Get("crossings");
+  if (!crossings.IsArray()) throw Failure("INVALID_TYPE", where + ".crossings must be an array.");
+  const auto list = crossings.As<Napi::Array>();
+  int64_t elements = 0;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const std::string here = where + ".crossings[" + std::to_string(i) + "]";
+    auto item = readObject(list.Get(i), here);
+    Crossing crossing;
+    crossing.dtype = readString(item, "dtype", here);
+    int64_t count = 1;
+    for (double side : readNumbers(item.Get("shape"), here + ".shape", 1, 1 << 24)) {
+      crossing.shape.push_back(static_cast<int64_t>(side));
+      if (count > (int64_t{1} << 32) / crossing.shape.back()) throw Failure("INVALID_VALUE", here + ".shape is too large.");
+      count *= crossing.shape.back();
+    }
+    elements += count;
+    known.crossings.push_back(std::move(crossing));
+  }
+  if (known.cacheable && elements == 0) throw Failure("INVALID_VALUE", where + ": nothing crosses that could be kept.");
+  return known;
+}
+
+ServingRequest readServingRequest(const Napi::Value& value) {
+  const std::string where = "optimise";
+  auto object = readObject(value, where);
+  ServingRequest request;
+  request.precision = readPrecision(object, where);
+  request.example.inputs.push_back(readTensor(object.Get("example"), where + ".example"));
+  request.preprocess = readPreprocess(object, where);
+  if (!request.preprocess) throw Failure("INVALID_TYPE", where + ": needs preprocess.");
+  return request;
+}
+
 FeatureStoreOptions readFeatureOptions(const Napi::Value& value) {
   const std::string where = "openFeatures";
   auto object = readObject(value, where);
@@ -362,8 +407,18 @@ Napi::Array writeList(Napi::Env env, const std::vector<Item>& items, const Write
 
 }  // namespace
 
+Napi::Value writeServing(Napi::Env env, const ServingReport& report) {
+  auto object = Napi::Object::New(env);
+  object.Set("precision", report.precision);
+  object.Set("layout", report.layout);
+  object.Set("difference", report.difference);
+  object.Set("seconds", report.seconds);
+  return object;
+}
+
 Napi::Value writePlan(Napi::Env env, const PlanReport& report) {
   auto object = Napi::Object::New(env);
+  object.Set("remembered", report.remembered);
   object.Set("split", report.split);
   object.Set("reason", report.reason);
   object.Set("variant", report.variant);

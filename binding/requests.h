@@ -7,9 +7,17 @@
 #include <string>
 
 #include "head.h"
+#include "serving.h"
 #include "trainer.h"
 
 namespace torchgraft {
+
+struct ServingRequest {
+  std::optional<at::ScalarType> precision;
+  // Images, and how they become the model's input.
+  Batch example;
+  std::optional<Preprocess> preprocess;
+};
 
 HeadRequest readHeadRequest(const Napi::Value& value);
 TrainingOptions readTrainingOptions(const Napi::Value& value);
@@ -18,6 +26,10 @@ std::optional<Preprocess> readPreprocess(const Napi::Object& object, const std::
 Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTarget);
 // { precision: 'auto' | 'float32' | 'bfloat16' | 'float16', split: boolean }
 PlanRequest readPlanRequest(const Napi::Value& value);
+// { variant, precision, crossings: [{ shape, dtype }], cacheable }
+KnownPlan readKnownPlan(const Napi::Value& value);
+// { precision, example: { data, shape, dtype }, preprocess }
+ServingRequest readServingRequest(const Napi::Value& value);
 // { path, identity, label, memoryBytes, fileBytes }
 FeatureStoreOptions readFeatureOptions(const Napi::Value& value);
 // A Uint8Array of 32 bytes a key.
@@ -33,6 +45,7 @@ at::Tensor readFloats(const Napi::Value& value, const std::string& where);
 
 Napi::Value writeNewHead(Napi::Env env, const NewHead& made);
 Napi::Value writeStep(Napi::Env env, const StepResult& result);
+Napi::Value writeServing(Napi::Env env, const ServingReport& report);
 Napi::Value writePlan(Napi::Env env, const PlanReport& report);
 Napi::Value writeEvaluation(Napi::Env env, const Evaluation& result);
 // Row numbers as an Int32Array.

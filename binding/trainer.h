@@ -101,6 +101,10 @@ class Trainer {
   // Decides how steps and evaluations are computed from now on, and proves on this batch that it equals the model as it
   // was loaded. Weights, statistics and gradients stay as they are. What is decided holds until the model is changed.
   PlanReport plan(const Batch& batch, const PlanRequest& request);
+  // Equal for models that are computed alike; '' where forward cannot be taken apart.
+  std::string planKey();
+  // Takes a plan that was proven before for a model with this planKey(), without trying it again.
+  PlanReport usePlan(const KnownPlan& known);
   // In eval mode, without gradients.
   Evaluation evaluate(const Batch& batch, const std::optional<Preprocess>& preprocess);
 
@@ -124,6 +128,7 @@ class Trainer {
   friend class Planner;
   at::Tensor prepare(const Batch& batch) const;
   FeatureBank& bank() const;
+  const Split& split();
   // What crosses the cut for this batch: kept rows, or what the prefix gives for the inputs.
   std::vector<c10::IValue> featuresOf(const Batch& batch, const Engine& fast, const std::vector<at::Tensor>& inputs) const;
   // The engine, unless the model was changed since it was planned.
@@ -143,6 +148,8 @@ class Trainer {
   std::shared_ptr<Engine> engine_;
   at::ScalarType precision_ = at::kFloat;
   LossScale scale_;
+  std::optional<Split> split_;
+  uint64_t splitRevision_ = 0;
   std::vector<Crossing> layout_;
   std::unique_ptr<FeatureBank> bank_;
 };

@@ -208,6 +208,8 @@ export interface PlanTrial {
  * gradients, and its outputs (crossing values) can be kept. The rest, the suffix, is trained.
  */
 export interface Plan {
+  /** Proven in an earlier run of a model with the same frozen weights and operations. */
+  remembered: boolean;
   /** There is a prefix. */
   split: boolean;
   /** Why there is none; '' when there is one. */
@@ -276,11 +278,12 @@ export interface OptimiseRequest {
 }
 
 export interface OptimiseResult {
-  precision: string;
-  /** Memory layout of images within the model. */
+  precision: Precision;
+  /** How it was compiled (`fused`, `folded`, `exact`) and the memory layout of images within it. */
   layout: string;
-  /** Greatest difference of the example's logits from the unoptimised model's. */
+  /** Largest deviation of the example's logits from the model's own in float32, relative to the largest. */
   difference: number;
+  /** Of the example batch. */
   seconds: number;
 }
 
@@ -302,6 +305,10 @@ export interface NativeModel {
    * Decides how steps and evaluations are computed from now on, and proves on this batch that outputs and gradients
    * equal those of the model as it was loaded. Holds until the model is changed other than by steps.
    */
+  /** Equal for models that are computed alike: frozen weights, what learns, operations, device. '' for none. */
+  planKey(): Promise<string>;
+  /** Takes a plan that was proven before for a model with this planKey, without trying it again. */
+  usePlan(known: Pick<Plan, 'variant' | 'precision' | 'crossings' | 'cacheable'>): Promise<Plan>;
   plan(batch: NativeBatch, request: NativePlanRequest): Promise<Plan>;
   /** Where the plan's crossing values are kept from now on. */
   openFeatures(options: NativeFeatures): Promise<{ rows: number; fileBytes: number; problem: string }>;
@@ -317,7 +324,7 @@ export interface NativeModel {
     },
   ): Promise<EvaluateResult>;
   /** Makes a frozen, compiled copy of the model, which `evaluate` runs from now on; it cannot be trained any more. */
-  optimise?(request: OptimiseRequest): Promise<OptimiseResult>;
+  optimise(request: OptimiseRequest): Promise<OptimiseResult>;
   /** Keeps a copy of all weights and buffers as "best". */
   keepBest(): Promise<void>;
   /** Puts the kept copy back. */

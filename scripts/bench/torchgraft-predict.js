@@ -13,7 +13,7 @@ const take = (from, n) => takeRows(images.data, images.bytes, from, n);
 const toTensor = (from, n) => ({ data: take(from, n), shape: [n, size, size, 3], dtype: 'uint8' });
 
 const model = await loadModel(file, { device: 'cpu', threads });
-const optimised = await model.native.optimise?.({ precision, example: toTensor(0, 8), preprocess });
+const optimised = await model.native.optimise({ precision, example: toTensor(0, 8), preprocess });
 
 async function run(from, n) {
   const { logits } = await model.native.evaluate({ inputs: [toTensor(from, n)], preprocess });

@@ -5,6 +5,7 @@ import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
 import type { Plan, Precision } from '../native.js';
 import { callNative } from '../native-call.js';
+import { planPath, recallPlan, rememberPlan } from '../plan-cache.js';
 import type { Reading } from './epoch.js';
 import { CachedFeatures, type FeatureReport } from './features.js';
 import type { CheckedOptions } from './options.js';
@@ -57,8 +58,8 @@ export class Computation {
 
   /** Plans on the first training images. The model must be prepared. */
   static async begin(settings: Settings): Promise<Computation> {
-    const { model, data, options, reading, precision } = settings;
-    const plan = await planOn(settings, precision ?? options.precision);
+    const { model, data, options, reading } = settings;
+    const plan = await makePlan(settings);
     const wanted = options.augment ? (options.views ?? defaultViews(options, plan)) : 1;
     const { train, val } = data.splits;
     const views = wanted === 'live' ? 0 : Math.min(wanted, options.epochs);
@@ -120,6 +121,28 @@ export class Computation {
       new BatchLoader(samples, { ...options, ...(this.#decoded ? { decoded: this.#decoded } : {}) }),
     );
   }
+}
+
+/** The plan, proven on the first training images, or in an earlier run of a model with the same frozen part. */
+async function makePlan(settings: Settings): Promise<Plan> {
+  const { model, options, reading } = settings;
+  const precision = settings.precision ?? options.precision;
+  const { native } = model;
+  // Weights that learn from the first layer on have no frozen part that an earlier run could have had.
+  const canRecall = options.split && options.cache === 'disk' && options.strategy !== 'full';
+  const key = canRecall ? await callNative(() => native.planKey()) : '';
+  const path = key ? planPath(key, { precision, size: reading.preprocessing.size }) : undefined;
+  const known = path ? await recallPlan(path) : undefined;
+  if (known) {
+    const { variant, crossings, cacheable } = known;
+    const plan = await callNative(() =>
+      native.usePlan({ variant, precision: known.precision, crossings, cacheable }),
+    );
+    return { ...plan, ...known, cacheable: plan.cacheable };
+  }
+  const plan = await planOn(settings, precision);
+  if (path && plan.split) await rememberPlan(path, plan);
+  return plan;
 }
 
 async function planOn(

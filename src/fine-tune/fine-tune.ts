@@ -50,6 +50,9 @@ export function fineTune(model: Model, data: ImageDataset, options: FineTuneOpti
   return new FineTuning(model, data, checkFineTuneOptions(options));
 }
 
+/** Checkpoints take at most about a twentieth of a run. */
+const checkpointShare = 19;
+
 /** Models in a loop: between two batches nothing native would refuse a second one. */
 const underWay = new WeakSet<Model>();
 
@@ -65,6 +68,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   #computation: Computation | undefined;
   #baseline: EpochReport | undefined;
   #history: EpochReport[] = [];
+  #saved = { at: Number.NEGATIVE_INFINITY, took: 0 };
   #isStarted = false;
   #ended: FineTuneResult['ended'] = 'left';
 
@@ -174,7 +178,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       learningRates: (batch) => this.#learningRates(epoch, batch),
       signal,
       onBatch,
-      onStopped: (done) => this.#checkpoint(done),
+      onStopped: (done) => this.#checkpoint(done, true),
     });
     const report = await this.#validateTrained(epoch, sums, skipped);
     this.#history.push(report);
@@ -190,7 +194,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     } catch (error) {
       const code = error instanceof TorchgraftError ? error.code : undefined;
       // The epoch is trained: a resumed run only validates it.
-      if (code === 'ABORTED') await this.#checkpoint(sums);
+      if (code === 'ABORTED') await this.#checkpoint(sums, true);
       if (code !== 'MODEL_FAILED') throw error;
       throw new TorchgraftError(
         'LOSS_NOT_FINITE',
@@ -234,9 +238,12 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     return stop;
   }
 
-  async #checkpoint(sums: TrainSums): Promise<void> {
+  async #checkpoint(sums: TrainSums, isStopping = false): Promise<void> {
     const { checkpoint } = this.#options;
     if (!checkpoint || !this.#baseline) return;
+    const start = performance.now();
+    // Epochs on kept features take milliseconds, a checkpoint's flush to the disk ten times that.
+    if (!isStopping && start - this.#saved.at < this.#saved.took * checkpointShare) return;
     await writeCheckpoint(checkpoint, this.#model, {
       epoch: this.#history.length,
       sums,
@@ -246,6 +253,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       precision: (this.#computation as Computation).report.plan.precision,
       recipe: this.#recipe,
     });
+    const end = performance.now();
+    this.#saved = { at: end, took: end - start };
   }
 
   /** Best weights back, and the card for `save`. */

@@ -97,7 +97,10 @@ export interface FineTuneOptions {
   cache?: CachePlace;
   /** What to do with an image that cannot be decoded. Default `fail`. */
   unreadable?: 'fail' | 'skip';
-  /** File that receives a checkpoint before the first epoch, after each, and when stopped by `signal`. Default: none. */
+  /**
+   * File that receives a checkpoint before the first epoch, after each (after some, where an epoch is shorter than 19
+   * times the writing), and when stopped by `signal`. Default: none.
+   */
   checkpoint?: string;
   /** Go on from `checkpoint` if that file exists. Default false. */
   resume?: boolean;

@@ -1,6 +1,6 @@
 import type { ModelCard } from '../card.js';
 import { nativePreprocess } from '../data/preprocessing.js';
-import { invalidValue, TorchgraftError } from '../errors.js';
+import { TorchgraftError } from '../errors.js';
 import { classify, type LabelledModel, loadLabelledModel } from '../labelled-model.js';
 import type { NativeModel, OptimiseResult } from '../native.js';
 import { callNative } from '../native-call.js';
@@ -80,21 +80,11 @@ export async function optimise(
   images: Uint8Array,
 ): Promise<OptimiseResult> {
   const { size } = preprocessing;
-  if (typeof native.optimise !== 'function') {
-    if (precision === 'auto' || precision === 'float32') {
-      return { precision: 'float32', layout: 'as loaded', difference: 0, seconds: 0 };
-    }
-    throw invalidValue(
-      `createPredictor: \`precision\`: this addon has no ${precision}. Use 'auto' or 'float32'.`,
-    );
-  }
   const count = Math.min(trialBatch, images.length / (size * size * 3));
   const data = images.subarray(0, count * size * size * 3);
   const example = { data, shape: [count, size, size, 3], dtype: 'uint8' as const };
   const preprocess = nativePreprocess(preprocessing);
-  return await callNative(
-    async () => (await native.optimise?.({ precision, example, preprocess })) as OptimiseResult,
-  );
+  return callNative(() => native.optimise({ precision, example, preprocess }));
 }
 
 /** Runs one batch within the thread budget. Milliseconds. */

@@ -1,0 +1,77 @@
+#include "serving.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "failure.h"
+#include "plan.h"
+#include "precision.h"
+#include "split.h"
+#include "trainer.h"
+
+namespace torchgraft {
+
+namespace {
+
+// The least of a few runs, seconds; the first builds kernels and does not count.
+double timeOf(const Compiled& compiled, const std::vector<at::Tensor>& inputs) {
+  constexpr int kRuns = 3;
+  double least = 0;
+  for (int run = 0; run <= kRuns; ++run) {
+    const auto start = std::chrono::steady_clock::now();
+    compiled.run(inputs);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (run == 1 || (run > 1 && seconds < least)) least = seconds;
+  }
+  return least;
+}
+
+std::vector<at::ScalarType> precisionsOf(const Model& model, std::optional<at::ScalarType> asked) {
+  if (asked) return {*asked};
+  if (hasNativeBfloat16(model.device())) return {at::kFloat, at::kBFloat16};
+  return {at::kFloat};
+}
+
+}  // namespace
+
+Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::optional<at::ScalarType> precision) {
+  const at::Tensor reference = mainOutput(model.infer(example)).to(at::kFloat);
+  const auto graph = freezeForward(model.module());
+  if (!graph) throw Failure("MODEL_FAILED", "optimise: the model's forward changes its own attributes, so it cannot be frozen for serving.");
+  std::string failures;
+  double fastest = 0;
+  for (const at::ScalarType dtype : precisionsOf(model, precision)) {
+    for (const auto& [name, options] : compilations(model.device(), example.at(0), dtype)) {
+      try {
+        auto compiled = std::make_unique<Compiled>(graph, options, example);
+        const double difference = relativeDifference(mainOutput(compiled->run(example).at(0)).to(at::kFloat), reference);
+        if (!(difference <= boundsOf(dtype).output)) {
+          failures += " " + precisionName(dtype) + " " + name + ": deviates by " + c10::str(difference) + ".";
+          continue;
+        }
+        const double seconds = timeOf(*compiled, example);
+        if (compiled_ && seconds >= fastest) continue;
+        fastest = seconds;
+        compiled_ = std::move(compiled);
+        report_ = {precisionName(dtype), name + ", channels-last", difference, seconds};
+      } catch (const c10::OutOfMemoryError&) {
+        throw;
+      } catch (const std::exception& error) {
+        failures += " " + precisionName(dtype) + " " + name + ": " + error.what();
+      }
+    }
+  }
+  if (!compiled_) throw Failure("MODEL_FAILED", "optimise: no way of compiling the model gives its own logits.", failures);
+}
+
+c10::IValue Serving::run(const std::vector<at::Tensor>& inputs) const {
+  try {
+    return compiled_->run(inputs).at(0);
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const std::exception& error) {
+    refuseForward(inputs, error);
+  }
+}
+
+}  // namespace torchgraft

@@ -1,0 +1,40 @@
+// A model that only predicts: the whole of forward frozen and compiled.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "compile.h"
+#include "model.h"
+
+namespace torchgraft {
+
+struct ServingReport {
+  std::string precision;
+  // 'fused', 'folded' or 'exact' with its memory layout, for a person.
+  std::string layout;
+  // Largest deviation of the logits from the model's own in float32, relative to the largest.
+  double difference = 0;
+  // Of the example batch.
+  double seconds = 0;
+};
+
+class Serving {
+ public:
+  // Tries ways of compiling on the example, whose first dimension is the batch, and keeps the fastest of those that
+  // give the model's own logits within boundsOf(precision). precision: empty to choose by the trial too.
+  // Throws Failure("MODEL_FAILED") when the model cannot be frozen or no way gives equal logits.
+  Serving(Model& model, const std::vector<at::Tensor>& example, std::optional<at::ScalarType> precision);
+
+  // What forward returns.
+  c10::IValue run(const std::vector<at::Tensor>& inputs) const;
+  const ServingReport& report() const { return report_; }
+
+ private:
+  std::unique_ptr<Compiled> compiled_;
+  ServingReport report_;
+};
+
+}  // namespace torchgraft
