@@ -73,13 +73,17 @@ export async function loadModel(source: string | Uint8Array, options: LoadOption
   }
   const addon = loadAddon();
   const place = device === 'auto' ? (addon.info().gpus > 0 ? 'cuda:0' : 'cpu') : device;
+  // Beside the loading, which is on a thread of its own.
+  const hashing = hash(source).catch((error: unknown) => error as Error);
   const native = await callNative(() =>
     addon.load(source, { device: place, threads: threads ?? availableParallelism() }),
   );
   const name = typeof source === 'string' ? source : 'the given bytes';
   try {
     const card = readCard(native.extra, name);
-    const origin = { name: basename(name), sha256: await hash(source) };
+    const sha256 = await hashing;
+    if (typeof sha256 !== 'string') throw sha256;
+    const origin = { name: basename(name), sha256 };
     return new Model(native, await callNative(() => native.describe()), origin, card);
   } catch (error) {
     await native.dispose();

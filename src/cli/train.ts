@@ -117,7 +117,7 @@ function addRest(command: Command): Command {
     )
     .option(
       '--views <k>',
-      'fixed augmented views of an image whose features are kept, or live (default: 1 for head, else live)',
+      'fixed augmented views of an image whose features are kept, or live (default: 1 for head, 4 for last:K, else live)',
       viewCount,
     )
     .addOption(

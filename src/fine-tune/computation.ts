@@ -7,7 +7,7 @@ import type { Plan, Precision } from '../native.js';
 import { callNative } from '../native-call.js';
 import { planPath, recallPlan, rememberPlan } from '../plan-cache.js';
 import type { Reading } from './epoch.js';
-import { CachedFeatures, type FeatureReport } from './features.js';
+import { CachedFeatures, type FeatureReport, featureRowBytes } from './features.js';
 import type { CheckedOptions } from './options.js';
 import { type BatchSource, imageSource } from './source.js';
 
@@ -60,8 +60,8 @@ export class Computation {
   static async begin(settings: Settings): Promise<Computation> {
     const { model, data, options, reading } = settings;
     const plan = await makePlan(settings);
-    const wanted = options.augment ? (options.views ?? defaultViews(options, plan)) : 1;
     const { train, val } = data.splits;
+    const wanted = options.augment ? (options.views ?? defaultViews(options, plan, train.length)) : 1;
     const views = wanted === 'live' ? 0 : Math.min(wanted, options.epochs);
     const opened = await CachedFeatures.open(
       {
@@ -172,9 +172,17 @@ async function planOn(
   throw new TorchgraftError('DATA_INVALID', 'fineTune: none of the training images can be decoded.');
 }
 
-/** One unaugmented view serves a head as well as random crops do (docs/benchmarks.md), and its features are there already. */
-function defaultViews({ strategy }: CheckedOptions, plan: Plan): number | 'live' {
-  return strategy === 'head' && plan.cacheable ? 1 : 'live';
+/** Most bytes of features that a run keeps unless it is told how many views there shall be. */
+const mostUnasked = 2 ** 30;
+
+/**
+ * A head learns as well from one unaugmented view as from new random crops in each epoch, and so do a few layers from
+ * four views: docs/benchmarks.md has the measurements. What is not frozen at all, or too large to keep, is augmented live.
+ */
+function defaultViews({ strategy }: CheckedOptions, plan: Plan, images: number): number | 'live' {
+  if (!plan.cacheable || strategy === 'full') return 'live';
+  const views = strategy === 'head' ? 1 : 4;
+  return featureRowBytes(plan) * images * views <= mostUnasked ? views : 'live';
 }
 
 function planNotices(plan: Plan, options: CheckedOptions): string[] {

@@ -87,8 +87,8 @@ export interface FineTuneOptions {
   precision?: Precision | 'auto';
   /**
    * With augmentation: how many fixed views of each training image take turns, the unaugmented one first, so that what
-   * is frozen computes each once; or `live`, a new one in each epoch. Default: 1 where the frozen part's outputs can be
-   * kept and the strategy is `head`, else `live`.
+   * is frozen computes each once; or `live`, a new one in each epoch. Default where the frozen part's outputs can be
+   * kept: 1 for `head`, 4 for `last:k` (up to 1 GiB of them), else `live`.
    */
   views?: number | 'live';
   /** False runs the model as it was loaded, frozen layers included in each step. Default true. */
