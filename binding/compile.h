@@ -30,6 +30,7 @@ class Compiled {
   std::vector<c10::IValue> run(const std::vector<at::Tensor>& inputs) const;
 
   const CompileOptions& options() const { return options_; }
+  void keepBatchesWhole() { options_.chunk = 0; }
 
  private:
   // Float inputs in the graph's precision.
