@@ -67,7 +67,8 @@ std::vector<c10::IValue> Engine::features(const std::vector<at::Tensor>& inputs)
   if (!graph_) return {inputs.begin(), inputs.end()};
   try {
     if (!prefix_) {
-      for (const auto& [name, way] : compilations(model_.device(), inputs.at(0), options_.dtype)) {
+      for (auto [name, way] : compilations(model_.device(), inputs.at(0), options_.dtype)) {
+        if (whole_) way.chunk = 0;
         if (name == options_.variant) prefix_.emplace(graph_, way, inputs);
       }
     }
@@ -79,10 +80,10 @@ std::vector<c10::IValue> Engine::features(const std::vector<at::Tensor>& inputs)
   }
 }
 
-c10::IValue Engine::finish(const std::vector<c10::IValue>& features) const {
+c10::IValue Engine::finish(const std::vector<c10::IValue>& features, at::ScalarType dtype) const {
   std::vector<c10::IValue> stack{model_.module()._ivalue()};
   stack.insert(stack.end(), features.begin(), features.end());
-  Autocast autocast(model_.device(), options_.dtype);
+  Autocast autocast(model_.device(), dtype);
   try {
     return interpret(suffix_, std::move(stack)).at(0);
   } catch (const c10::OutOfMemoryError&) {

@@ -25,6 +25,11 @@ class Engine {
   Engine(Model& model, const Split& split, const EngineOptions& options);
 
   bool hasPrefix() const { return graph_ != nullptr; }
+  // From now on large batches do not go through the prefix in parts.
+  void keepBatchesWhole() {
+    whole_ = true;
+    prefix_.reset();
+  }
   const EngineOptions& options() const { return options_; }
   // Neither what learns nor the module has changed since: the prefix holds copies of what was frozen then.
   bool fits(const Model& model) const { return model.revision() == revision_; }
@@ -32,13 +37,16 @@ class Engine {
   // The values that cross, without gradients; without a prefix the inputs as they are. Throws Failure("MODEL_FAILED").
   std::vector<c10::IValue> features(const std::vector<at::Tensor>& inputs) const;
   // The rest of forward, with gradients as the thread has them, in the module's current mode.
-  c10::IValue finish(const std::vector<c10::IValue>& features) const;
+  c10::IValue finish(const std::vector<c10::IValue>& features) const { return finish(features, options_.dtype); }
+  // The same in another precision.
+  c10::IValue finish(const std::vector<c10::IValue>& features, at::ScalarType dtype) const;
 
  private:
   Model& model_;
   EngineOptions options_;
   uint64_t revision_;
   std::shared_ptr<torch::jit::Graph> graph_;
+  bool whole_ = false;
   mutable std::optional<Compiled> prefix_;
   torch::jit::Code suffix_;
 };

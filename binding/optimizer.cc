@@ -25,6 +25,8 @@ std::vector<std::string> namesOfState(const OptimizerOptions& options) {
       break;
     case OptimizerOptions::sgd:
       break;
+    case OptimizerOptions::lbfgs:
+      return {};
   }
   if (options.momentum != 0) names.push_back("momentum_buffer");
   return names;
@@ -93,6 +95,8 @@ void Optimizer::step() {
         case OptimizerOptions::rmsprop:
           stepRmsprop(bucket, group);
           break;
+        case OptimizerOptions::lbfgs:
+          throw Failure("NATIVE", "L-BFGS steps by Trainer::fit().");
       }
       for (auto& [parameter, dense] : bucket.scattered) parameter.copy_(dense);
     }
@@ -178,6 +182,17 @@ void Optimizer::stepRmsprop(Bucket& bucket, const StaticGroup& group) const {
   } else {
     at::_foreach_addcdiv_(parameters, gradients, average, -group.learningRate);
   }
+}
+
+std::vector<Group> Optimizer::learning() const {
+  std::vector<Group> groups;
+  for (const auto& group : groups_) {
+    Group learns{{}, group.learningRate, group.weightDecay};
+    for (const auto& slot : group.slots)
+      if (slot.parameter.requires_grad()) learns.parameters.emplace_back(slot.name, slot.parameter);
+    if (!learns.parameters.empty()) groups.push_back(std::move(learns));
+  }
+  return groups;
 }
 
 void Optimizer::setLearningRates(const std::vector<double>& rates) {

@@ -1,4 +1,5 @@
-// PyTorch's SGD, Adam, AdamW and RMSprop over named parameters, on libtorch's fused and foreach kernels.
+// PyTorch's SGD, Adam, AdamW and RMSprop over named parameters, on libtorch's fused and foreach kernels. L-BFGS is in
+// lbfgs.cc: it evaluates the loss many times in a step; here are its groups alone.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,7 +15,7 @@ namespace torchgraft {
 
 /// The words and defaults of torch.optim. Each kind reads only its own fields.
 struct OptimizerOptions {
-  enum Kind { sgd, adam, adamw, rmsprop };
+  enum Kind { sgd, adam, adamw, rmsprop, lbfgs };
   Kind kind = sgd;
   double momentum = 0;    // sgd, rmsprop
   double dampening = 0;   // sgd
@@ -24,6 +25,10 @@ struct OptimizerOptions {
   double epsilon = 1e-8;  // adam, adamw, rmsprop
   double alpha = 0.99;    // rmsprop
   bool centered = false;  // rmsprop
+  int64_t maxIterations = 20;  // lbfgs, in one step
+  int64_t historySize = 10;
+  double toleranceGradient = 1e-7;
+  double toleranceChange = 1e-9;
 };
 
 /// Parameters that share a learning rate and a weight decay.
@@ -41,6 +46,9 @@ class Optimizer {
 
   /// One update of every parameter that has a gradient. One without is left alone, its state too, as PyTorch does.
   void step();
+
+  /// The groups as they are now, with those parameters that learn; without the groups where none does.
+  std::vector<Group> learning() const;
 
   /// One rate for each group. Throws SHAPE_MISMATCH when the counts differ.
   void setLearningRates(const std::vector<double>& rates);

@@ -51,10 +51,16 @@ double difference(const NamedTensors& values, const NamedTensors& references) {
 bool isRowwise(const Engine& engine, const std::vector<at::Tensor>& inputs, const std::vector<c10::IValue>& features) {
   std::vector<at::Tensor> first;
   for (const at::Tensor& input : inputs) {
-    if (input.dim() == 0 || input.size(0) < 2) return false;
+    if (input.dim() == 0 || input.size(0) < 2 || input.size(0) != inputs[0].size(0)) return false;
     first.push_back(input.narrow(0, 0, 1));
   }
-  const auto alone = engine.features(first);
+  std::vector<c10::IValue> alone;
+  try {
+    alone = engine.features(first);
+  } catch (const Failure&) {
+    // A sample alone is not what this model takes.
+    return false;
+  }
   for (size_t i = 0; i < features.size(); ++i) {
     if (!features[i].isTensor() || !alone[i].isTensor()) return false;
     const at::Tensor many = features[i].toTensor();
@@ -186,7 +192,7 @@ class Planner {
     report_.precisionReason = "measured: float32 " + c10::str(full) + " ms, bfloat16 " + (other ? c10::str(half) + " ms" : "not equal enough");
   }
 
-  void describe(const Split& split, const Engine& engine, int64_t samples) {
+  void describe(const Split& split, Engine& engine, int64_t samples) {
     report_.split = engine.hasPrefix();
     report_.precision = precisionName(engine.options().dtype);
     report_.key = prefixKey(split, engine.options().dtype);
@@ -194,7 +200,9 @@ class Planner {
     const int64_t suffix = countFlops([&] { attempt([&] { return engine.finish(features); }); }) / samples;
     report_.prefixFlops = engine.hasPrefix() ? report_.totalFlops - suffix : 0;
     if (!engine.hasPrefix()) return;
-    report_.cacheable = split.tensorsOnly && isRowwise(engine, inputs_, features);
+    const bool rowwise = isRowwise(engine, inputs_, features);
+    if (!rowwise) engine.keepBatchesWhole();
+    report_.cacheable = split.tensorsOnly && rowwise;
     for (const c10::IValue& value : features) {
       if (!value.isTensor()) continue;
       const at::Tensor tensor = value.toTensor();
@@ -235,6 +243,7 @@ PlanReport Trainer::usePlan(const KnownPlan& known) {
   if (!parts.suffix) throw Failure("INVALID_VALUE", "usePlan: " + parts.reason + ".");
   bank_.reset();
   engine_ = std::make_shared<Engine>(model_, parts, EngineOptions{known.precision, known.variant});
+  if (!known.cacheable) engine_->keepBatchesWhole();
   precision_ = known.precision;
   layout_ = known.cacheable ? known.crossings : std::vector<Crossing>{};
   PlanReport report;

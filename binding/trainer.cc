@@ -45,11 +45,6 @@ at::Tensor imagesOf(const Batch& batch) {
   return images;
 }
 
-int64_t countCorrect(const at::Tensor& output, const at::Tensor& target) {
-  if (output.dim() != 2 || target.dim() != 1 || !at::isIntegralType(target.scalar_type(), false)) return -1;
-  return output.detach().argmax(1).cpu().eq(target).sum().item<int64_t>();
-}
-
 Failure staleFeatures() {
   return Failure("INVALID_VALUE", "Features can only be used while the plan they were made by holds. Plan and open them again.");
 }
@@ -67,6 +62,11 @@ at::Tensor mainOutput(const c10::IValue& output) {
 
 Failure nothingLearns() {
   return Failure("NOT_TRAINABLE", "Nothing can learn: every parameter is frozen. Call unfreeze() or replaceHead() first.");
+}
+
+int64_t countCorrect(const at::Tensor& output, const at::Tensor& target) {
+  if (output.dim() != 2 || target.dim() != 1 || !at::isIntegralType(target.scalar_type(), false)) return -1;
+  return output.detach().argmax(1).cpu().eq(target).sum().item<int64_t>();
 }
 
 std::vector<at::Tensor> preparedInputs(const Batch& batch, const std::optional<Preprocess>& preprocess, const at::Device& device) {
@@ -119,6 +119,17 @@ at::Tensor Trainer::prepare(const Batch& batch) const {
   return augment(pixels, batch.sizes, batch.indices, options_.seed, batch.epoch, *options_.preprocess, *options_.augment);
 }
 
+std::vector<at::Tensor> Trainer::trainingInputs(const Batch& batch) const {
+  if (options_.preprocess) return {prepare(batch)};
+  return preparedInputs(batch, std::nullopt, model_.device());
+}
+
+const Engine* Trainer::engineFor(const Batch& batch) const {
+  const Engine* fast = engine();
+  if (!batch.rows.empty() && !fast) throw staleFeatures();
+  return batch.rows.empty() && !model_.takesExactly(batch.inputs.size()) ? nullptr : fast;
+}
+
 FeatureBank& Trainer::bank() const {
   if (!bank_) throw Failure("INVALID_VALUE", "No features are kept: call openFeatures() first.");
   return *bank_;
@@ -154,13 +165,14 @@ std::vector<int64_t> Trainer::storeFeatures(const FeatureBatch& request) {
   return kept.store(request.keys, fast->features({input}));
 }
 
+c10::IValue Trainer::seeded(const std::function<c10::IValue()>& forward) const {
+  std::lock_guard<std::mutex> lock(random_lock);
+  at::manual_seed(options_.seed * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(steps_));
+  return forward();
+}
+
 std::pair<c10::IValue, at::Tensor> Trainer::forwardAndLoss(const std::function<c10::IValue()>& forward, const at::Tensor& target) const {
-  c10::IValue output;
-  {
-    std::lock_guard<std::mutex> lock(random_lock);
-    at::manual_seed(options_.seed * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(steps_));
-    output = forward();
-  }
+  const c10::IValue output = seeded(forward);
   return {output, lossOf(output, target)};
 }
 
@@ -169,8 +181,7 @@ Evaluation Trainer::evaluate(const Batch& batch, const std::optional<Preprocess>
   std::vector<at::Tensor> inputs;
   if (batch.rows.empty()) inputs = preparedInputs(batch, preprocess ? preprocess : options_.preprocess, model_.device());
   model_.setTraining(false);
-  if (const Engine* fast = engine()) return judge(fast->finish(featuresOf(batch, *fast, inputs)), batch.target, loss_);
-  if (!batch.rows.empty()) throw staleFeatures();
+  if (const Engine* fast = engineFor(batch)) return judge(fast->finish(featuresOf(batch, *fast, inputs)), batch.target, loss_);
   Autocast autocast(model_.device(), precision_);
   return judge(model_.run(inputs), batch.target, loss_);
 }
@@ -179,10 +190,9 @@ StepResult Trainer::step(const Batch& batch) {
   const auto start = std::chrono::steady_clock::now();
   if (!batch.learningRates.empty()) optimizer_.setLearningRates(batch.learningRates);
   if (model_.trainable().empty()) throw nothingLearns();
-  std::vector<at::Tensor> inputs = batch.inputs;
-  if (options_.preprocess && batch.rows.empty()) inputs = {prepare(batch)};
-  const Engine* fast = engine();
-  if (!batch.rows.empty() && !fast) throw staleFeatures();
+  if (options_.optimizer.kind == OptimizerOptions::lbfgs) return fit(batch);
+  const Engine* fast = engineFor(batch);
+  const std::vector<at::Tensor> inputs = batch.rows.empty() ? trainingInputs(batch) : std::vector<at::Tensor>{};
 
   at::AutoGradMode gradients(true);
   model_.setTraining(true);

@@ -69,6 +69,8 @@ struct StepResult {
 // The first tensor of what forward returned. Throws Failure("MODEL_FAILED") when there is none.
 at::Tensor mainOutput(const c10::IValue& output);
 Failure nothingLearns();
+// Samples whose largest logit is the target; -1 when targets are no class indices.
+int64_t countCorrect(const at::Tensor& output, const at::Tensor& target);
 
 struct Evaluation {
   double loss = 0;
@@ -94,7 +96,8 @@ class Trainer {
  public:
   Trainer(Model& model, TrainingOptions options);
 
-  // Forward, loss, backward and, when an accumulation ends, the optimizer. A loss or gradient that is not finite leaves
+  // Forward, loss, backward and, when an accumulation ends, the optimizer; with lbfgs, up to maxIterations of it on these
+  // samples, from a fresh history, and the result is where they ended. A loss or gradient that is not finite leaves
   // weights and BatchNorm statistics as they were and throws Failure("LOSS_NOT_FINITE").
   StepResult step(const Batch& batch);
 
@@ -127,13 +130,19 @@ class Trainer {
  private:
   friend class Planner;
   at::Tensor prepare(const Batch& batch) const;
+  std::vector<at::Tensor> trainingInputs(const Batch& batch) const;
+  StepResult fit(const Batch& batch);
   FeatureBank& bank() const;
   const Split& split();
   // What crosses the cut for this batch: kept rows, or what the prefix gives for the inputs.
   std::vector<c10::IValue> featuresOf(const Batch& batch, const Engine& fast, const std::vector<at::Tensor>& inputs) const;
   // The engine, unless the model was changed since it was planned.
   const Engine* engine() const { return engine_ && engine_->fits(model_) ? engine_.get() : nullptr; }
-  // Forward with dropout's generator seeded by the step, and its loss.
+  // The same, and null where the batch has another number of inputs than it was planned for. Throws when it has rows.
+  const Engine* engineFor(const Batch& batch) const;
+  // With dropout's generator seeded by the step.
+  c10::IValue seeded(const std::function<c10::IValue()>& forward) const;
+  // seeded(), and its loss.
   std::pair<c10::IValue, at::Tensor> forwardAndLoss(const std::function<c10::IValue()>& forward, const at::Tensor& target) const;
   at::Tensor lossOf(const c10::IValue& output, const at::Tensor& target) const;
   double finishAccumulation();

@@ -258,6 +258,18 @@ class ListOut(nn.Module):
         return [self.fc(x), x + 1]
 
 
+class Centred(nn.Module):
+    """Two inputs, the second without a batch; what a sample gives depends on the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(8, 6)
+        self.fc = nn.Linear(6, CLASSES)
+
+    def forward(self, x, scale):
+        return self.fc(torch.relu(self.body(x - x.mean(0)) * scale))
+
+
 DTYPES = {
     torch.float32: "float32",
     torch.float64: "float64",
@@ -331,6 +343,7 @@ def make_models():
         ("every-dtype", EveryDtype(), every_dtype()),
         ("tuple-out", TupleOut(), row),
         ("list-out", ListOut(), row),
+        ("centred", Centred(), None),
     ]:
         models[name] = (torch.jit.script(network.eval()), inputs)
     return models

@@ -112,6 +112,7 @@ export class Model {
   /** Classes, preprocessing, provenance and metrics; what `save` writes. Undefined before the first fine-tuning. */
   card: ModelCard | undefined;
   #description: ModelDescription;
+  #revision = 0;
 
   /** Use {@link loadModel}. @internal */
   constructor(
@@ -129,6 +130,11 @@ export class Model {
   /** What a person should know before training this model, one sentence each. */
   get notices(): string[] {
     return describeNotices(this.#description);
+  }
+
+  /** Grows whenever what learns, layers or weights were changed here, so not by training. @internal */
+  get revision(): number {
+    return this.#revision;
   }
 
   /** Bytes of parameters and buffers; 0 once disposed. */
@@ -198,7 +204,7 @@ export class Model {
     );
     const wanted = names.filter((name) => learnable.has(name));
     await callNative(() => this.native.setTrainable(wanted, trainBatchNorm));
-    await this.summary();
+    await this.#changed();
   }
 
   /**
@@ -212,14 +218,14 @@ export class Model {
     const { imageSize, example, ...request } = checkOptions(headOptions, options, 'replaceHead');
     const inputs = example ?? [blankImage(imageSize)];
     const made = await callNative(() => this.native.replaceHead({ ...request, example: inputs }));
-    await this.summary();
+    await this.#changed();
     return made;
   }
 
   /** PyTorch's default initialisation of every layer: the same network, untrained. @throws BUSY, DISPOSED */
   async reinitialise(seed = 0): Promise<void> {
     await callNative(() => this.native.reinitialise(seed));
-    await this.summary();
+    await this.#changed();
   }
 
   /**
@@ -241,6 +247,11 @@ export class Model {
   async save(path: string, card: ModelCard | undefined = this.card): Promise<void> {
     const extra: Record<string, string> = card ? { [cardFile]: JSON.stringify(card) } : {};
     await writeAtomically(path, (temporary) => callNative(() => this.native.save(temporary, extra)));
+  }
+
+  async #changed(): Promise<void> {
+    this.#revision += 1;
+    await this.summary();
   }
 
   /** Waits for running work, then frees the weights. Idempotent; afterwards every method throws DISPOSED. */

@@ -92,7 +92,16 @@ export type NativeLoss =
 export type NativeOptimizer =
   | { kind: 'sgd'; momentum: number; dampening: number; nesterov: boolean }
   | { kind: 'adam' | 'adamw'; beta1: number; beta2: number; epsilon: number }
-  | { kind: 'rmsprop'; alpha: number; epsilon: number; momentum: number; centered: boolean };
+  | { kind: 'rmsprop'; alpha: number; epsilon: number; momentum: number; centered: boolean }
+  | {
+      kind: 'lbfgs';
+      /** In one step. */
+      maxIterations: number;
+      /** Pairs of changes of weights and of gradients that are kept. */
+      historySize: number;
+      toleranceGradient: number;
+      toleranceChange: number;
+    };
 
 /** Static parameter groups: every parameter of the model is in exactly one of them. */
 export interface NativeGroup {
@@ -233,12 +242,15 @@ export interface Plan {
 }
 
 export interface StepResult {
-  /** Mean loss of the batch. */
+  /** Mean loss of the batch, before the weights change; with lbfgs at the end of the step, without weight decay. */
   loss: number;
   /** Samples whose largest logit is the target; -1 when targets are not class indices. */
   correct: number;
   count: number;
-  /** 2-norm of all gradients before clipping; 0 when this batch did not end an accumulation. */
+  /**
+   * 2-norm of all gradients before clipping; 0 when this batch did not end an accumulation. With lbfgs at the end of the
+   * step, weight decay included: near 0 it has converged.
+   */
   gradientNorm: number;
   seconds: number;
 }

@@ -1,18 +1,24 @@
 import { z } from 'zod';
 import { writeAtomically } from './atomic-file.js';
+import { cardFile } from './card.js';
 import { invalidType } from './errors.js';
 import { buildGroups } from './fine-tune/groups.js';
+import { checkLbfgs } from './lbfgs.js';
 import type { Model } from './model.js';
-import type { EvaluateResult, NativeGroup, StepResult, Tensor } from './native.js';
+import type { EvaluateResult, NativeGroup, Plan, Precision, StepResult, Tensor } from './native.js';
 import { callNative } from './native-call.js';
 import { checkOptions } from './options.js';
+import { TrainerPlan } from './trainer-plan.js';
 import { type LossOption, lossOption, type OptimizerOption, optimizerOption } from './training-options.js';
 
 /** Options of createTrainer; all may be left out. */
 export interface TrainerOptions {
-  /** Default `adamw`. */
+  /**
+   * Default `adamw`. With `lbfgs` a step is up to `maxIterations` (20) of it on the samples given, in eval mode and from a
+   * fresh history; give it all there are.
+   */
   optimizer?: OptimizerOption;
-  /** For all that learns. Default by optimizer: AdamW and Adam 1e-4, SGD 1e-3, RMSprop 1e-5. */
+  /** For all that learns. Default by optimizer: AdamW and Adam 1e-4, SGD 1e-3, RMSprop 1e-5, L-BFGS 1. */
   learningRate?: number;
   /** Learning rates by pattern; of several that match, the last counts. */
   learningRates?: Record<string, number>;
@@ -30,6 +36,14 @@ export interface TrainerOptions {
   auxiliaryWeight?: number;
   /** Of dropout. Default 0. */
   seed?: number;
+  /**
+   * Of activations and of the weights of what is frozen; what learns and the loss stay float32. Default `auto`: where
+   * something is frozen, bfloat16 if the device has it natively and a short trial on the first batch shows that it is
+   * faster; else float32.
+   */
+  precision?: Precision | 'auto';
+  /** False runs the model as it was loaded, frozen layers included. Default true. */
+  split?: boolean;
 }
 
 const schema = z.strictObject({
@@ -43,6 +57,8 @@ const schema = z.strictObject({
   accumulate: z.int().min(1).max(1024).default(1),
   auxiliaryWeight: z.number().min(0).default(0.4),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
+  precision: z.enum(['auto', 'float32', 'bfloat16', 'float16']).default('auto'),
+  split: z.boolean().default(true),
 });
 
 /** One batch of plain tensors. */
@@ -64,7 +80,9 @@ export interface TrainerBatch {
  * Training step by step, on any tensors: for loops of your own, other inputs than images, several labels a sample,
  * regression. {@link fineTune} is the loop for folders of images.
  *
- * What learns is what is not frozen when a step is made. Making a trainer for a model ends the one before.
+ * What learns is what is not frozen when a step is made. Where something is frozen, the first step splits the model and
+ * proves on its batch that outputs and gradients stay the same: what is frozen then runs compiled and without gradients,
+ * as in fineTune; see {@link Trainer.plan}. Making a trainer for a model ends the one before.
  *
  * @throws INVALID_TYPE, INVALID_VALUE, PATTERN_UNMATCHED, SOURCE_INVALID, BUSY, DISPOSED
  */
@@ -72,7 +90,8 @@ export async function createTrainer(model: Model, options: TrainerOptions = {}):
   if (typeof model?.replaceHead !== 'function')
     throw invalidType('createTrainer: expected a Model from loadModel.');
   const checked = checkOptions(schema, options, 'createTrainer');
-  const { optimizer, loss, clipNorm, accumulate, auxiliaryWeight, seed } = checked;
+  checkLbfgs(checked, 'createTrainer');
+  const { optimizer, loss, clipNorm, accumulate, auxiliaryWeight, seed, precision, split } = checked;
   const weightDecay = checked.weightDecay ?? (optimizer.kind === 'adamw' ? 0.01 : 0);
   const groups = buildGroups(await model.summary(), [], { ...checked, weightDecay });
   await callNative(() =>
@@ -82,18 +101,30 @@ export async function createTrainer(model: Model, options: TrainerOptions = {}):
       augment: null,
     }),
   );
-  return new Trainer(model, groups);
+  const learnable = groups.reduce((sum, { parameters }) => sum + parameters.length, 0);
+  return new Trainer(model, groups, new TrainerPlan(model, { precision, split }, learnable));
 }
 
 /** A model's optimizer and loss. One operation at a time; a second one is refused with BUSY. */
 export class Trainer {
   readonly #model: Model;
   readonly #groups: NativeGroup[];
+  readonly #plan: TrainerPlan;
 
   /** Use {@link createTrainer}. @internal */
-  constructor(model: Model, groups: NativeGroup[]) {
+  constructor(model: Model, groups: NativeGroup[], plan: TrainerPlan) {
     this.#model = model;
     this.#groups = groups;
+    this.#plan = plan;
+  }
+
+  /**
+   * How steps are computed: the cut, precision, and what was tried. Undefined before the first step, and while nothing is
+   * frozen. It is made anew by the next step when the model was changed otherwise; where it fails, steps run the model as
+   * it was loaded, and `reason` says why.
+   */
+  get plan(): Plan | undefined {
+    return this.#plan.plan;
   }
 
   /**
@@ -103,7 +134,10 @@ export class Trainer {
    */
   async step({ inputs, target, factor = 1, flush = false }: TrainerBatch): Promise<StepResult> {
     const learningRates = this.#groups.map(({ learningRate }) => learningRate * factor);
-    return callNative(() => this.#model.native.step({ inputs, target, learningRates, flush }));
+    await this.#plan.prepare({ inputs, target });
+    const result = await callNative(() => this.#model.native.step({ inputs, target, learningRates, flush }));
+    this.#plan.settle();
+    return result;
   }
 
   /** Loss and logits of a batch in eval mode, without gradients. @throws SHAPE_MISMATCH, MODEL_FAILED */
@@ -119,17 +153,21 @@ export class Trainer {
   /** Puts the kept copy back. @throws NOT_TRAINABLE when none was kept */
   async restoreBest(): Promise<void> {
     await callNative(() => this.#model.native.restoreBest());
+    this.#plan.forget();
   }
 
   /** Writes weights, optimizer, step count and kept weights into one file, atomically. */
   async saveCheckpoint(path: string): Promise<void> {
+    const text = this.#plan.saved();
+    const extra: Record<string, string> = text ? { [cardFile]: text } : {};
     await writeAtomically(path, (temporary) =>
-      callNative(() => this.#model.native.saveCheckpoint(temporary, {})),
+      callNative(() => this.#model.native.saveCheckpoint(temporary, extra)),
     );
   }
 
   /** Goes on from a checkpoint of the same model and optimizer. @throws CHECKPOINT_INVALID; nothing is changed then */
   async loadCheckpoint(path: string): Promise<void> {
-    await callNative(() => this.#model.native.loadCheckpoint(path));
+    const extra = await callNative(() => this.#model.native.loadCheckpoint(path));
+    this.#plan.restore(extra[cardFile]);
   }
 }

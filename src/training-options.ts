@@ -47,12 +47,23 @@ const optimizerSchemas = {
     momentum: share.default(0),
     centered: z.boolean().default(false),
   }),
+  lbfgs: innerOptions({
+    kind: z.literal('lbfgs'),
+    maxIterations: z.int().min(1).max(1_000_000).default(20),
+    // torch.optim's 100 would keep 200 copies of the weights, more than 20 iterations fill. scipy and scikit-learn keep 10.
+    historySize: z.int().min(1).max(1000).default(10),
+    toleranceGradient: z.number().min(0).default(1e-7),
+    toleranceChange: z.number().min(0).default(1e-9),
+  }),
 };
 
 /** Names of the optimizers. */
 export const optimizerNames = Object.keys(optimizerSchemas) as NativeOptimizer['kind'][];
 
-/** `'adamw'` or an object with `kind`; torch.optim's names and defaults, except momentum 0.9 for SGD. */
+/**
+ * `'adamw'` or an object with `kind`; torch.optim's names and defaults, except momentum 0.9 for SGD and a history of 10
+ * for L-BFGS.
+ */
 export const optimizerOption = named(optimizerNames)
   .pipe(z.discriminatedUnion('kind', Object.values(optimizerSchemas) as never))
   .transform((value) => value as NativeOptimizer);

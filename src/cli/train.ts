@@ -27,7 +27,7 @@ interface TrainFlags {
   learningRate?: number;
   optimizer: string;
   weightDecay?: number;
-  schedule: string;
+  schedule?: string;
   loss?: string;
   clipNorm?: number;
   freeze: string[];
@@ -71,15 +71,15 @@ export function addTrain(program: Command): Command {
     )
     .option(
       '--learning-rate <x>',
-      'for all that learns (default: by optimizer; the head 10 times the rest)',
+      'for all that learns (default: by optimizer; the head 10 times the rest; 1 for lbfgs)',
       positiveNumber,
     )
     .addOption(new Option('--optimizer <name>').choices(optimizerNames).default('adamw'))
     .option('--weight-decay <x>', 'default 0.01 for adamw, else 0', positiveNumber)
     .option(
       '--schedule <name>',
-      'constant, cosine[:warmup], onecycle[:warmup], step:every[:gamma], plateau[:patience[:factor]]',
-      'cosine',
+      'constant, cosine[:warmup], onecycle[:warmup], step:every[:gamma], plateau[:patience[:factor]] ' +
+        '(default: cosine; constant for lbfgs)',
     )
     .option('--loss <name>', 'crossEntropy, bceWithLogits, focal, mse, huber, or TorchScript source')
     .option('--clip-norm <x>', 'largest norm of the gradient', positiveNumber)
@@ -150,7 +150,6 @@ function toRequest(flags: TrainFlags): TrainRequest {
     batchSize: flags.batchSize,
     strategy: flags.strategy as Strategy,
     optimizer: flags.optimizer as (typeof optimizerNames)[number],
-    schedule: flags.schedule,
     freeze: flags.freeze,
     learningRates: flags.lr,
     augment: flags.augment,
@@ -161,6 +160,7 @@ function toRequest(flags: TrainFlags): TrainRequest {
     precision: flags.precision,
     cache: flags.cache,
     split: flags.split,
+    ...(flags.schedule === undefined ? {} : { schedule: flags.schedule }),
     ...(flags.views === undefined ? {} : { views: flags.views }),
     ...(flags.learningRate === undefined ? {} : { learningRate: flags.learningRate }),
     ...(flags.weightDecay === undefined ? {} : { weightDecay: flags.weightDecay }),

@@ -1,7 +1,7 @@
 import type { ImageDataset, Sample } from '../data/dataset.js';
 import { DecodedImages } from '../data/decoded-images.js';
 import { BatchLoader } from '../data/loader.js';
-import { TorchgraftError } from '../errors.js';
+import { invalidValue, TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
 import type { Plan, Precision } from '../native.js';
 import { callNative } from '../native-call.js';
@@ -76,6 +76,7 @@ export class Computation {
       train.length * views + val.length,
     );
     const isTrainKept = opened.features !== undefined && views > 0;
+    if (options.optimizer.kind === 'lbfgs' && !isTrainKept) throw nothingKept(plan, opened.notice);
     const decoded =
       options.epochs > 1 && !isTrainKept
         ? new DecodedImages(options.decodedBytes === undefined ? {} : { maxBytes: options.decodedBytes })
@@ -94,6 +95,9 @@ export class Computation {
     const { data, options, reading } = this.#settings;
     const { train } = data.splits;
     const { seed } = options;
+    if (this.#features && options.optimizer.kind === 'lbfgs') {
+      return this.#features.wholeSource(train, firstBatch);
+    }
     if (this.#features && this.report.views !== 'live') {
       return this.#features.trainSource(train, { seed, epoch, firstBatch });
     }
@@ -170,6 +174,15 @@ async function planOn(
     );
   }
   throw new TorchgraftError('DATA_INVALID', 'fineTune: none of the training images can be decoded.');
+}
+
+function nothingKept(plan: Plan, notice: string | undefined): Error {
+  const why =
+    notice ?? (plan.reason ? `the model runs unsplit: ${plan.reason}.` : 'they depend on the whole batch.');
+  return invalidValue(
+    'fineTune: optimizer `lbfgs` needs the outputs of what is frozen kept, and they cannot be: ' +
+      `${why} Use another optimizer, for example \`adamw\`.`,
+  );
 }
 
 /** Most bytes of features that a run keeps unless it is told how many views there shall be. */

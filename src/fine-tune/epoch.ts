@@ -4,7 +4,7 @@ import { TorchgraftError, throwIfAborted } from '../errors.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { ClassificationMeter } from '../metrics/meter.js';
 import type { Model } from '../model.js';
-import type { NativePreprocess, StepResult } from '../native.js';
+import type { NativeOptimizer, NativePreprocess, StepResult } from '../native.js';
 import type { BatchProgress } from './options.js';
 import { type BatchSource, type SourceBatch, withBatch } from './source.js';
 
@@ -37,6 +37,7 @@ export interface TrainEpoch {
   /** Images of a whole pass. */
   total: number;
   epoch: number;
+  optimizer: NativeOptimizer['kind'];
   accumulate: number;
   /** Where a resumed epoch goes on. */
   from: TrainSums;
@@ -57,7 +58,8 @@ export async function trainEpoch(run: TrainEpoch): Promise<{ sums: TrainSums; sk
   for await (const batch of source) {
     const learningRates = run.learningRates(sums.batches);
     const isLast = sums.batches + 1 === source.length;
-    const result = await step(model, batch, { epoch, learningRates, flush: isLast }, sums.batches);
+    const rest = { epoch, learningRates, flush: isLast };
+    const result = await step(model, batch, rest, sums.batches, run.optimizer);
     sums.batches += 1;
     sums.loss += result.loss * result.count;
     sums.correct += result.correct;
@@ -84,11 +86,15 @@ function targetOf({ labels }: SourceBatch) {
   return { data: labels, shape: [labels.length], dtype: 'int32' as const };
 }
 
+const smallerSteps =
+  'Try a learning rate ten times lower, or clipNorm: 1; if it happens at the first batch, check mean and std.';
+
 async function step(
   model: Model,
   batch: SourceBatch,
   rest: { epoch: number; learningRates: number[]; flush: boolean },
   number: number,
+  optimizer: NativeOptimizer['kind'],
 ): Promise<StepResult> {
   try {
     return await withBatch(batch, (tensors) =>
@@ -100,8 +106,8 @@ async function step(
     throw new TorchgraftError(
       'LOSS_NOT_FINITE',
       `${error.message} It happened at batch ${number + 1} of epoch ${rest.epoch}, with a learning rate of ` +
-        `${rate.toPrecision(3)}. Try a learning rate ten times lower, or clipNorm: 1; if it happens at the first batch, ` +
-        'check mean and std. That step was not taken, and the best weights so far are kept.',
+        `${rate.toPrecision(3)}. ${optimizer === 'lbfgs' ? 'Check mean and std.' : smallerSteps} That step was not ` +
+        'taken, and the best weights so far are kept.',
       { cause: error },
     );
   }

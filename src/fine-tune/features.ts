@@ -135,13 +135,18 @@ export class CachedFeatures {
     const { views } = this.#settings;
     const order = permutation(samples.length, pass.seed, pass.epoch);
     // Neighbours are in different views, so that an epoch has some of each.
-    return this.#source(samples, order, (index) => (pass.epoch - 1 + index) % views, pass.firstBatch);
+    const viewOf = (index: number) => (pass.epoch - 1 + index) % views;
+    return this.#source(samples, order, viewOf, pass.firstBatch, this.#settings.reading.batchSize);
   }
 
   /** One pass over samples in their own order, as an evaluation sees them. */
   evalSource(samples: readonly Sample[]): BatchSource {
-    const order = Int32Array.from({ length: samples.length }, (_, index) => index);
-    return this.#source(samples, order, () => 0, 0);
+    return this.#source(samples, ownOrder(samples), () => 0, 0, this.#settings.reading.batchSize);
+  }
+
+  /** One pass whose only batch is all samples, as an evaluation sees them. */
+  wholeSource(samples: readonly Sample[], firstBatch: number): BatchSource {
+    return this.#source(samples, ownOrder(samples), () => 0, firstBatch, Math.max(1, samples.length));
   }
 
   #source(
@@ -149,11 +154,12 @@ export class CachedFeatures {
     order: Int32Array,
     viewOf: (index: number) => number,
     firstBatch: number,
+    batchSize: number,
   ): BatchSource {
-    const { batchSize, unreadable } = this.#settings.reading;
+    const { unreadable } = this.#settings.reading;
     const skipped: SkippedImage[] = [];
     const progress = { waited: 0 };
-    const batches = this.#batches(samples, order, viewOf, firstBatch, skipped, progress);
+    const batches = this.#batches(samples, order, viewOf, { firstBatch, batchSize, skipped, progress });
     return {
       length: Math.ceil(samples.length / batchSize),
       skipped,
@@ -174,12 +180,10 @@ export class CachedFeatures {
     samples: readonly Sample[],
     order: Int32Array,
     viewOf: (index: number) => number,
-    firstBatch: number,
-    skipped: SkippedImage[],
-    progress: { waited: number },
+    pass: { firstBatch: number; batchSize: number; skipped: SkippedImage[]; progress: { waited: number } },
   ): AsyncGenerator<SourceBatch, void, void> {
     const { signal } = this.#settings;
-    const { batchSize } = this.#settings.reading;
+    const { firstBatch, batchSize, skipped, progress } = pass;
     const start = performance.now();
     const known = await this.#ensure(samples, order, viewOf);
     progress.waited += (performance.now() - start) / 1000;
@@ -332,6 +336,11 @@ async function digest(path: string, signal: AbortSignal | undefined): Promise<Ui
       cause: error,
     });
   }
+}
+
+/** 0, 1, 2, ... */
+function ownOrder(samples: readonly Sample[]): Int32Array {
+  return Int32Array.from(samples, (_, index) => index);
 }
 
 function groupBy(indices: Int32Array, keyOf: (index: number) => number): Map<number, Int32Array> {

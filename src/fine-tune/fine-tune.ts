@@ -167,12 +167,13 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   }
 
   async #runEpoch(epoch: number, from: TrainSums): Promise<{ report: EpochReport; stop: boolean }> {
-    const { accumulate, signal, onBatch } = this.#options;
+    const { accumulate, optimizer, signal, onBatch } = this.#options;
     const { sums, skipped } = await trainEpoch({
       model: this.#model,
       source: (this.#computation as Computation).trainSource(epoch, from.batches),
       total: this.#data.splits.train.length,
       epoch,
+      optimizer: optimizer.kind,
       accumulate,
       from,
       learningRates: (batch) => this.#learningRates(epoch, batch),

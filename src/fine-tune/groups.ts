@@ -8,6 +8,8 @@ const defaultRates: Record<NativeOptimizer['kind'], { head: number; body: number
   adam: { head: 1e-3, body: 1e-4 },
   sgd: { head: 1e-2, body: 1e-3 },
   rmsprop: { head: 1e-4, body: 1e-5 },
+  // What its line search tries first.
+  lbfgs: { head: 1, body: 1 },
 };
 
 /**

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Preprocessing } from '../data/preprocessing.js';
 import type { EarlyStoppingOptions } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
+import { checkLbfgs } from '../lbfgs.js';
 import type { Precision } from '../native.js';
 import { checkOptions, innerOptions } from '../options.js';
 import { checkSchedule, type Schedule, type ScheduleOptions } from '../schedule.js';
@@ -40,18 +41,24 @@ export interface FineTuneOptions {
   strategy?: Strategy;
   /**
    * For everything that learns. Default by optimizer: AdamW and Adam 1e-3 for the head and 1e-4 below it, SGD 1e-2 and
-   * 1e-3, RMSprop 1e-4 and 1e-5.
+   * 1e-3, RMSprop 1e-4 and 1e-5, L-BFGS 1.
    */
   learningRate?: number;
   /** Learning rates by pattern (name, module, glob); of several that match, the last counts. */
   learningRates?: Record<string, number>;
-  /** Default `adamw`. */
+  /**
+   * Default `adamw`. `lbfgs` (strong-Wolfe line search) is for strategy `head` on kept features: an epoch is one step of
+   * up to `maxIterations` (20) on all training images together, unaugmented, without dropout, from a fresh history.
+   */
   optimizer?: OptimizerOption;
-  /** Default 0.01 for AdamW, else 0. */
+  /**
+   * Default 0.01 for AdamW, else 0. With L-BFGS an L2 term, weightDecay / 2 times the squared norm, beside the mean loss:
+   * scikit-learn's C is 1 / (images * weightDecay).
+   */
   weightDecay?: number;
   /** Whether weight decay applies to biases and normalisation layers too (all parameters of one dimension). Default false. */
   decayNormAndBias?: boolean;
-  /** Default `cosine` with 5 % warm-up. */
+  /** Default `cosine` with 5 % warm-up; `constant` with L-BFGS. */
   schedule?: ScheduleOptions;
   /** Default `crossEntropy`. */
   loss?: LossOption;
@@ -124,7 +131,7 @@ const schema = z.strictObject({
   optimizer: optimizerOption.prefault('adamw'),
   weightDecay: z.number().min(0).optional(),
   decayNormAndBias: z.boolean().default(false),
-  schedule: z.custom<ScheduleOptions>().default('cosine'),
+  schedule: z.custom<ScheduleOptions>().optional(),
   loss: lossOption.prefault('crossEntropy'),
   clipNorm: z.number().gt(0).optional(),
   accumulate: z.int().min(1).max(1024).default(1),
@@ -172,10 +179,35 @@ export function checkFineTuneOptions(options: FineTuneOptions): CheckedOptions {
   if (checked.resume && !checked.checkpoint) {
     throw invalidValue('fineTune: `resume` needs `checkpoint`, the file to go on from.');
   }
-  const schedule = checkSchedule(checked.schedule, 'fineTune');
+  const isLbfgs = checked.optimizer.kind === 'lbfgs';
+  const schedule = checkSchedule(checked.schedule ?? (isLbfgs ? 'constant' : 'cosine'), 'fineTune');
+  checkLbfgsRun(checked, schedule);
   return {
     ...checked,
     schedule,
     weightDecay: checked.weightDecay ?? (checked.optimizer.kind === 'adamw' ? 0.01 : 0),
   };
+}
+
+function checkLbfgsRun(options: z.output<typeof schema>, schedule: Schedule): void {
+  const { strategy, views, cache, split, head, trainBatchNorm } = options;
+  const isConstant = schedule.kind === 'constant' && !schedule.warmup && !schedule.warmupEpochs;
+  checkLbfgs(options, 'fineTune', [
+    [
+      strategy !== 'head',
+      `fits a head on kept outputs of what is frozen. Use strategy \`head\`, or another optimizer for \`${strategy}\`.`,
+    ],
+    [!isConstant, 'begins anew in each epoch, with a constant learning rate. Leave `schedule` out.'],
+    [
+      (views ?? 1) !== 1,
+      'needs the same images in each evaluation, one view of each. Leave `views` out, or use another optimizer.',
+    ],
+    [cache === 'none', 'needs the outputs of what is frozen kept. Use cache `memory` or `disk`.'],
+    [!split, 'needs the model split, for the outputs of what is frozen. Leave `split` out.'],
+    [
+      head.dropout > 0,
+      'learns without dropout. Leave `head.dropout` out; `weightDecay` is what holds weights back.',
+    ],
+    [trainBatchNorm, 'learns in eval mode. Leave `trainBatchNorm` out.'],
+  ]);
 }

@@ -6,7 +6,10 @@ import type { TrainSums } from './epoch.js';
 /** What is known after an epoch; epoch 0 is the model before the first step. Plain JSON. */
 export interface EpochReport {
   epoch: number;
-  /** Mean over the training images, in train mode, while weights change; null for epoch 0. */
+  /**
+   * Mean over the training images, in train mode, while weights change; with L-BFGS in eval mode, at the epoch's end.
+   * Null for epoch 0.
+   */
   trainLoss: number | null;
   /** Share of training images classified rightly, likewise; null for epoch 0. */
   trainAccuracy: number | null;

@@ -1,0 +1,270 @@
+/** L-BFGS: it ends where PyTorch's does, at the optimum; in fineTune on kept features; refused where it does not fit. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import t from 'tap';
+import { loadAddon } from '../src/addon.js';
+import { createTrainer, type FineTuneOptions, fineTune } from '../src/index.js';
+import type {
+  NativeGroup,
+  NativeLoss,
+  NativeModel,
+  NativeOptimizer,
+  NativePreprocess,
+  NativeTraining,
+} from '../src/native.js';
+import { bitsOf, changed, defects, figures, fixtureModel, open, quick, train } from './defects.js';
+import { pixels } from './process/tiny.js';
+
+interface Case {
+  name: string;
+  optimizer: NativeOptimizer;
+  loss: NativeLoss;
+  groups: NativeGroup[];
+  /** After each step: the loss, and the 2-norm of the gradient with its L2 term. */
+  losses: number[];
+  norms: number[];
+  /** The lowest value of loss and L2 term, in float64. */
+  optimum: number;
+}
+
+interface Fixture {
+  shape: number[];
+  samples: string;
+  indices: number[];
+  cases: Case[];
+}
+
+const folder =
+  process.env.TORCHGRAFT_PARITY_FIXTURES ?? fileURLToPath(new URL('./fixtures/training', import.meta.url));
+const fixture = JSON.parse(gunzipSync(readFileSync(join(folder, 'lbfgs.json.gz'))).toString()) as Fixture;
+const head = ['head.weight', 'head.bias'];
+const samples = new Float32Array(new Uint8Array(Buffer.from(fixture.samples, 'base64')).buffer);
+const probe = {
+  inputs: [{ data: samples, shape: fixture.shape, dtype: 'float32' as const }],
+  target: targetOf(fixture.indices),
+};
+
+function targetOf(indices: number[]) {
+  return { data: Int32Array.from(indices), shape: [indices.length], dtype: 'int32' as const };
+}
+
+function trainingOf(
+  { optimizer, groups, loss }: Pick<Case, 'optimizer' | 'groups' | 'loss'>,
+  changes: Partial<NativeTraining> = {},
+): NativeTraining {
+  const { classWeights } = loss as { classWeights?: ArrayLike<number> };
+  return {
+    ...{ optimizer, groups, clipNorm: 0, accumulate: 1, auxiliaryWeight: 0.4, seed: 0 },
+    loss: {
+      ...loss,
+      ...(classWeights ? { classWeights: Float32Array.from(classWeights) } : {}),
+    } as NativeLoss,
+    preprocess: null,
+    augment: null,
+    ...changes,
+  };
+}
+
+async function openNative(file: string): Promise<NativeModel> {
+  const model = await loadAddon().load(file, { device: 'cpu', threads: 1 });
+  t.teardown(() => model.dispose());
+  return model;
+}
+
+/** What is made least: the loss and the L2 terms. */
+async function objective(model: NativeModel, each: Case, loss: number): Promise<number> {
+  let sum = loss;
+  for (const [i, { data }] of (await model.values(head)).entries()) {
+    const decay =
+      each.groups.find(({ parameters }) => parameters.includes(head[i] as string))?.weightDecay ?? 0;
+    for (const value of data as Float32Array) sum += (decay / 2) * value * value;
+  }
+  return sum;
+}
+
+for (const split of [false, true]) {
+  for (const each of fixture.cases) {
+    t.test(`${each.name}${split ? ', with the body as compiled prefix' : ''}`, async (t) => {
+      const model = await openNative(join(folder, 'probe.pt'));
+      await model.setTrainable(head, false);
+      await model.configure(trainingOf(each));
+      if (split) t.ok((await model.plan(probe, { precision: 'float32', split })).split);
+      let last = { loss: 0, gradientNorm: 0 };
+      for (const [i, expected] of each.losses.entries()) {
+        last = await model.step(probe);
+        t.ok(
+          Math.abs(last.loss - expected) < 1e-5,
+          `step ${i + 1}: loss ${last.loss}, in PyTorch ${expected}`,
+        );
+      }
+      if (each.name.startsWith('short') || each.name.startsWith('loose')) return;
+      const value = await objective(model, each, last.loss);
+      t.ok(last.gradientNorm < 1e-3, `gradient's norm ${last.gradientNorm}, in PyTorch ${each.norms.at(-1)}`);
+      t.ok(Math.abs(value - each.optimum) < 1e-6, `loss and L2 term ${value}, at best ${each.optimum}`);
+    });
+  }
+}
+
+/** Losses of two steps of a convolutional head on the kept features of four images, each `times` times. */
+async function fitRepeated(times: number): Promise<number[]> {
+  const model = await openNative(fixtureModel('squeeze'));
+  const layers = ['classifier.1.weight', 'classifier.1.bias'];
+  await model.setTrainable(layers, false);
+  const optimizer: NativeOptimizer = {
+    ...{ kind: 'lbfgs', maxIterations: 3, historySize: 10 },
+    ...{ toleranceGradient: 1e-7, toleranceChange: 1e-9 },
+  };
+  const groups = [{ parameters: layers, learningRate: 1, weightDecay: 0.01 }];
+  const loss: NativeLoss = {
+    ...{ kind: 'crossEntropy', labelSmoothing: 0 },
+    classWeights: Float32Array.of(1, 5, 0.5, 3, 1),
+  };
+  const preprocess: NativePreprocess = { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], size: [128, 128] };
+  await model.configure(trainingOf({ optimizer, groups, loss }, { preprocess }));
+  const images = { inputs: [pixels(4, 128)], target: targetOf([0, 1, 2, 3]) };
+  const { cacheable } = await model.plan(images, { precision: 'float32', split: true });
+  t.ok(cacheable);
+  await model.openFeatures({ path: '', identity: 'x', label: 'x', memoryBytes: 2 ** 24, fileBytes: 0 });
+  const keys = Uint8Array.from({ length: 4 * 32 }, (_, i) => i);
+  const stored = await model.storeFeatures({ inputs: images.inputs, keys });
+  const repeat = (values: ArrayLike<number>) =>
+    Array.from(values, (value) => Array(times).fill(value)).flat();
+  const batch = { rows: Int32Array.from(repeat(stored)), target: targetOf(repeat([0, 1, 2, 3])) };
+  const results = [await model.step(batch), await model.step(batch)];
+  for (const { count } of results) t.equal(count, 4 * times);
+  return results.map(({ loss }) => loss);
+}
+
+t.test('many rows go through in slices: the loss is that of all at once, whatever it weighs', async (t) => {
+  const atOnce = await fitRepeated(1);
+  // 127 KB a row: two slices, of which the second has the last class alone.
+  const sliced = await fitRepeated(150);
+  t.ok((atOnce[1] as number) < (atOnce[0] as number), 'it learns');
+  for (const [i, loss] of atOnce.entries()) {
+    t.ok(Math.abs(loss - (sliced[i] as number)) < 1e-5, `${loss} at once, ${sliced[i]} in slices`);
+  }
+});
+
+t.test('a step that fails changes nothing', async (t) => {
+  const model = await open(t);
+  await model.replaceHead({ classes: 3, imageSize: 32 });
+  await model.setTrainable(['fc.weight', 'fc.bias']);
+  const data = new Float32Array(2 * 3 * 32 * 32).fill(0.5);
+  const batch = {
+    inputs: [{ data, shape: [2, 3, 32, 32], dtype: 'float32' as const }],
+    target: targetOf([0, 2]),
+  };
+  // Finite at the start, and without end.
+  const loss = 'def loss(output, target):\n    return -(output * output).sum().exp()';
+  const broken = await createTrainer(model, { optimizer: 'lbfgs', loss });
+  const before = await bitsOf(model);
+  await t.rejects(broken.step(batch), { code: 'LOSS_NOT_FINITE' });
+  t.same(changed(before, await bitsOf(model)), []);
+  const still = await createTrainer(model, { optimizer: 'lbfgs' });
+  const { loss: unmoved } = await still.step({ ...batch, factor: 0 });
+  t.same(changed(before, await bitsOf(model)), [], 'a factor of 0 evaluates alone');
+  t.ok((await still.step(batch)).loss < unmoved / 10);
+  t.same(changed(before, await bitsOf(model)), ['fc.bias', 'fc.weight']);
+});
+
+const small = defects(24, 12);
+const options = { ...quick, optimizer: 'lbfgs', cache: 'memory' } as const;
+
+t.test('fits the head in a few epochs, alone, and the same in each run', async (t) => {
+  const run = async (given: FineTuneOptions) => {
+    const model = await open(t);
+    const before = await bitsOf(model);
+    const training = fineTune(model, small, given);
+    for await (const _ of training);
+    const result = training.result as NonNullable<typeof training.result>;
+    return {
+      model,
+      before,
+      bits: await bitsOf(model),
+      result,
+      losses: result.history.map((e) => e.trainLoss as number),
+    };
+  };
+  const given = { ...options, epochs: 4, weightDecay: 1e-3, augment: 'default' } as const;
+  const { before, bits, result, losses, model } = await run(given);
+  for (const [i, loss] of losses.entries())
+    t.ok(i === 0 || loss <= (losses[i - 1] as number) + 1e-4, `${losses}`);
+  const slow = await run({ ...given, optimizer: 'adamw' });
+  t.ok((losses[0] as number) < Math.min(...slow.losses), `${losses} in place of ${slow.losses}`);
+  t.same(changed(before, bits), ['fc.bias', 'fc.weight']);
+  t.equal(result.computation.views, 1);
+  t.equal(result.computation.features?.computed, 36);
+  t.ok(result.history.every(({ learningRate }) => learningRate === 1));
+  t.match(model.card?.provenance.options, {
+    optimizer: { kind: 'lbfgs', maxIterations: 20, historySize: 10 },
+    schedule: { kind: 'constant', warmup: 0 },
+  });
+  t.same(
+    (await run({ ...given, batchSize: 7, threads: 3 })).bits,
+    bits,
+    'batches and seeds of order change nothing',
+  );
+});
+
+t.test('an epoch is one step, also with images left out, and resumes', async (t) => {
+  const bad = join(t.testdir({ 'bad.jpg': 'no image' }), 'bad.jpg');
+  const spoilt = structuredClone(small);
+  (spoilt.splits.train[3] as { path: string }).path = bad;
+  const steps: string[] = [];
+  const onBatch: FineTuneOptions['onBatch'] = ({ phase, done }) =>
+    phase === 'train' && steps.push(String(done));
+  const given = { ...options, epochs: 3, unreadable: 'skip', onBatch } as const;
+  const whole = await train(await open(t), spoilt, given);
+  t.same(steps, ['23', '23', '23']);
+  const checkpoint = join(t.testdir(), 'checkpoint.pt');
+  const controller = new AbortController();
+  const stopping = { ...given, checkpoint, signal: controller.signal };
+  for await (const { epoch } of fineTune(await open(t), spoilt, stopping)) if (epoch === 1) break;
+  const resumed = await train(await open(t), spoilt, { ...given, checkpoint, resume: true });
+  t.same(resumed.map(figures), whole.slice(1).map(figures));
+});
+
+const refused: [FineTuneOptions, RegExp][] = [
+  [{ strategy: 'last:2' }, /`lbfgs` .*strategy `head`, or another optimizer for `last:2`/],
+  [{ strategy: 'full' }, /another optimizer for `full`/],
+  [{ views: 'live' }, /Leave `views` out/],
+  [{ views: 2 }, /Leave `views` out/],
+  [{ accumulate: 2 }, /Leave `accumulate` out/],
+  [{ clipNorm: 1 }, /Leave `clipNorm` out/],
+  [{ schedule: 'cosine' }, /Leave `schedule` out/],
+  [{ schedule: 'constant:0.1' }, /Leave `schedule` out/],
+  [{ schedule: { kind: 'constant', warmupEpochs: 1 } }, /Leave `schedule` out/],
+  [{ learningRates: { fc: 0.1 } }, /Leave `learningRates` out/],
+  [{ cache: 'none' }, /Use cache `memory` or `disk`/],
+  [{ split: false }, /Leave `split` out/],
+  [{ head: { hidden: [4], dropout: 0.1 } }, /Leave `head\.dropout` out/],
+  [{ trainBatchNorm: true }, /Leave `trainBatchNorm` out/],
+];
+
+t.test('what does not fit is refused before anything is done, with the way out', async (t) => {
+  const model = await open(t);
+  const before = await bitsOf(model);
+  const rangeError = { name: 'RangeError', code: 'INVALID_VALUE' };
+  for (const [given, message] of refused) {
+    t.throws(() => fineTune(model, small, { ...options, ...given }), { ...rangeError, message });
+  }
+  fineTune(model, small, { ...options, schedule: 'constant', views: 1 });
+  t.throws(() => fineTune(model, small, { optimizer: { kind: 'lbfgs', history: 3 } as never }), {
+    code: 'INVALID_TYPE',
+    message: /`optimizer\.history`\. Did you mean `historySize`/,
+  });
+  for (const given of [{ accumulate: 2 }, { clipNorm: 1 }, { learningRates: { fc: 1 } }]) {
+    await t.rejects(createTrainer(model, { optimizer: 'lbfgs', ...given }), {
+      ...rangeError,
+      message: new RegExp(`createTrainer: optimizer \`lbfgs\` .*Leave \`${Object.keys(given)[0]}\` out`),
+    });
+  }
+  t.same(changed(before, await bitsOf(model)), []);
+  const statistics = await open(t, fixtureModel('residual.traced-train'));
+  await t.rejects(train(statistics, small, options), {
+    ...rangeError,
+    message: /the model runs unsplit: .*\. Use another optimizer, for example `adamw`/,
+  });
+});
