@@ -55,15 +55,6 @@ std::shared_ptr<jit::Graph> prepare(const std::shared_ptr<jit::Graph>& source, c
   return graph;
 }
 
-std::vector<at::Tensor> firstRows(const std::vector<at::Tensor>& inputs, int64_t count) {
-  std::vector<at::Tensor> rows;
-  for (const at::Tensor& input : inputs) {
-    const bool longer = count > 0 && input.dim() > 0 && input.size(0) > count;
-    rows.push_back(longer ? input.narrow(0, 0, count) : input);
-  }
-  return rows;
-}
-
 // Pixels and channels of a pass through the graph on a processor, 8 images of 224 x 224: their activations fit its
 // cache, and memory stays small. Smaller images go through in larger numbers, or starting an operation costs more than
 // the operation.
@@ -86,10 +77,10 @@ std::vector<std::pair<std::string, CompileOptions>> compilations(const at::Devic
   return ways;
 }
 
-Compiled::Compiled(const std::shared_ptr<jit::Graph>& graph, CompileOptions options, const std::vector<at::Tensor>& example) : options_(options) {
+Compiled::Compiled(const std::shared_ptr<jit::Graph>& graph, CompileOptions options) : options_(options) {
   torch::NoGradGuard guard;
   graph_ = prepare(graph, options_);
-  if (options_.fuse) packed_ = fuseConvolutions(graph_, converted(firstRows(example, options_.chunk)));
+  if (options_.fuse) fused_.emplace(graph_);
   code_ = jit::Code(graph_, "prefix");
 }
 
@@ -102,7 +93,11 @@ std::vector<at::Tensor> Compiled::converted(const std::vector<at::Tensor>& input
 std::vector<c10::IValue> Compiled::runOnce(const std::vector<at::Tensor>& inputs) const {
   const auto own = converted(inputs);
   std::vector<c10::IValue> stack(own.begin(), own.end());
-  for (const at::Tensor& weight : packed_) stack.emplace_back(weight);
+  if (fused_) {
+    auto& packed = own.empty() || own[0].dim() == 0 || own[0].size(0) > 1 ? packedForMany_ : packedForOne_;
+    if (packed.empty()) packed = fused_->pack(own);
+    stack.insert(stack.end(), packed.begin(), packed.end());
+  }
   auto outputs = interpret(code_, std::move(stack));
   if (options_.dtype == at::kFloat) return outputs;
   for (c10::IValue& output : outputs) {

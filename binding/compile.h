@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "fuse.h"
 #include "torch.h"
 
 namespace torchgraft {
@@ -29,8 +31,7 @@ std::vector<std::pair<std::string, CompileOptions>> compilations(const at::Devic
 class Compiled {
  public:
   // graph: inputs are tensors, outputs what it computes; parameters are constants in it. It is copied.
-  // example: inputs of the sizes to come, for the layout of prepacked weights.
-  Compiled(const std::shared_ptr<torch::jit::Graph>& graph, CompileOptions options, const std::vector<at::Tensor>& example);
+  Compiled(const std::shared_ptr<torch::jit::Graph>& graph, CompileOptions options);
 
   // Without gradients. Where a batch is larger than the chunk, outputs are tensors whose first dimension is the batch,
   // of a tuple its first element.
@@ -46,8 +47,10 @@ class Compiled {
   CompileOptions options_;
   std::shared_ptr<torch::jit::Graph> graph_;
   torch::jit::Code code_;
-  // Values of the graph's last inputs: weights in oneDNN's own layout, which cannot be constants.
-  std::vector<at::Tensor> packed_;
+  std::optional<FusedConvolutions> fused_;
+  // Their weights for one sample, and for more: latency and throughput want other layouts.
+  mutable std::vector<at::Tensor> packedForOne_;
+  mutable std::vector<at::Tensor> packedForMany_;
 };
 
 // Runs a graph by the interpreter, without an executor's profiling or specialisation. Gradients are as the thread has them.

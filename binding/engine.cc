@@ -69,7 +69,7 @@ std::vector<c10::IValue> Engine::features(const std::vector<at::Tensor>& inputs)
     if (!prefix_) {
       for (auto [name, way] : compilations(model_.device(), inputs.at(0), options_.dtype)) {
         if (whole_) way.chunk = 0;
-        if (name == options_.variant) prefix_.emplace(graph_, way, inputs);
+        if (name == options_.variant) prefix_.emplace(graph_, way);
       }
     }
     return prefix_.value().run(inputs);

@@ -22,7 +22,6 @@ struct Convolution {
   at::Tensor weight;
   std::vector<int64_t> stride, padding, dilation;
   int64_t groups;
-  std::vector<int64_t> inputSize;
 };
 
 // oneDNN's name of an activation, and its numbers.
@@ -43,7 +42,7 @@ std::optional<Convolution> readConvolution(jit::Node* node) {
   const auto weight = jit::toIValue(node->input(1));
   const auto bias = jit::toIValue(node->input(2));
   if (!weight || !bias || !weight->isTensor()) return std::nullopt;
-  Convolution found{node, weight->toTensor(), {}, {}, {}, 0, {}};
+  Convolution found{node, weight->toTensor(), {}, {}, {}, 0};
   if (found.weight.dim() != 4) return std::nullopt;
   // _convolution has `transposed` and `output_padding` before groups.
   if (!plain && constantAt<bool>(node, 6).value_or(true)) return std::nullopt;
@@ -94,31 +93,13 @@ class Fuser {
  public:
   explicit Fuser(jit::Graph& graph) : graph_(graph) {}
 
-  std::vector<at::Tensor> run(const std::vector<at::Tensor>& example) {
-    std::vector<Convolution> convolutions;
-    for (jit::Node* node : graph_.nodes()) {
-      if (auto convolution = readConvolution(node)) convolutions.push_back(std::move(*convolution));
-    }
-    measure(convolutions, example);
+  void run(const std::vector<Convolution>& convolutions) {
     for (const Convolution& convolution : convolutions) replace(convolution);
     // From the last: what was fused has no uses once its user is gone.
     for (auto node = done_.rbegin(); node != done_.rend(); ++node) (*node)->destroy();
-    return std::move(packed_);
   }
 
  private:
-  // Runs a copy of the graph whose outputs are what the convolutions are given, to learn their sizes.
-  void measure(std::vector<Convolution>& convolutions, const std::vector<at::Tensor>& example) {
-    const size_t own = graph_.outputs().size();
-    for (const Convolution& convolution : convolutions) graph_.registerOutput(convolution.node->input(0));
-    const auto probe = graph_.copy();
-    while (graph_.outputs().size() > own) graph_.eraseOutput(own);
-    while (probe->outputs().size() > convolutions.size()) probe->eraseOutput(0);
-    jit::EliminateDeadCode(probe);
-    const auto inputs = interpret(jit::Code(probe, "probe"), {example.begin(), example.end()});
-    for (size_t i = 0; i < convolutions.size(); ++i) convolutions[i].inputSize = inputs.at(i).toTensor().sizes().vec();
-  }
-
   // The node that alone uses `last`, when it can be fused behind it.
   jit::Node* follower(const jit::Node* last) {
     jit::Node* user = onlyUser(last->output());
@@ -161,7 +142,7 @@ class Fuser {
     const jit::Node* old = convolution.node;
     std::vector<jit::Value*> inputs{old->input(0)};
     if (other) inputs.push_back(other);
-    for (jit::Value* value : {addWeight(convolution), old->input(2), constant(convolution.padding), constant(convolution.stride),
+    for (jit::Value* value : {addWeight(), old->input(2), constant(convolution.padding), constant(convolution.stride),
                               constant(convolution.dilation), constant(convolution.groups)}) {
       inputs.push_back(value);
     }
@@ -183,27 +164,45 @@ class Fuser {
     return graph_.insertNode(list)->output();
   }
 
-  jit::Value* addWeight(const Convolution& convolution) {
-    static const auto reorder = c10::Dispatcher::singleton()
-                                    .findSchemaOrThrow("mkldnn::_reorder_convolution_weight", "");
-    torch::jit::Stack stack{convolution.weight, convolution.padding, convolution.stride, convolution.dilation, convolution.groups, convolution.inputSize};
-    reorder.callBoxed(stack);
-    packed_.push_back(stack.at(0).toTensor());
+  jit::Value* addWeight() {
     jit::Value* input = graph_.addInput();
     input->setType(c10::TensorType::get());
     return input;
   }
 
   jit::Graph& graph_;
-  std::vector<at::Tensor> packed_;
   std::vector<jit::Node*> done_;
 };
 
 }  // namespace
 
-std::vector<at::Tensor> fuseConvolutions(const std::shared_ptr<jit::Graph>& graph, const std::vector<at::Tensor>& example) {
-  auto packed = Fuser(*graph).run(example);
+FusedConvolutions::FusedConvolutions(const std::shared_ptr<jit::Graph>& graph) {
+  std::vector<Convolution> convolutions;
+  for (jit::Node* node : graph->nodes()) {
+    if (auto found = readConvolution(node)) convolutions.push_back(std::move(*found));
+  }
+  const size_t own = graph->outputs().size();
+  for (const Convolution& convolution : convolutions) graph->registerOutput(convolution.node->input(0));
+  probe_ = graph->copy();
+  while (graph->outputs().size() > own) graph->eraseOutput(own);
+  for (size_t i = 0; i < own; ++i) probe_->eraseOutput(0);
+  jit::EliminateDeadCode(probe_);
+  for (const Convolution& c : convolutions) weights_.push_back({c.weight, c.stride, c.padding, c.dilation, c.groups});
+  Fuser(*graph).run(convolutions);
   jit::EliminateDeadCode(graph);
+}
+
+std::vector<at::Tensor> FusedConvolutions::pack(const std::vector<at::Tensor>& inputs) const {
+  static const auto reorder = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_reorder_convolution_weight", "");
+  std::vector<at::Tensor> packed;
+  if (weights_.empty()) return packed;
+  const auto met = interpret(jit::Code(probe_, "probe"), {inputs.begin(), inputs.end()});
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    const Weight& weight = weights_[i];
+    jit::Stack stack{weight.value, weight.padding, weight.stride, weight.dilation, weight.groups, met.at(i).toTensor().sizes().vec()};
+    reorder.callBoxed(stack);
+    packed.push_back(stack.at(0).toTensor());
+  }
   return packed;
 }
 
