@@ -9,12 +9,15 @@ export function describeMachine() {
     cpu: cpus()[0]?.model ?? 'unknown',
     processors: availableParallelism(),
     kernels: readKernels(),
-    bfloat16: readFlags().filter((flag) => /^(avx512_bf16|amx_bf16|bf16)$/.test(flag)),
+    bfloat16: readBfloat16(),
     memoryGb: Math.round(totalmem() / 1e9),
     system: `${process.platform}-${process.arch} ${release()}`,
     node: process.version,
   };
 }
+
+/** The processor's bfloat16 instructions. */
+export const readBfloat16 = () => readFlags().filter((flag) => /^(avx512_bf16|amx_bf16|bf16)$/.test(flag));
 
 // In a process of its own: a child's peak memory starts at what its parent had, so this one stays small.
 function readKernels() {

@@ -16,6 +16,7 @@ export const full = {
       {
         key: 'tuned',
         title: 'PyTorch tuned: bfloat16, channels-last',
+        bfloat16: true,
         train: (run) => trainPeer({ ...job, mode: 'full', tuned: true, ...run }),
       },
       {

@@ -2,7 +2,7 @@
 // an expert's settings, and with features cached by hand.
 import { rmSync } from 'node:fs';
 import { makeRunFolder } from '../places.js';
-import { trainOurs, trainPeer } from '../training.js';
+import { trainLayers, trainOurs, trainPeer } from '../training.js';
 import { atDefaults, benchTraining, makeJob, trainingOptions } from './training-bench.js';
 
 export const head = {
@@ -17,18 +17,33 @@ export const head = {
       ...ours.sides,
       atDefaults((run) => trainPeer({ ...job, mode: 'head', ...run }), options),
       {
+        key: 'float32',
+        title: 'PyTorch float32, channels-last, frozen part without gradients',
+        train: (run) => trainLayers({ ...job, channelsLast: true, noGrad: true, ...run }),
+      },
+      {
+        key: 'cachedFloat32',
+        title: 'PyTorch float32, features cached by hand',
+        train: (run) => trainPeer({ ...job, mode: 'cached', ...run }),
+      },
+      {
         key: 'tuned',
         title: 'PyTorch tuned',
+        bfloat16: true,
         train: (run) => trainPeer({ ...tuned, mode: 'head', ...run }),
       },
       {
         key: 'cached',
         title: 'PyTorch tuned, features cached by hand',
+        bfloat16: true,
         train: (run) => trainPeer({ ...tuned, mode: 'cached', ...run }),
       },
     ];
     const pairs = [
       ['ours', 'default'],
+      ['ours', 'float32'],
+      ['ours', 'cachedFloat32'],
+      ['again', 'cachedFloat32'],
       ['ours', 'tuned'],
       ['ours', 'cached'],
       ['again', 'cached'],

@@ -21,6 +21,7 @@ export const last = {
       {
         key: 'tunedBfloat16',
         title: 'PyTorch tuned, bfloat16',
+        bfloat16: true,
         train: (run) => trainLayers({ ...tuned, precision: 'bfloat16', ...run }),
       },
     ];

@@ -2,7 +2,7 @@
 import { showSpread, spread } from '../statistics.js';
 import { trainPeer } from '../training.js';
 import { ratioOf } from '../turns.js';
-import { makeJob, oursAnew, runInTurns, trainingOptions } from './training-bench.js';
+import { makeJob, oursAnew, runInTurns, trainingOptions, withoutEmulation } from './training-bench.js';
 
 const { 'peer-epochs': _, ...options } = trainingOptions({ epochs: 2, rounds: 2 });
 
@@ -34,14 +34,13 @@ async function measurePeaks(strategy, given) {
     title,
     train: (run) => trainPeer({ ...job, mode: strategy, ...settings, ...run }),
   });
-  const sides = [
+  const all = [
     oursAnew('ours', 'torchgraft', job),
     peer('default', 'PyTorch', {}),
-    peer('tuned', 'PyTorch tuned', { tuned: true }),
-    ...(strategy === 'head'
-      ? [peer('cached', 'PyTorch tuned, features cached by hand', { mode: 'cached', tuned: true })]
-      : []),
+    { ...peer('tuned', 'PyTorch tuned', { tuned: true }), bfloat16: true },
+    ...(strategy === 'head' ? [peer('cached', 'PyTorch, features cached by hand', { mode: 'cached' })] : []),
   ];
+  const { sides } = withoutEmulation(all, [], given);
   const others = sides.slice(1).map(({ key }) => key);
   const pairs = others.map((key) => ['ours', key]);
   const { turns, checks } = await runInTurns(`memory, ${strategy}`, sides, pairs, given);

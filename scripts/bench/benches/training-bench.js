@@ -1,6 +1,7 @@
 // What the benches of whole training runs have in common.
 import { rmSync } from 'node:fs';
-import { count, text } from '../options.js';
+import { readBfloat16 } from '../machine.js';
+import { count, flag, text } from '../options.js';
 import { imagesFolder, makeRunFolder, modelFile } from '../places.js';
 import { scaleTo, trainOurs } from '../training.js';
 import { compareRuns, reportRuns, showRun } from '../training-report.js';
@@ -19,7 +20,21 @@ export const trainingOptions = ({ epochs, rounds }) => ({
   warmup: count(1, 0),
   precision: text(undefined),
   views: text(undefined),
+  'emulated-bfloat16': flag(),
 });
+
+/** The sides and pairs that say something here: a processor without bfloat16 emulates it ten times slower. */
+export function withoutEmulation(sides, pairs, options) {
+  if (options['emulated-bfloat16'] || readBfloat16().length > 0) return { sides, pairs, notes: [] };
+  const left = sides.filter(({ bfloat16 }) => !bfloat16);
+  const out = sides.filter(({ bfloat16 }) => bfloat16).map(({ title }) => title);
+  const keys = new Set(left.map(({ key }) => key));
+  const notes =
+    out.length > 0
+      ? [`not run, the processor would emulate bfloat16 (--emulated-bfloat16 runs them): ${out.join('; ')}`]
+      : [];
+  return { sides: left, pairs: pairs.filter((pair) => pair.every((key) => keys.has(key))), notes };
+}
 
 /** What all runs of a bench share, ours and the peers'. */
 export function makeJob({ model, images, epochs, batch, threads, workers, precision, views }) {
@@ -77,7 +92,9 @@ export async function runInTurns(label, sides, pairs, { rounds, warmup, epochs }
 }
 
 /** A bench of runs: its turns, and the tables of them. */
-export async function benchTraining(label, sides, pairs, options) {
+export async function benchTraining(label, allSides, allPairs, options) {
+  const { sides, pairs, notes } = withoutEmulation(allSides, allPairs, options);
   const result = await runInTurns(label, sides, pairs, options);
-  return { ...result, ...reportRuns(result.turns, sides, pairs, options.epochs) };
+  const report = reportRuns(result.turns, sides, pairs, options.epochs);
+  return { ...result, ...report, notes: [...(report.notes ?? []), ...notes] };
 }
