@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import t from 'tap';
 import {
   clearFeatures,
-  viewKey,
   evictFeatures,
   featureCacheFiles,
   featureCacheFolder,
@@ -12,6 +11,7 @@ import {
   featureCachePath,
   featureIdentityText,
   featureLabel,
+  viewKey,
 } from '../src/feature-cache.js';
 import { daysAgo, makeIdentity, writeFeatures } from './feature-files.js';
 
