@@ -62,7 +62,7 @@ t.test('train --json: one object a line, and the run folder', async (t) => {
   const events = lines(stdout);
   t.same(
     events.map(({ event }) => event),
-    ['start', 'baseline', 'epoch', 'epoch', 'done'],
+    ['start', 'plan', 'baseline', 'epoch', 'epoch', 'done'],
   );
   const epoch = {
     event: 'epoch',
@@ -74,17 +74,25 @@ t.test('train --json: one object a line, and the run folder', async (t) => {
     seconds: Number,
     waitShare: Number,
   };
-  t.match(events[2], { ...epoch, epoch: 1 });
-  t.match(events[3], { ...epoch, epoch: 2 });
-  t.match(events[4], {
+  t.match(events[1], {
+    plan: { split: true, precision: 'float32', cacheable: true, suffixLayers: ['fc'] },
+    views: 1,
+    features: { rowBytes: 512, file: String },
+    notices: [],
+  });
+  t.match(events[3], { ...epoch, epoch: 1 });
+  t.match(events[4], { ...epoch, epoch: 2 });
+  t.match(events[5], {
     bestEpoch: Number,
     bestValAccuracy: Number,
+    features: { computed: 480, found: 0 },
     totalSeconds: Number,
     peakRssMb: Number,
     model: join(run, 'model.pt'),
   });
-  t.ok(events[4].bestValAccuracy > events[1].valAccuracy, 'it learned');
+  t.ok(events[5].bestValAccuracy > events[2].valAccuracy, 'it learned');
   t.match(stderr, /epoch {2}1 .* images\/s/, 'lines for people go to standard error');
+  t.match(stderr, /^kept {3}features: 480 computed, 0 from earlier runs$/m);
   t.notMatch(stderr, /\r/, 'plain lines in a pipe');
   t.same(readdirSync(run).sort(), ['checkpoint.pt', 'model.pt', 'run.json']);
   const record = JSON.parse(readFileSync(join(run, 'run.json'), 'utf8'));
@@ -97,6 +105,10 @@ t.test('train --json: one object a line, and the run folder', async (t) => {
       weightDecay: 0.02,
     },
     environment: { libtorch: String, node: String },
+    plan: { split: true, prefixLayers: Array, key: String, trials: [{ accepted: true }] },
+    precision: 'float32',
+    views: 1,
+    features: { computed: 480, found: 0 },
     epochs: [{ epoch: 1 }, { epoch: 2 }],
     totalSeconds: Number,
     peakRssMb: Number,

@@ -69,6 +69,7 @@ export function summary(
   totals: { totalSeconds: number; peakRssMb: number },
 ): string[] {
   const { best, ended } = result;
+  const { features } = result.computation;
   const why = ended === 'early' ? ' (stopped early)' : '';
   return [
     '',
@@ -78,6 +79,9 @@ export function summary(
     perClassTable(best.validation),
     ...(classes.length <= 20 ? ['', confusionTable(best.validation)] : []),
     '',
+    ...(features
+      ? [`kept   features: ${features.computed} computed, ${features.found} from earlier runs`]
+      : []),
     `saved  ${file}  (${formatTime(totals.totalSeconds)}, peak memory ${totals.peakRssMb.toFixed(0)} MB)`,
   ];
 }

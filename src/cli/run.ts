@@ -49,6 +49,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     bestValAccuracy: result.best.validation.accuracy,
     bestValMacroF1: result.best.validation.macro.f1,
     ended: result.ended,
+    ...(result.computation.features ? { features: result.computation.features } : {}),
     ...totals,
     model: file,
   });

@@ -23,6 +23,9 @@ const prototype = Object.getPrototypeOf(model);
 const Model = prototype.constructor;
 type Callable = (...values: unknown[]) => unknown;
 
+/** Calls to be made next, in this order. */
+const queue: (() => Promise<void>)[] = [];
+
 /** What a getter does while native code is reading an argument. */
 function act(): unknown {
   const result = pick<() => unknown>([
@@ -57,12 +60,24 @@ const valid: Record<tiny.Method, () => unknown[]> = {
   ],
   reinitialise: () => [below(9)],
   configure: () => [pick([tiny.training, tiny.augmentedTraining, sourceTraining, otherTraining])()],
-  step: () => [pick([tiny.batch, tiny.batch, tiny.augmentedBatch, oddBatch])()],
+  plan: () => [pick([tiny.batch, tiny.augmentedBatch, oddBatch])(), planRequest()],
+  openFeatures: () => [
+    tiny.features({
+      path: pick(['', 'kept.features', 'none/kept.features']),
+      identity: pick(['{}', '{"other":1}']),
+      memoryBytes: pick([0, 500, 1 << 20]),
+      fileBytes: pick([0, 2000, 1 << 20]),
+    }),
+  ],
+  findFeatures: () => [tiny.keyedBatch(1 + below(4)).keys],
+  storeFeatures: () => [tiny.keyedBatch(1 + below(4))],
+  step: () => [pick([tiny.batch, tiny.batch, tiny.augmentedBatch, oddBatch, rowsBatch])()],
   evaluate: () => [
     pick([
       tiny.batch(),
       { ...tiny.augmentedBatch(), preprocess: tiny.augmentedTraining().preprocess },
       oddBatch(),
+      rowsBatch(),
     ]),
   ],
   keepBest: () => [],
@@ -94,6 +109,14 @@ function otherTraining() {
       { kind: 'rmsprop', alpha: 0.9, epsilon: 1e-8, momentum: 0.5, centered: true },
     ]),
   });
+}
+function planRequest() {
+  return { precision: pick(['auto', 'float32', 'float32', 'bfloat16', 'float16']), split: below(5) > 0 };
+}
+/** Kept features, as far as they are there. */
+function rowsBatch() {
+  const { target, learningRates } = tiny.augmentedBatch();
+  return { rows: Int32Array.from({ length: 4 }, () => pick([0, 0, 1, 2, 3, -1, 99])), target, learningRates };
 }
 function oddBatch() {
   return { inputs: [pick([tiny.images(4), tensor()])], target: tensor() };
@@ -204,13 +227,46 @@ function callDecode(): Promise<void> {
   );
 }
 
-// Two out of a hundred calls load a model: each makes a thread.
+/** Ten calls in a row that lead to kept features and their use, mostly with one of them damaged. */
+function keepFeatures(): Promise<void> {
+  const sequence: [tiny.Method, unknown[]][] = [
+    ['setTrainable', [['fc.weight', 'fc.bias'], false]],
+    ['configure', [tiny.augmentedTraining()]],
+    ['plan', [tiny.augmentedBatch(), planRequest()]],
+    ['openFeatures', valid.openFeatures()],
+    ['storeFeatures', valid.storeFeatures()],
+    ['findFeatures', valid.findFeatures()],
+    ['step', [rowsBatch()]],
+    ['evaluate', [rowsBatch()]],
+    ['step', [tiny.augmentedBatch()]],
+    ['storeFeatures', valid.storeFeatures()],
+  ];
+  const at = below(2 * sequence.length);
+  const calls = sequence.map(([name, request], index) => {
+    const values = index === at ? (damaged(request) as unknown[]) : request;
+    return () => make(name, () => (model[name] as Callable)(...(Array.isArray(values) ? values : [values])));
+  });
+  const [first, ...rest] = calls;
+  queue.push(...rest);
+  return (first as () => Promise<void>)();
+}
+
+/** Two out of a hundred calls load a model: each makes a thread. */
+function callNext(): Promise<void> {
+  const queued = queue.shift();
+  if (queued) return queued();
+  const part = below(100);
+  if (part < 2) return callLoad();
+  if (part < 7) return callDecode();
+  if (part < 10) return keepFeatures();
+  return part < 30 ? callOddly() : callMethod();
+}
+
 process.on('exit', (code) => {
   if (code !== 0) console.error(`ended in ${pending}`);
 });
 for (let made = 0; made < calls; made++) {
-  const part = below(100);
-  await (part < 2 ? callLoad() : part < 7 ? callDecode() : part < 30 ? callOddly() : callMethod());
+  await callNext();
   if (gone || model.bytes === 0 || made % 500 === 0) {
     await Promise.all(left.splice(0));
     await Promise.all([model.dispose(), other.dispose()]);

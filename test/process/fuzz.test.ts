@@ -34,6 +34,10 @@ t.test(
       'evaluate',
       'setTrainable',
       'loadCheckpoint',
+      'plan',
+      'openFeatures',
+      'findFeatures',
+      'storeFeatures',
     ]) {
       t.ok(
         count(new RegExp(`^${method} ok`)) > 50,

@@ -2,6 +2,8 @@
 import { fileURLToPath } from 'node:url';
 import type {
   NativeBatch,
+  NativeFeatureBatch,
+  NativeFeatures,
   NativeModel,
   NativeTraining,
   ReplaceHeadRequest,
@@ -70,6 +72,18 @@ export function augmentedBatch(n = 4): NativeBatch {
     learningRates: [1e-3],
     flush: true,
   };
+}
+
+/** Features in memory alone. */
+export function features(changes: Partial<NativeFeatures> = {}): NativeFeatures {
+  return { path: '', identity: '{}', label: '', memoryBytes: 1 << 20, fileBytes: 0, ...changes };
+}
+
+/** Images whose features are kept, under keys of 32 equal bytes. */
+export function keyedBatch(n = 4): NativeFeatureBatch & { keys: Uint8Array<ArrayBuffer> } {
+  const keys = Uint8Array.from({ length: 32 * n }, (_, i) => Math.floor(i / 32));
+  const { inputs, indices, sizes } = augmentedBatch(n);
+  return { inputs, indices, sizes, epoch: 1, keys, augmentSeed: 1 };
 }
 
 export function head(changes: Partial<ReplaceHeadRequest> = {}): ReplaceHeadRequest {
