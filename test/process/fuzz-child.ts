@@ -61,6 +61,23 @@ const valid: Record<tiny.Method, () => unknown[]> = {
   reinitialise: () => [below(9)],
   configure: () => [pick([tiny.training, tiny.augmentedTraining, sourceTraining, otherTraining])()],
   plan: () => [pick([tiny.batch, tiny.augmentedBatch, oddBatch])(), planRequest()],
+  planKey: () => [],
+  usePlan: () => [
+    {
+      ...tiny.knownPlan(),
+      variant: pick(['fused', 'folded', 'exact', 'none']),
+      crossings: pick([[], [{ shape: [4], dtype: 'Float' }], [{ shape: [4, 2, 2], dtype: 'Long' }]]),
+      cacheable: below(2) === 0,
+    },
+  ],
+  // Seldom: afterwards the model only predicts.
+  optimise: () => [
+    {
+      ...tiny.serving(),
+      precision: pick(['float32', 'auto', 'bfloat16', 'float64']),
+      preprocess: below(8) === 0 ? tiny.serving().preprocess : undefined,
+    },
+  ],
   openFeatures: () => [
     tiny.features({
       path: pick(['', 'kept.features', 'none/kept.features']),

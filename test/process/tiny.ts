@@ -6,6 +6,8 @@ import type {
   NativeFeatures,
   NativeModel,
   NativeTraining,
+  OptimiseRequest,
+  Plan,
   ReplaceHeadRequest,
   Tensor,
 } from '../../src/native.js';
@@ -101,4 +103,15 @@ export async function outcomeOf(call: () => unknown): Promise<string> {
   }
 }
 
-export type Method = Exclude<keyof NativeModel, 'bytes' | 'extra' | 'optimise'>;
+export type Method = Exclude<keyof NativeModel, 'bytes' | 'extra'>;
+
+/** A plan as an earlier run would have proven it. */
+export function knownPlan(): Pick<Plan, 'variant' | 'precision' | 'crossings' | 'cacheable'> {
+  return { variant: 'fused', precision: 'float32', crossings: [], cacheable: false };
+}
+
+/** What makes the model one that only predicts. */
+export function serving(): OptimiseRequest {
+  const preprocess = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], size: [8, 8] as [number, number] };
+  return { precision: 'float32', example: pixels(2), preprocess };
+}

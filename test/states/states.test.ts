@@ -12,9 +12,11 @@ import {
   head,
   images,
   keyedBatch,
+  knownPlan,
   type Method,
   outcomeOf,
   parameters,
+  serving,
   tinyModel,
   training,
 } from '../process/tiny.js';
@@ -63,6 +65,9 @@ const states = {
     );
     await outcomeOf(() => model.step(batch()));
   },
+  optimised: async (model: NativeModel) => {
+    await model.optimise(serving());
+  },
   busy: async (model: NativeModel) => {
     await model.configure(training());
     return [model.step(batch())];
@@ -85,6 +90,9 @@ const calls: Record<Method, (model: NativeModel) => Promise<unknown>> = {
   reinitialise: (model) => model.reinitialise(1),
   configure: (model) => model.configure(training()),
   plan: (model) => model.plan(batch(), { precision: 'float32', split: true }),
+  planKey: (model) => model.planKey(),
+  usePlan: (model) => model.usePlan(knownPlan()),
+  optimise: (model) => model.optimise(serving()),
   openFeatures: (model) => model.openFeatures(features()),
   findFeatures: (model) => model.findFeatures(keyedBatch().keys),
   storeFeatures: (model) => model.storeFeatures(keyedBatch()),
@@ -104,6 +112,7 @@ const columns: State[] = [
   'kept',
   'planned',
   'keeping',
+  'optimised',
   'headReplaced',
   'headFailed',
   'lossFailed',
@@ -111,33 +120,36 @@ const columns: State[] = [
   'disposing',
   'disposed',
 ];
-const no = 'NOT_TRAINABLE';
+const [no, froz] = ['NOT_TRAINABLE', 'MODEL_FROZEN'];
 /** Without a plan there are no features; training on pixels takes no floats. */
 const [value, shape, loss] = ['INVALID_VALUE', 'SHAPE_MISMATCH', 'LOSS_NOT_FINITE'];
 // biome-ignore format: a table
 const table: Record<Method, string[]> = {
-  //               fresh configured kept  planned keeping headReplaced headFailed lossFailed busy disposing   disposed
-  describe:       ['ok', 'ok',  'ok',  'ok',  'ok',  'ok', 'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  values:         ['ok', 'ok',  'ok',  'ok',  'ok',  'ok', 'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  gradients:      ['ok', 'ok',  'ok',  'ok',  'ok',  'ok', 'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  forward:        ['ok', 'ok',  'ok',  'ok',  'ok',  'ok', 'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  setTrainable:   ['ok', 'ok',  'ok',  'ok',  'ok',  'ok', 'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  replaceHead:    ['ok', 'ok',  'ok',  'ok',  'ok',  'ok', 'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  reinitialise:   ['ok', 'ok',  'ok',  'ok',  'ok',  'ok', 'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  configure:      ['ok', 'ok',  'ok',  'ok',  'ok',  'ok', 'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
+  //               fresh configured kept  planned keeping optimised headReplaced headFailed lossFailed busy disposing   disposed
+  describe:       ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  values:         ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  gradients:      ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  forward:        ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  setTrainable:   ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  replaceHead:    ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  reinitialise:   ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  configure:      ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
  // A loss that is not finite proves nothing equal: unsplit.
-  plan:           [no,   'ok',  'ok',  'ok',  shape, no,   'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  openFeatures:   [no,   value, value, 'ok',  'ok',  no,   value, value, 'BUSY', 'DISPOSED', 'DISPOSED'],
-  findFeatures:   [no,   value, value, value, 'ok',  no,   value, value, 'BUSY', 'DISPOSED', 'DISPOSED'],
-  storeFeatures:  [no,   value, value, value, 'ok',  no,   value, value, 'BUSY', 'DISPOSED', 'DISPOSED'],
-  step:           [no,   'ok',  'ok',  'ok',  shape, no,   'ok',  loss,  'BUSY', 'DISPOSED', 'DISPOSED'],
-  evaluate:       ['ok', 'ok',  'ok',  'ok',  shape, 'ok', 'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  keepBest:       [no,   'ok',  'ok',  'ok',  'ok',  no,   'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  restoreBest:    [no,   no,    'ok',  no,    no,    no,   no,    no,    'BUSY', 'DISPOSED', 'DISPOSED'],
-  save:           ['ok', 'ok',  'ok',  'ok',  'ok',  'ok', 'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  saveCheckpoint: [no,   'ok',  'ok',  'ok',  'ok',  no,   'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  loadCheckpoint: [no,   'ok',  'ok',  'ok',  'ok',  no,   'ok',  'ok',  'BUSY', 'DISPOSED', 'DISPOSED'],
-  dispose:        ['ok', 'ok',  'ok',  'ok',  'ok',  'ok', 'ok',  'ok',  'ok',   'ok',       'ok'],
+  plan:           [no   , 'ok' , 'ok' , 'ok' , shape, froz , no   , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  planKey:        [no   , 'ok' , 'ok' , 'ok' , 'ok' , froz , no   , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  usePlan:        [no   , 'ok' , 'ok' , 'ok' , 'ok' , froz , no   , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  optimise:       ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  openFeatures:   [no   , value, value, 'ok' , 'ok' , froz , no   , value, value, 'BUSY', 'DISPOSED', 'DISPOSED'],
+  findFeatures:   [no   , value, value, value, 'ok' , froz , no   , value, value, 'BUSY', 'DISPOSED', 'DISPOSED'],
+  storeFeatures:  [no   , value, value, value, 'ok' , froz , no   , value, value, 'BUSY', 'DISPOSED', 'DISPOSED'],
+  step:           [no   , 'ok' , 'ok' , 'ok' , shape, froz , no   , 'ok' , loss , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  evaluate:       ['ok' , 'ok' , 'ok' , 'ok' , shape, 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  keepBest:       [no   , 'ok' , 'ok' , 'ok' , 'ok' , froz , no   , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  restoreBest:    [no   , no   , 'ok' , no   , no   , froz , no   , no   , no   , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  save:           ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  saveCheckpoint: [no   , 'ok' , 'ok' , 'ok' , 'ok' , froz , no   , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  loadCheckpoint: [no   , 'ok' , 'ok' , 'ok' , 'ok' , froz , no   , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  dispose:        ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' ],
 };
 
 t.before(async () => {
