@@ -156,7 +156,6 @@ export class CachedFeatures {
     firstBatch: number,
     batchSize: number,
   ): BatchSource {
-    const { unreadable } = this.#settings.reading;
     const skipped: SkippedImage[] = [];
     const progress = { waited: 0 };
     const batches = this.#batches(samples, order, viewOf, { firstBatch, batchSize, skipped, progress });
@@ -168,8 +167,6 @@ export class CachedFeatures {
       },
       async *[Symbol.asyncIterator]() {
         for await (const batch of batches) {
-          const first = skipped[0];
-          if (first && unreadable === 'fail') throw new TorchgraftError('IMAGE_UNREADABLE', first.reason);
           if (batch.labels.length > 0) yield batch;
         }
       },
@@ -241,6 +238,7 @@ export class CachedFeatures {
     };
     for (const [index, found] of known.digests.entries()) {
       const { path } = samples[index] as Sample;
+      if (found instanceof Error && reading.unreadable === 'fail') throw found;
       if (found instanceof Error) known.failures.set(index, { path, reason: found.message });
     }
     this.#known.set(samples, known);
@@ -274,7 +272,6 @@ export class CachedFeatures {
     const loader = new BatchLoader(picked, {
       ...reading,
       view: (view === 0 ? 'eval' : 'canvas') satisfies View,
-      unreadable: 'skip',
       ...(signal ? { signal } : {}),
     });
     let behind: Promise<void> = Promise.resolve();

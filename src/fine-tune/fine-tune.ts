@@ -68,6 +68,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   #computation: Computation | undefined;
   #baseline: EpochReport | undefined;
   #history: EpochReport[] = [];
+  /** The last finished epoch is in no checkpoint yet. */
+  #isUnsaved = false;
   #saved = { at: Number.NEGATIVE_INFINITY, took: 0 };
   #isStarted = false;
   #ended: FineTuneResult['ended'] = 'left';
@@ -125,6 +127,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       let sums = await this.#begin();
       if (this.#ended === 'early') return;
       for (let epoch = this.#history.length + 1; epoch <= this.#options.epochs; epoch++) {
+        this.#isUnsaved = false;
         const { report, stop } = await this.#runEpoch(epoch, sums);
         sums = noSums;
         // Set before the report is given: a loop that is left at the last epoch has finished.
@@ -134,7 +137,12 @@ export class FineTuning implements AsyncIterable<EpochReport> {
         if (stop) break;
       }
     } finally {
-      await this.#finish();
+      // Left between two epochs, or finished: nothing has changed since the last one.
+      try {
+        if (this.#isUnsaved) await this.#checkpoint(noSums, true);
+      } finally {
+        await this.#finish();
+      }
     }
   }
 
@@ -244,7 +252,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     if (!checkpoint || !this.#baseline) return;
     const start = performance.now();
     // Epochs on kept features take milliseconds, a checkpoint's flush to the disk ten times that.
-    if (!isStopping && start - this.#saved.at < this.#saved.took * checkpointShare) return;
+    this.#isUnsaved = !isStopping && start - this.#saved.at < this.#saved.took * checkpointShare;
+    if (this.#isUnsaved) return;
     await writeCheckpoint(checkpoint, this.#model, {
       epoch: this.#history.length,
       sums,
