@@ -36,6 +36,16 @@ std::string hashOf(const jit::Graph& graph, const std::string& precision) {
   return hash.hex();
 }
 
+// The prefix computes in channels-last. Dropout draws its numbers in the order of memory, and view() asks for one, so
+// what crosses is laid out as the unsplit model would have it: as its input is.
+std::vector<c10::IValue> inLayoutOf(const std::vector<at::Tensor>& inputs, std::vector<c10::IValue> values) {
+  if (inputs.empty() || inputs[0].suggest_memory_format() != at::MemoryFormat::Contiguous) return values;
+  for (c10::IValue& value : values) {
+    if (value.isTensor() && value.toTensor().suggest_memory_format() == at::MemoryFormat::ChannelsLast) value = value.toTensor().contiguous();
+  }
+  return values;
+}
+
 CompileOptions prefixOptions(const EngineOptions& options) {
   CompileOptions prefix = options.prefix;
   prefix.dtype = options.dtype;
@@ -62,7 +72,7 @@ Engine::Engine(Model& model, const Split& split, const EngineOptions& options, c
 std::vector<c10::IValue> Engine::features(const std::vector<at::Tensor>& inputs) const {
   if (!prefix_) return {inputs.begin(), inputs.end()};
   try {
-    return prefix_->run(inputs);
+    return inLayoutOf(inputs, prefix_->run(inputs));
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {
