@@ -34,6 +34,16 @@ void add(ContentHash& hash, const jit::Graph& graph) {
   for (const jit::Value* output : graph.outputs()) hash.add(std::to_string(output->unique()));
 }
 
+// The prefix computes in channels-last. Dropout draws its numbers in the order of memory, and view() asks for one, so
+// what crosses is laid out as the unsplit model would have it: as its input is.
+std::vector<c10::IValue> inLayoutOf(const std::vector<at::Tensor>& inputs, std::vector<c10::IValue> values) {
+  if (inputs.empty() || inputs[0].suggest_memory_format() != at::MemoryFormat::Contiguous) return values;
+  for (c10::IValue& value : values) {
+    if (value.isTensor() && value.toTensor().suggest_memory_format() == at::MemoryFormat::ChannelsLast) value = value.toTensor().contiguous();
+  }
+  return values;
+}
+
 }  // namespace
 
 std::string prefixKey(const Split& split, at::ScalarType dtype) {
@@ -72,7 +82,7 @@ std::vector<c10::IValue> Engine::features(const std::vector<at::Tensor>& inputs)
         if (name == options_.variant) prefix_.emplace(graph_, way);
       }
     }
-    return prefix_.value().run(inputs);
+    return inLayoutOf(inputs, prefix_.value().run(inputs));
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {

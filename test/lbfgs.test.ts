@@ -13,6 +13,7 @@ import type {
   NativeOptimizer,
   NativePreprocess,
   NativeTraining,
+  StepResult,
 } from '../src/native.js';
 import { bitsOf, changed, defects, figures, fixtureModel, open, quick, train } from './defects.js';
 import { pixels } from './process/tiny.js';
@@ -22,8 +23,11 @@ interface Case {
   optimizer: NativeOptimizer;
   loss: NativeLoss;
   groups: NativeGroup[];
-  /** After each step: the loss, and the 2-norm of the gradient with its L2 term. */
-  losses: number[];
+  /** Loss before the first step. */
+  start: number;
+  /** What is made least, loss and L2 terms, after each step. */
+  values: number[];
+  /** 2-norms of its gradient, the first before the first step. */
   norms: number[];
   /** The lowest value of loss and L2 term, in float64. */
   optimum: number;
@@ -91,24 +95,34 @@ for (const split of [false, true]) {
       await model.setTrainable(head, false);
       await model.configure(trainingOf(each));
       if (split) t.ok((await model.plan(probe, { precision: 'float32', split })).split);
-      let last = { loss: 0, gradientNorm: 0 };
-      for (const [i, expected] of each.losses.entries()) {
-        last = await model.step(probe);
-        t.ok(
-          Math.abs(last.loss - expected) < 1e-5,
-          `step ${i + 1}: loss ${last.loss}, in PyTorch ${expected}`,
-        );
+      const rates = each.groups.map(({ learningRate }) => learningRate);
+      const start = await model.step({ ...probe, learningRates: rates.map(() => 0) });
+      t.ok(Math.abs(start.loss - each.start) < 1e-6, `first loss ${start.loss}, in PyTorch ${each.start}`);
+      const norm = each.norms[0] as number;
+      t.ok(
+        Math.abs(start.gradientNorm - norm) < 1e-6,
+        `first norm ${start.gradientNorm}, in PyTorch ${norm}`,
+      );
+      let value = 0;
+      let last = start;
+      for (const [i, expected] of each.values.entries()) {
+        last = await model.step({ ...probe, learningRates: rates });
+        value = await objective(model, each, last.loss);
+        t.ok(Math.abs(value - expected) < 1e-5, `step ${i + 1}: ${value}, in PyTorch ${expected}`);
       }
+      t.equal(last.count, fixture.indices.length);
       if (each.name.startsWith('short') || each.name.startsWith('loose')) return;
-      const value = await objective(model, each, last.loss);
-      t.ok(last.gradientNorm < 1e-3, `gradient's norm ${last.gradientNorm}, in PyTorch ${each.norms.at(-1)}`);
-      t.ok(Math.abs(value - each.optimum) < 1e-6, `loss and L2 term ${value}, at best ${each.optimum}`);
+      t.ok(
+        last.gradientNorm < 2e-4,
+        `the last norm is ${last.gradientNorm}, in PyTorch ${each.norms.at(-1)}`,
+      );
+      t.ok(Math.abs(value - each.optimum) < 1e-6, `${value}, at best ${each.optimum}`);
     });
   }
 }
 
-/** Losses of two steps of a convolutional head on the kept features of four images, each `times` times. */
-async function fitRepeated(times: number): Promise<number[]> {
+/** A convolutional head on the kept features of four images, each `times` times: at the start, and after a step. */
+async function fitRepeated(times: number): Promise<StepResult[]> {
   const model = await openNative(fixtureModel('squeeze'));
   const layers = ['classifier.1.weight', 'classifier.1.bias'];
   await model.setTrainable(layers, false);
@@ -132,26 +146,30 @@ async function fitRepeated(times: number): Promise<number[]> {
   const repeat = (values: ArrayLike<number>) =>
     Array.from(values, (value) => Array(times).fill(value)).flat();
   const batch = { rows: Int32Array.from(repeat(stored)), target: targetOf(repeat([0, 1, 2, 3])) };
-  const results = [await model.step(batch), await model.step(batch)];
-  for (const { count } of results) t.equal(count, 4 * times);
-  return results.map(({ loss }) => loss);
+  return [
+    await model.step({ ...batch, learningRates: [0] }),
+    await model.step({ ...batch, learningRates: [1] }),
+  ];
 }
 
 t.test('many rows go through in slices: the loss is that of all at once, whatever it weighs', async (t) => {
-  const atOnce = await fitRepeated(1);
+  const [start, end] = (await fitRepeated(1)) as [StepResult, StepResult];
   // 127 KB a row: two slices, of which the second has the last class alone.
-  const sliced = await fitRepeated(150);
-  t.ok((atOnce[1] as number) < (atOnce[0] as number), 'it learns');
-  for (const [i, loss] of atOnce.entries()) {
-    t.ok(Math.abs(loss - (sliced[i] as number)) < 1e-5, `${loss} at once, ${sliced[i]} in slices`);
-  }
+  const [first, last] = (await fitRepeated(150)) as [StepResult, StepResult];
+  t.equal(first.count, 600);
+  t.ok(Math.abs(first.loss / start.loss - 1) < 1e-6, `${first.loss} in slices, ${start.loss} at once`);
+  // Convolutions sum gradients over 2.4 million places in float32.
+  const norms = first.gradientNorm / start.gradientNorm;
+  t.ok(Math.abs(norms - 1) < 0.02, `${first.gradientNorm} in slices, ${start.gradientNorm} at once`);
+  t.ok(end.loss < start.loss - 0.1, `${start.loss} -> ${end.loss}`);
+  t.ok(Math.abs(last.loss / end.loss - 1) < 0.01, `${last.loss} in slices, ${end.loss} at once`);
 });
 
 t.test('a step that fails changes nothing', async (t) => {
   const model = await open(t);
   await model.replaceHead({ classes: 3, imageSize: 32 });
   await model.setTrainable(['fc.weight', 'fc.bias']);
-  const data = new Float32Array(2 * 3 * 32 * 32).fill(0.5);
+  const data = Float32Array.from({ length: 2 * 3 * 32 * 32 }, (_, i) => (i < 3 * 32 * 32 ? 1 : Math.sin(i)));
   const batch = {
     inputs: [{ data, shape: [2, 3, 32, 32], dtype: 'float32' as const }],
     target: targetOf([0, 2]),
@@ -187,7 +205,7 @@ t.test('fits the head in a few epochs, alone, and the same in each run', async (
       losses: result.history.map((e) => e.trainLoss as number),
     };
   };
-  const given = { ...options, epochs: 4, weightDecay: 1e-3, augment: 'default' } as const;
+  const given = { ...options, epochs: 4, augment: 'default' } as const;
   const { before, bits, result, losses, model } = await run(given);
   for (const [i, loss] of losses.entries())
     t.ok(i === 0 || loss <= (losses[i - 1] as number) + 1e-4, `${losses}`);
@@ -251,9 +269,9 @@ t.test('what does not fit is refused before anything is done, with the way out',
     t.throws(() => fineTune(model, small, { ...options, ...given }), { ...rangeError, message });
   }
   fineTune(model, small, { ...options, schedule: 'constant', views: 1 });
-  t.throws(() => fineTune(model, small, { optimizer: { kind: 'lbfgs', history: 3 } as never }), {
+  t.throws(() => fineTune(model, small, { optimizer: { kind: 'lbfgs', historySise: 3 } as never }), {
     code: 'INVALID_TYPE',
-    message: /`optimizer\.history`\. Did you mean `historySize`/,
+    message: /`optimizer\.historySise`\. Did you mean `historySize`/,
   });
   for (const given of [{ accumulate: 2 }, { clipNorm: 1 }, { learningRates: { fc: 1 } }]) {
     await t.rejects(createTrainer(model, { optimizer: 'lbfgs', ...given }), {
@@ -265,6 +283,6 @@ t.test('what does not fit is refused before anything is done, with the way out',
   const statistics = await open(t, fixtureModel('residual.traced-train'));
   await t.rejects(train(statistics, small, options), {
     ...rangeError,
-    message: /the model runs unsplit: .*\. Use another optimizer, for example `adamw`/,
+    message: /cannot be: they depend on the whole batch\. Use another optimizer, for example `adamw`/,
   });
 });

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createTrainer, type Model, type Tensor, type Trainer, type TrainerOptions } from '../src/index.js';
+import type { NativeModel } from '../src/native.js';
 import { fixtureModel, open } from './defects.js';
 
 const head = ['fc.weight', 'fc.bias'];
@@ -130,10 +131,18 @@ t.test('a wrong batch is refused as ever, and the next is planned', async (t) =>
 t.test('a plan that fails is in nobody’s way, and is not made again for each batch', async (t) => {
   const model = await openFrozen();
   let attempts = 0;
-  model.native.plan = async () => {
+  const plan = async () => {
     attempts += 1;
     throw Object.assign(new Error('No such luck.'), { code: 'NATIVE' });
   };
+  const { native } = model;
+  const failing = new Proxy(native, {
+    get: (_, name: keyof NativeModel) => {
+      const member = native[name];
+      return name === 'plan' ? plan : typeof member === 'function' ? member.bind(native) : member;
+    },
+  });
+  Object.defineProperty(model, 'native', { value: failing });
   const trainer = await train(model);
   const unsplit = await train(await openFrozen(), { split: false });
   near(t, await lossesOf(trainer), await lossesOf(unsplit));
