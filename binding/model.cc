@@ -248,18 +248,33 @@ void Model::setTraining(bool training) {
 
 std::vector<Statistic> Model::copyStatistics() const {
   std::vector<Statistic> statistics;
+  const auto copy = [&](const jit::Module& owner, const std::string& name) {
+    const c10::IValue value = owner.attr(name);
+    statistics.push_back({owner, name, value.isTensor() ? c10::IValue(value.toTensor().detach().clone()) : value.deepcopy()});
+  };
   for (const auto& entry : module_.named_modules()) {
     if (!isBatchNorm(entry.value) || !entry.value.hasattr("training") || !entry.value.attr("training").toBool()) continue;
-    for (const auto& buffer : entry.value.named_buffers(/*recurse=*/false)) {
-      statistics.push_back({entry.value, buffer.name, buffer.value.detach().clone()});
-    }
+    for (const auto& buffer : entry.value.named_buffers(/*recurse=*/false)) copy(entry.value, buffer.name);
+  }
+  for (const std::string& path : facts_.written) {
+    const auto dot = path.rfind('.');
+    const jit::Module owner = submodule(module_, dot == std::string::npos ? "" : path.substr(0, dot));
+    // A scripted BatchNorm that is in eval writes nothing.
+    if (facts_.traced || !isBatchNorm(owner)) copy(owner, path.substr(dot + 1));
   }
   return statistics;
 }
 
 void Model::restoreStatistics(const std::vector<Statistic>& statistics) {
   torch::NoGradGuard guard;
-  for (const Statistic& statistic : statistics) statistic.owner.attr(statistic.name).toTensor().copy_(statistic.value);
+  for (const Statistic& statistic : statistics) {
+    if (statistic.value.isTensor()) {
+      statistic.owner.attr(statistic.name).toTensor().copy_(statistic.value.toTensor());
+    } else {
+      jit::Module owner = statistic.owner;
+      owner.setattr(statistic.name, statistic.value);
+    }
+  }
 }
 
 void Model::reinitialise(uint64_t seed) {

@@ -27,11 +27,11 @@ struct ModelFindings {
   bool foldedBatchNorm = false;
 };
 
-// By owner and name: a module may assign its buffer anew instead of writing into it.
+// By owner and name: a module may assign its buffer anew instead of writing into it. A tensor, or a number.
 struct Statistic {
   torch::jit::Module owner;
   std::string name;
-  at::Tensor value;
+  c10::IValue value;
 };
 
 // Throws Failure("MODEL_FAILED") with the shapes that came and libtorch's own words.
@@ -74,7 +74,8 @@ class Model {
   bool trainsBatchNorm() const { return trainBatchNorm_; }
   // Train mode for what learns, eval for what is frozen; or eval for all.
   void setTraining(bool training);
-  // A copy of what a training forward may change (BatchNorm statistics), and putting it back.
+  // A copy of what a training forward may change (BatchNorm statistics, and whatever else it writes to), and putting it
+  // back.
   std::vector<Statistic> copyStatistics() const;
   void restoreStatistics(const std::vector<Statistic>& statistics);
 
