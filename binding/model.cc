@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "failure.h"
+#include "graph_paths.h"
 #include "initialise.h"
 
 namespace torchgraft {
@@ -108,6 +109,7 @@ void Model::refresh() {
     parameters_.emplace_back(entry.name, entry.value);
   }
   facts_ = analyseForward(module_);
+  findWritten();
   std::vector<std::string> names;
   for (const auto& [name, tensor] : parameters_) {
     if (tensor.is_floating_point()) names.push_back(name);
@@ -246,6 +248,15 @@ void Model::setTraining(bool training) {
   training_ = training;
 }
 
+void Model::findWritten() {
+  written_.clear();
+  for (const std::string& path : facts_.written) {
+    const jit::Module owner = submodule(module_, parentOf(path));
+    // A scripted BatchNorm writes where its flag is on, and copyStatistics() looks for that.
+    if (facts_.traced || !isBatchNorm(owner)) written_.emplace_back(owner, path.substr(path.rfind('.') + 1));
+  }
+}
+
 std::vector<Statistic> Model::copyStatistics() const {
   std::vector<Statistic> statistics;
   const auto copy = [&](const jit::Module& owner, const std::string& name) {
@@ -256,12 +267,7 @@ std::vector<Statistic> Model::copyStatistics() const {
     if (!isBatchNorm(entry.value) || !entry.value.hasattr("training") || !entry.value.attr("training").toBool()) continue;
     for (const auto& buffer : entry.value.named_buffers(/*recurse=*/false)) copy(entry.value, buffer.name);
   }
-  for (const std::string& path : facts_.written) {
-    const auto dot = path.rfind('.');
-    const jit::Module owner = submodule(module_, dot == std::string::npos ? "" : path.substr(0, dot));
-    // A scripted BatchNorm that is in eval writes nothing.
-    if (facts_.traced || !isBatchNorm(owner)) copy(owner, path.substr(dot + 1));
-  }
+  for (const auto& [owner, name] : written_) copy(owner, name);
   return statistics;
 }
 

@@ -95,6 +95,7 @@ class Model {
   Model(torch::jit::Module module, at::Device device, ExtraFiles extra);
   void inspectSavedState();
   void inspectBatchNorm();
+  void findWritten();
   bool learns(const std::string& path) const;
   bool neighbourLearns(const std::string& path, bool next) const;
 
@@ -104,6 +105,8 @@ class Model {
   ModelFindings findings_;
   ForwardFacts facts_;
   NamedTensors parameters_;
+  // What forward writes to beside BatchNorm statistics: owner and name.
+  std::vector<std::pair<torch::jit::Module, std::string>> written_;
   std::unordered_set<std::string> trainable_;
   bool trainBatchNorm_ = false;
   std::optional<bool> training_;
