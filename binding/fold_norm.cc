@@ -51,6 +51,17 @@ class Folder {
     return result;
   }
 
+  // A scripted layer's bias is declared as one that may be None.
+  bool hasBias(const jit::Node* convolution) const {
+    const jit::Value* bias = convolution->input(2);
+    if (const std::string* path = paths_.of(bias)) return attributeAt(module_, *path).isTensor();
+    return !bias->mustBeNone();
+  }
+  jit::Value* biasOf(jit::Node* convolution) {
+    jit::Value* bias = convolution->input(2);
+    return isTensor(bias) ? bias : call(c10::prim::unchecked_cast, {bias});
+  }
+
   // In front of the norm: by then its parameters have been read.
   void rewrite(jit::Node* convolution, jit::Node* norm) {
     jit::WithInsertPoint point(norm);
@@ -61,8 +72,7 @@ class Folder {
     jit::Value* scale = call(aten::mul, {gamma, call(aten::rsqrt, {shifted})});
     jit::Value* column = call(aten::view, {scale, graph_.insertConstant(std::vector<int64_t>{-1, 1, 1, 1})});
     jit::Value* weight = call(aten::mul, {convolution->input(1), column});
-    jit::Value* const old = convolution->input(2);
-    jit::Value* centre = isTensor(old) ? call(aten::sub, {mean, old, one}) : mean;
+    jit::Value* centre = hasBias(convolution) ? call(aten::sub, {mean, biasOf(convolution), one}) : mean;
     jit::Value* bias = call(aten::sub, {norm->input(2), call(aten::mul, {centre, scale}), one});
     jit::Node* folded = graph_.createClone(convolution, [](jit::Value* value) { return value; });
     folded->replaceInput(1, weight);

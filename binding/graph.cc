@@ -5,6 +5,7 @@
 
 #include "failure.h"
 #include "graph_paths.h"
+#include "node_facts.h"
 
 namespace torchgraft {
 
@@ -214,6 +215,9 @@ ForwardFacts analyseForward(const torch::jit::Module& module) {
   facts.sequence = readSequence(*graph, paths);
   facts.heads = HeadFinder(module, paths).find(*graph);
   readOrigin(module, *graph, facts);
+  const auto written = writtenAttributes(*graph, paths);
+  facts.written.assign(written.begin(), written.end());
+  std::sort(facts.written.begin(), facts.written.end());
   return facts;
 }
 

@@ -27,6 +27,8 @@ struct ForwardFacts {
   bool traced = false;
   // Traced, with its dropout and BatchNorm fixed to eval.
   bool tracedInEval = false;
+  // Attributes that forward assigns or writes into, sorted.
+  std::vector<std::string> written;
 };
 
 ForwardFacts analyseForward(const torch::jit::Module& module);

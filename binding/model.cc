@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "failure.h"
+#include "graph_paths.h"
 #include "initialise.h"
 
 namespace torchgraft {
@@ -108,6 +109,7 @@ void Model::refresh() {
     parameters_.emplace_back(entry.name, entry.value);
   }
   facts_ = analyseForward(module_);
+  findWritten();
   std::vector<std::string> names;
   for (const auto& [name, tensor] : parameters_) {
     if (tensor.is_floating_point()) names.push_back(name);
@@ -260,21 +262,41 @@ void Model::setTraining(bool training) {
   training_ = training;
 }
 
+void Model::findWritten() {
+  written_.clear();
+  for (const std::string& path : facts_.written) {
+    const jit::Module owner = submodule(module_, parentOf(path));
+    // A scripted BatchNorm writes where its flag is on, and copyStatistics() looks for that.
+    if (facts_.traced || !isBatchNorm(owner)) written_.emplace_back(owner, path.substr(path.rfind('.') + 1));
+  }
+}
+
 std::vector<Statistic> Model::copyStatistics() const {
   std::vector<Statistic> statistics;
-  if (!flags_ || training_ != true) return statistics;
-  for (const Flag& flag : *flags_) {
-    if (!flag.norm || !flag.on) continue;
-    for (const auto& buffer : flag.module.named_buffers(/*recurse=*/false)) {
-      statistics.push_back({flag.module, buffer.name, buffer.value.detach().clone()});
+  const auto copy = [&](const jit::Module& owner, const std::string& name) {
+    const c10::IValue value = owner.attr(name);
+    statistics.push_back({owner, name, value.isTensor() ? c10::IValue(value.toTensor().detach().clone()) : value.deepcopy()});
+  };
+  if (flags_ && training_ == true) {
+    for (const Flag& flag : *flags_) {
+      if (!flag.norm || !flag.on) continue;
+      for (const auto& buffer : flag.module.named_buffers(/*recurse=*/false)) copy(flag.module, buffer.name);
     }
   }
+  for (const auto& [owner, name] : written_) copy(owner, name);
   return statistics;
 }
 
 void Model::restoreStatistics(const std::vector<Statistic>& statistics) {
   torch::NoGradGuard guard;
-  for (const Statistic& statistic : statistics) statistic.owner.attr(statistic.name).toTensor().copy_(statistic.value);
+  for (const Statistic& statistic : statistics) {
+    if (statistic.value.isTensor()) {
+      statistic.owner.attr(statistic.name).toTensor().copy_(statistic.value.toTensor());
+    } else {
+      jit::Module owner = statistic.owner;
+      owner.setattr(statistic.name, statistic.value);
+    }
+  }
 }
 
 void Model::reinitialise(uint64_t seed) {

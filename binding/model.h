@@ -27,11 +27,11 @@ struct ModelFindings {
   bool foldedBatchNorm = false;
 };
 
-// By owner and name: a module may assign its buffer anew instead of writing into it.
+// By owner and name: a module may assign its buffer anew instead of writing into it. A tensor, or a number.
 struct Statistic {
   torch::jit::Module owner;
   std::string name;
-  at::Tensor value;
+  c10::IValue value;
 };
 
 // Throws Failure("MODEL_FAILED") with the shapes that came and libtorch's own words.
@@ -74,7 +74,8 @@ class Model {
   bool trainsBatchNorm() const { return trainBatchNorm_; }
   // Train mode for what learns, eval for what is frozen; or eval for all.
   void setTraining(bool training);
-  // A copy of what a training forward may change (BatchNorm statistics), and putting it back.
+  // A copy of what a training forward may change (BatchNorm statistics, and whatever else it writes to), and putting it
+  // back.
   std::vector<Statistic> copyStatistics() const;
   void restoreStatistics(const std::vector<Statistic>& statistics);
 
@@ -94,6 +95,7 @@ class Model {
   Model(torch::jit::Module module, at::Device device, ExtraFiles extra);
   void inspectSavedState();
   void inspectBatchNorm();
+  void findWritten();
   bool learns(const std::string& path) const;
   bool neighbourLearns(const std::string& path, bool next) const;
   // The mode of every module is to be found anew.
@@ -105,6 +107,8 @@ class Model {
   ModelFindings findings_;
   ForwardFacts facts_;
   NamedTensors parameters_;
+  // What forward writes to beside BatchNorm statistics: owner and name.
+  std::vector<std::pair<torch::jit::Module, std::string>> written_;
   std::unordered_set<std::string> trainable_;
   bool trainBatchNorm_ = false;
   // A module with a `training` flag, and whether it is on while the model learns.

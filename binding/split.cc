@@ -8,6 +8,8 @@
 #include <unordered_set>
 
 #include "graph_paths.h"
+#include "list_values.h"
+#include "node_facts.h"
 
 namespace torchgraft {
 
@@ -19,28 +21,6 @@ namespace prim = c10::prim;
 using Values = std::vector<jit::Value*>;
 
 bool isTensor(const jit::Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
-
-// Paths of attributes that forward itself assigns or writes into.
-std::unordered_set<std::string> writtenAttributes(const jit::Graph& graph, const Paths& paths) {
-  std::unordered_set<std::string> written;
-  eachNode(graph.block(), [&](const jit::Node* node) {
-    if (node->kind() == prim::SetAttr) {
-      if (const std::string* owner = paths.of(node->input(0))) {
-        const std::string& name = node->s(c10::attr::name);
-        written.insert(owner->empty() ? name : *owner + "." + name);
-      }
-      return;
-    }
-    const auto* schema = node->maybeSchema();
-    if (!schema) return;
-    for (size_t i = 0; i < node->inputs().size() && i < schema->arguments().size(); ++i) {
-      const auto* alias = schema->arguments()[i].alias_info();
-      const std::string* path = alias && alias->isWrite() ? paths.of(node->input(i)) : nullptr;
-      if (path) written.insert(*path);
-    }
-  });
-  return written;
-}
 
 // Flags and numbers that do not change become constants, and the branches they decide are taken.
 void specialise(std::shared_ptr<jit::Graph>& graph, const jit::Module& module) {
@@ -61,6 +41,7 @@ void specialise(std::shared_ptr<jit::Graph>& graph, const jit::Module& module) {
     if (auto constant = jit::tryInsertConstant(*graph, value)) node->output()->replaceAllUsesWith(*constant);
   }
   jit::ConstantPropagation(graph);
+  replaceAppends(graph);
   jit::EliminateDeadCode(graph);
 }
 
@@ -110,24 +91,28 @@ class Splitter {
   Splitter(std::shared_ptr<jit::Graph> graph, const jit::Module& module)
       : graph_(std::move(graph)), module_(module), paths_(*graph_), written_(writtenAttributes(*graph_, paths_)), aliases_(graph_) {
     for (jit::Node* node : graph_->nodes()) addStatement(node);
-    while (spread()) {
-    }
+    holdChangingContainers();
+    do {
+      while (spread()) {
+      }
+      findCrossing();
+    } while (separateAliases());
   }
 
   Split make() {
     Split split;
-    findCrossing();
     if (!forked_.empty()) return whole("its forward runs parts asynchronously (" + forked_ + ")");
     if (std::none_of(statements_.begin(), statements_.end(), [](const Statement& s) { return s.hot; })) {
       return whole("nothing that learns leads to its output");
     }
     const auto isInput = [this](jit::Value* value) { return value->node() == graph_->param_node(); };
-    if (std::all_of(crossing_.begin(), crossing_.end(), isInput)) return whole("what learns begins at its input");
+    for (const Statement& statement : statements_) noteLayers(statement, statement.hot ? split.suffixLayers : split.prefixLayers);
+    if (split.prefixLayers.empty() || std::all_of(crossing_.begin(), crossing_.end(), isInput)) return whole("what learns begins at its input");
     split.prefix = makePrefix();
     if (!split.prefix) return whole("its frozen part reads an object that is no tensor");
     split.suffix = makeSuffix();
     split.tensorsOnly = std::all_of(crossing_.begin(), crossing_.end(), isTensor);
-    for (const Statement& statement : statements_) noteLayers(statement, statement.hot ? split.suffixLayers : split.prefixLayers);
+    eachNode(split.prefix->block(), [&](const jit::Node* node) { split.tensorsOnly = split.tensorsOnly && !readsOutNumber(node); });
     return split;
   }
 
@@ -141,7 +126,7 @@ class Splitter {
   }
 
   bool isSeed(const jit::Node* node) {
-    if (node->kind() == prim::SetAttr || node->isNondeterministic()) return true;
+    if (node->kind() == prim::SetAttr || drawsNumbers(node) || updatesStatistics(node)) return true;
     if (node->kind() == prim::fork || node->kind() == prim::awaitable) forked_ = node->kind().toQualString();
     const std::string* path = node->kind() == prim::GetAttr ? paths_.of(node->output()) : nullptr;
     if (!path) return false;
@@ -182,6 +167,37 @@ class Splitter {
     for (jit::Value* value : reads) statement.varies = statement.varies || varies(value);
     owner_[node] = statements_.size();
     statements_.push_back(std::move(statement));
+  }
+
+  // A list that stays one that is written to goes where all that reads and writes it goes: to the suffix.
+  void holdChangingContainers() {
+    for (Statement& statement : statements_) {
+      for (const jit::Value* value : statement.writes) {
+        if (isTensor(value)) continue;
+        const auto maker = owner_.find(value->node());
+        if (maker != owner_.end()) statements_[maker->second].seed = true;
+      }
+    }
+  }
+
+  // Two crossing values that share memory would no longer do so where the suffix writes into it: the later one is then
+  // made of the earlier one in the suffix. True when more statements turned hot.
+  bool separateAliases() {
+    for (jit::Value* first : crossing_) {
+      for (jit::Value* second : crossing_) {
+        const auto maker = owner_.find(second->node());
+        if (first == second || maker == owner_.end() || !mayAlias(first, second)) continue;
+        const auto before = owner_.find(first->node());
+        if (before != owner_.end() && before->second > maker->second) continue;
+        const bool written = std::any_of(statements_.begin(), statements_.end(), [&](const Statement& statement) {
+          return statement.hot && touch(statement.writes, {first, second});
+        });
+        if (!written) continue;
+        statements_[maker->second].hot = true;
+        return true;
+      }
+    }
+    return false;
   }
 
   const Statement* makerOf(const jit::Value* value) const {
@@ -229,6 +245,8 @@ class Splitter {
   }
 
   void findCrossing() {
+    crossing_.clear();
+    needed_.clear();
     for (const Statement& statement : statements_) {
       if (!statement.hot) continue;
       for (jit::Value* value : statement.reads) need(value);

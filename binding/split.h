@@ -18,7 +18,8 @@ struct Split {
   // Modules whose parameters each part reads, in forward order.
   std::vector<std::string> prefixLayers;
   std::vector<std::string> suffixLayers;
-  // Every crossing value is a tensor.
+  // Every crossing value is a tensor, and the prefix takes no number out of a tensor by which it treats a batch as a
+  // whole.
   bool tensorsOnly = true;
   // Why there is no prefix, for a person; empty when there is one.
   std::string reason;

@@ -1,0 +1,25 @@
+// What an operation does beside computing its output, as far as splitting forward must know.
+#pragma once
+
+#include <string>
+#include <unordered_set>
+
+#include "graph_paths.h"
+#include "torch.h"
+
+namespace torchgraft {
+
+// Random numbers: a dropout that is known to be off draws none.
+bool drawsNumbers(const torch::jit::Node* node);
+
+// A normalisation by the batch's own statistics, which it may add to running ones (its schema does not say so).
+bool updatesStatistics(const torch::jit::Node* node);
+
+// Takes a number or a decision out of a tensor's values, by which a batch is then treated as a whole. Sizes are none.
+bool readsOutNumber(const torch::jit::Node* node);
+
+// Paths of attributes that forward assigns or writes into; of a BatchNorm's running statistics, those of one that can
+// only be in training mode, as a traced one.
+std::unordered_set<std::string> writtenAttributes(const torch::jit::Graph& graph, const Paths& paths);
+
+}  // namespace torchgraft
