@@ -280,7 +280,7 @@ t.test('what does not fit is refused before anything is done, with the way out',
     });
   }
   t.same(changed(before, await bitsOf(model)), []);
-  const statistics = await open(t, fixtureModel('residual.traced-train'));
+  const statistics = await open(t, fixtureModel('../splits/mixes-samples'));
   await t.rejects(train(statistics, small, options), {
     ...rangeError,
     message: /cannot be: they depend on the whole batch\. Use another optimizer, for example `adamw`/,
