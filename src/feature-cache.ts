@@ -104,7 +104,7 @@ export async function featureCacheFiles(): Promise<FeatureCacheFile[]> {
 
 /**
  * Removes the files that were not used for longest, until the others take at most `limitBytes`, by default
- * {@link featureCacheLimit}. A file that a run is using may be among them: the run goes on with it, and the disk has
+ * the bound of `TORCHGRAFT_CACHE_BYTES`, else 4 GiB. A file that a run is using may be among them: the run goes on with it, and the disk has
  * its space back when the run ends. What cannot be removed stays.
  *
  * @returns what was removed
