@@ -1,6 +1,7 @@
 #include "flops.h"
 
 #include <ATen/record_function.h>
+#include <torch/csrc/autograd/graph_task.h>
 
 #include <memory>
 #include <string>
@@ -25,7 +26,12 @@ std::unique_ptr<at::ObserverContext> begin(const at::RecordFunction& function) {
   const bool convolution = name == "aten::_convolution";
   const bool sum = name == "aten::addmm" || name == "aten::baddbmm";
   if (!convolution && !sum && name != "aten::mm" && name != "aten::bmm") return nullptr;
-  const auto inputs = function.inputs();
+  if (torch::autograd::get_current_graph_task_id() >= 0) return nullptr;  // in backward
+  // An operation that the interpreter calls is shown its whole stack; its own inputs and outputs are the last.
+  const auto stack = function.inputs();
+  const size_t count = function.num_inputs();
+  if (stack.size() < count) return nullptr;
+  const auto inputs = stack.slice(stack.size() - count);
   // A convolution's weight; else the first factor, whose last dimension is summed over.
   const size_t at = convolution || sum ? 1 : 0;
   if (at >= inputs.size() || !inputs[at].isTensor()) return nullptr;
@@ -37,8 +43,8 @@ std::unique_ptr<at::ObserverContext> begin(const at::RecordFunction& function) {
 void end(const at::RecordFunction& function, at::ObserverContext* context) {
   const auto* sum = static_cast<const Sum*>(context);
   const auto& outputs = function.outputs();
-  if (!sum || outputs.empty() || !outputs[0].isTensor() || !outputs[0].toTensor().defined()) return;
-  counted += 2 * sum->terms * outputs[0].toTensor().numel();
+  if (!sum || outputs.empty() || !outputs.back().isTensor() || !outputs.back().toTensor().defined()) return;
+  counted += 2 * sum->terms * outputs.back().toTensor().numel();
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "graph_paths.h"
+
 namespace torchgraft {
 
 namespace {
@@ -60,9 +62,22 @@ void replaceAppendsTo(jit::Node* construct, const std::vector<jit::Node*>& appen
   }
 }
 
+// `isinstance` leaves casts behind that cast to what is there: another name for the list.
+void removeIdleCasts(jit::Graph& graph) {
+  std::vector<jit::Node*> idle;
+  eachNode(graph.block(), [&](jit::Node* node) {
+    if (node->kind() == c10::prim::unchecked_cast && *node->output()->type() == *node->input()->type()) idle.push_back(node);
+  });
+  for (jit::Node* cast : idle) {
+    cast->output()->replaceAllUsesWith(cast->input());
+    cast->destroy();
+  }
+}
+
 }  // namespace
 
 void replaceAppends(const std::shared_ptr<jit::Graph>& graph) {
+  removeIdleCasts(*graph);
   std::vector<jit::Node*> constructs;
   for (jit::Node* node : graph->nodes()) {
     if (node->kind() == c10::prim::ListConstruct) constructs.push_back(node);

@@ -78,7 +78,7 @@ struct Statement {
   bool varies = false;
   bool hot = false;
 
-  // Makes a container of values, or takes one apart: repeated where it is needed, so that only tensors cross.
+  // Makes a container of values, or takes one apart.
   bool isContainer() const {
     const auto kind = node->kind();
     return kind == prim::ListConstruct || kind == prim::TupleConstruct || kind == prim::TupleUnpack ||
@@ -91,7 +91,7 @@ class Splitter {
   Splitter(std::shared_ptr<jit::Graph> graph, const jit::Module& module)
       : graph_(std::move(graph)), module_(module), paths_(*graph_), written_(writtenAttributes(*graph_, paths_)), aliases_(graph_) {
     for (jit::Node* node : graph_->nodes()) addStatement(node);
-    holdChangingContainers();
+    spreadVariation();
     do {
       while (spread()) {
       }
@@ -106,7 +106,9 @@ class Splitter {
       return whole("nothing that learns leads to its output");
     }
     const auto isInput = [this](jit::Value* value) { return value->node() == graph_->param_node(); };
-    for (const Statement& statement : statements_) noteLayers(statement, statement.hot ? split.suffixLayers : split.prefixLayers);
+    for (const Statement& statement : statements_) {
+      if (statement.hot || statement.varies) noteLayers(statement, statement.hot ? split.suffixLayers : split.prefixLayers);
+    }
     if (split.prefixLayers.empty() || std::all_of(crossing_.begin(), crossing_.end(), isInput)) return whole("what learns begins at its input");
     split.prefix = makePrefix();
     if (!split.prefix) return whole("its frozen part reads an object that is no tensor");
@@ -164,18 +166,25 @@ class Splitter {
     }
     auto& reads = statement.reads;
     reads.erase(std::remove_if(reads.begin(), reads.end(), [&](jit::Value* value) { return own.count(value->node()) > 0; }), reads.end());
-    for (jit::Value* value : reads) statement.varies = statement.varies || varies(value);
     owner_[node] = statements_.size();
     statements_.push_back(std::move(statement));
   }
 
-  // A list that stays one that is written to goes where all that reads and writes it goes: to the suffix.
-  void holdChangingContainers() {
-    for (Statement& statement : statements_) {
-      for (const jit::Value* value : statement.writes) {
-        if (isTensor(value)) continue;
-        const auto maker = owner_.find(value->node());
-        if (maker != owner_.end()) statements_[maker->second].seed = true;
+  // What is written with values that depend on the inputs depends on them, and so do its aliases: a tensor of zeros that
+  // is filled, a list that is appended to.
+  void spreadVariation() {
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (Statement& statement : statements_) {
+        for (jit::Value* value : statement.reads) statement.varies = statement.varies || varies(value);
+        if (!statement.varies) continue;
+        for (Statement& other : statements_) {
+          // Attributes that are written to learn or change: they are no constants in the first place.
+          if (other.varies || other.node->kind() == prim::GetAttr) continue;
+          if (!touch(statement.writes, {other.node->outputs().begin(), other.node->outputs().end()})) continue;
+          other.varies = true;
+          changed = true;
+        }
       }
     }
   }
@@ -186,7 +195,7 @@ class Splitter {
     for (jit::Value* first : crossing_) {
       for (jit::Value* second : crossing_) {
         const auto maker = owner_.find(second->node());
-        if (first == second || maker == owner_.end() || !mayAlias(first, second)) continue;
+        if (first == second || maker == owner_.end() || !(reaches(first, second) || reaches(second, first))) continue;
         const auto before = owner_.find(first->node());
         if (before != owner_.end() && before->second > maker->second) continue;
         const bool written = std::any_of(statements_.begin(), statements_.end(), [&](const Statement& statement) {
@@ -211,14 +220,26 @@ class Splitter {
 
   // Two attributes are one when their paths are; a batch is never one. AliasDb knows neither.
   bool mayAlias(const jit::Value* a, const jit::Value* b) const {
-    if (!isTensor(a) || !isTensor(b)) return false;
     const auto isFixed = [this](const jit::Value* value) { return paths_.of(value) || value->node() == graph_->param_node(); };
     if (isFixed(a) && isFixed(b)) return a == b || (paths_.of(a) && paths_.of(b) && *paths_.of(a) == *paths_.of(b));
     return aliases_.mayAlias(a, b);
   }
-  bool touch(const Values& written, const Values& read) const {
-    return std::any_of(written.begin(), written.end(), [&](const jit::Value* w) {
-      return std::any_of(read.begin(), read.end(), [&](const jit::Value* r) { return mayAlias(w, r); });
+  // A write to a tensor is seen through the lists that hold it; one to a list by those alone who have the list.
+  bool reaches(jit::Value* written, jit::Value* other) const {
+    if (isTensor(other)) return isTensor(written) && mayAlias(written, other);
+    const auto kind = other->type()->kind();
+    const bool holds = kind == c10::TypeKind::ListType || kind == c10::TypeKind::DictType || kind == c10::TypeKind::TupleType;
+    return holds && aliases_.mayContainAlias(written, other);
+  }
+  bool touch(const Values& written, const Values& others) const {
+    return std::any_of(written.begin(), written.end(), [&](jit::Value* w) {
+      return std::any_of(others.begin(), others.end(), [&](jit::Value* other) { return reaches(w, other); });
+    });
+  }
+  // A list as it is here is not what it was made of.
+  bool isChanged(jit::Value* container) const {
+    return std::any_of(statements_.begin(), statements_.end(), [&](const Statement& statement) {
+      return std::any_of(statement.writes.begin(), statement.writes.end(), [&](const jit::Value* w) { return !isTensor(w) && aliases_.mayAlias(w, container); });
     });
   }
 
@@ -254,11 +275,21 @@ class Splitter {
     for (jit::Value* output : graph_->outputs()) need(output);
   }
 
+  // What was put together in forward can be put together, and taken apart, in the suffix again. Parts of what an
+  // operation gave as a list, as chunk() does, cross one by one.
+  bool isRepeated(const Statement& statement) const {
+    if (!statement.isContainer()) return false;
+    const auto kind = statement.node->kind();
+    if (kind == prim::ListConstruct || kind == prim::TupleConstruct) return !isChanged(statement.node->output());
+    const Statement* maker = makerOf(statement.node->input(0));
+    return maker && isRepeated(*maker);
+  }
+
   void need(jit::Value* value) {
     if (!varies(value) || !needed_.insert(value).second) return;
     const Statement* maker = makerOf(value);
     if (maker && maker->hot) return;
-    if (maker && maker->isContainer()) {
+    if (maker && isRepeated(*maker)) {
       for (jit::Value* inner : maker->reads) need(inner);
       return;
     }

@@ -9,6 +9,7 @@ expected.json.gz   one input for all, and PyTorch's output in eval mode by model
 import base64
 import gzip
 import json
+import re
 import sys
 from pathlib import Path
 from typing import List, Optional
@@ -210,18 +211,53 @@ class Inplace(Layers):
         return self.classify(self.act(y))
 
 
+class Join(nn.Module):
+    def __init__(self, parts: int):
+        super().__init__()
+        self.conv = nn.Conv2d(parts * WIDTH, WIDTH, 1)
+
+    def forward(self, parts: List[Tensor]):
+        if isinstance(parts, Tensor):
+            previous = [parts]
+        else:
+            previous = parts
+        return torch.relu(self.conv(torch.cat(previous, 1)))
+
+
 class Dense(Layers):
     """DenseNet's list that grows while its parts are concatenated."""
 
     def __init__(self):
         super().__init__()
-        self.more = nn.Conv2d(2 * WIDTH, WIDTH, 1)
+        self.joins = nn.ModuleList([Join(1), Join(2)])
 
     def forward(self, x):
-        parts: List[Tensor] = [torch.relu(self.stem(x))]
-        parts.append(torch.relu(self.body(torch.cat(parts, 1))))
-        parts.append(torch.relu(self.more(torch.cat(parts, 1))))
+        parts = [torch.relu(self.body(torch.relu(self.stem(x))))]
+        for join in self.joins:
+            parts.append(join(parts))
         return self.fc(torch.cat(parts, 1).mean([2, 3]).reshape(-1, 3, 6).mean(1))
+
+
+class Grown(Layers):
+    """A list that grows in a loop."""
+
+    def forward(self, x):
+        parts: List[Tensor] = []
+        for i in range(x.size(2) // 4):
+            parts.append(torch.relu(self.stem(x)) * float(i + 1))
+        return self.classify(torch.relu(self.body(torch.stack(parts).mean(0))))
+
+
+class Chunks(Layers):
+    """ShuffleNet's halves of the channels, shuffled."""
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        n, c, h, w = x.size()
+        x = x.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, c, h, w)
+        a, b = x.chunk(2, dim=1)
+        y = torch.relu(self.body(torch.cat([b, a], 1)))
+        return self.classify(torch.cat([a, y[:, :3]], 1))
 
 
 class NoGrad(Layers):
@@ -246,7 +282,7 @@ class Shared(Layers):
         return self.fc(self.body(x).mean([2, 3]))
 
 
-class Optional_(Layers):
+class WithOptional(Layers):
     def forward(self, x, scale: Optional[Tensor] = None):
         x = torch.relu(self.body(torch.relu(self.stem(x))))
         return self.classify(x if scale is None else x * scale)
@@ -322,31 +358,18 @@ class Activations(Layers):
         return self.fc(tokens.mean(1))
 
 
-MODELS = {
-    "crossing-written": CrossingWritten,
-    "read-before-write": ReadBeforeWrite,
-    "aliases": Aliases,
-    "input-written": InputWritten,
-    "data-control": DataControl,
-    "mixes-samples": MixesSamples,
-    "batch-mean": BatchMean,
-    "assigns": Assigns,
-    "writes-buffer": WritesBuffer,
-    "counter": Counter,
-    "noise": Noise,
-    "sizes": Sizes,
-    "branches": Branches,
-    "inplace": Inplace,
-    "dense": Dense,
-    "no-grad": NoGrad,
-    "shared": Shared,
-    "optional": Optional_,
-    "forked": Forked,
-    "indices": Indices,
-    "sum-written": SumWritten,
-    "dropout-map": DropoutMap,
-    "activations": Activations,
-}
+# fmt: off
+MODELS = [
+    CrossingWritten, ReadBeforeWrite, Aliases, InputWritten, SumWritten, Inplace,
+    DataControl, MixesSamples, BatchMean, Sizes, Indices,
+    Assigns, WritesBuffer, Counter, Noise, DropoutMap,
+    Branches, Shared, Dense, Grown, Chunks, NoGrad, WithOptional, Forked, Activations,
+]
+# fmt: on
+
+
+def name_of(network) -> str:
+    return re.sub(r"(?<=[a-z])([A-Z])", r"-\1", network.__name__).lower()
 
 
 def plain(tensor: Tensor):
@@ -359,8 +382,8 @@ def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     image = torch.randn(6, 3, 8, 8)
     outputs = {}
-    for name, Network in MODELS.items():
-        network = Network().train()
+    for Network in MODELS:
+        name, network = name_of(Network), Network().train()
         with torch.no_grad():
             # BatchNorm statistics other than 0 and 1.
             for _ in range(5):
