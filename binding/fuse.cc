@@ -117,7 +117,9 @@ class Fuser {
       done_.push_back(next);
     };
     jit::Node* user = follower(last);
-    if (user && isSum(user)) {
+    // Where the sum is written into the other term, and that is read again, it must be.
+    const bool isRead = user && user->kind() == aten::add_ && user->input(0) != last->output() && user->input(0)->uses().size() > 1;
+    if (user && isSum(user) && !isRead) {
       other = user->input(user->input(0) == last->output() ? 1 : 0);
       absorb(user);
       user = follower(last);

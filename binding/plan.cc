@@ -47,6 +47,13 @@ double difference(const NamedTensors& values, const NamedTensors& references) {
   return most;
 }
 
+// Forward may write into what it is given.
+std::vector<at::Tensor> copiesOf(const std::vector<at::Tensor>& tensors) {
+  std::vector<at::Tensor> copies;
+  for (const at::Tensor& tensor : tensors) copies.push_back(tensor.clone());
+  return copies;
+}
+
 // Whether each row of the crossing values depends on its own sample: so it comes out alone as it does in the batch.
 bool isRowwise(const Engine& engine, const std::vector<at::Tensor>& inputs, const std::vector<c10::IValue>& features) {
   std::vector<at::Tensor> first;
@@ -56,7 +63,7 @@ bool isRowwise(const Engine& engine, const std::vector<at::Tensor>& inputs, cons
   }
   std::vector<c10::IValue> alone;
   try {
-    alone = engine.features(first);
+    alone = engine.features(copiesOf(first));
   } catch (const Failure&) {
     // A sample alone is not what this model takes.
     return false;
@@ -90,7 +97,7 @@ class Planner {
     report_.prefixLayers = split.prefixLayers;
     report_.suffixLayers = split.suffixLayers;
     const int64_t samples = std::max<int64_t>(1, inputs_[0].dim() > 0 ? inputs_[0].size(0) : 1);
-    report_.totalFlops = countFlops([&] { reference_ = attempt([&] { return model_.run(inputs_); }); }) / samples;
+    report_.totalFlops = countFlops([&] { reference_ = attempt([&] { return model_.run(copiesOf(inputs_)); }); }) / samples;
     choosePrecision(request, split, engine);
     if (!engine) return unsplit("no way of splitting it gave equal outputs and gradients", engine, request);
     describe(split, *engine, samples);
@@ -143,7 +150,7 @@ class Planner {
       std::shared_ptr<Engine> engine;
       try {
         engine = std::make_shared<Engine>(model_, split, EngineOptions{dtype, name});
-        const auto run = [&] { return engine->finish(engine->features(inputs_)); };
+        const auto run = [&] { return engine->finish(engine->features(copiesOf(inputs_))); };
         Outcome outcome = attempt(run);
         // The first run reorders weights and builds kernels; where precisions compete, the second is the one that counts.
         if (milliseconds) outcome.milliseconds = attempt(run).milliseconds;
@@ -196,13 +203,14 @@ class Planner {
     report_.split = engine.hasPrefix();
     report_.precision = precisionName(engine.options().dtype);
     report_.key = prefixKey(split, engine.options().dtype);
-    const auto features = engine.features(inputs_);
+    const auto features = engine.features(copiesOf(inputs_));
+    // Before the suffix runs: dropout in place writes into what crosses.
+    const bool rowwise = engine.hasPrefix() && split.tensorsOnly && isRowwise(engine, inputs_, features);
     const int64_t suffix = countFlops([&] { attempt([&] { return engine.finish(features); }); }) / samples;
     report_.prefixFlops = engine.hasPrefix() ? report_.totalFlops - suffix : 0;
     if (!engine.hasPrefix()) return;
-    const bool rowwise = isRowwise(engine, inputs_, features);
     if (!rowwise) engine.keepBatchesWhole();
-    report_.cacheable = split.tensorsOnly && rowwise;
+    report_.cacheable = rowwise;
     for (const c10::IValue& value : features) {
       if (!value.isTensor()) continue;
       const at::Tensor tensor = value.toTensor();
