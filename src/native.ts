@@ -4,6 +4,9 @@
  * model's own native thread, one at a time; a second call while one runs is refused with BUSY.
  * Native errors carry `code` (an ErrorCode), `message`, and `backtrace` (libtorch's own words) where there is one.
  */
+import type { NativePreprocess, NativeTraining } from './native-training.js';
+
+export type * from './native-training.js';
 
 /** Element types that cross the boundary. `bool` is a Uint8Array of 0 and 1. */
 export type DType = 'float32' | 'float64' | 'int64' | 'int32' | 'uint8' | 'bool';
@@ -78,72 +81,6 @@ export interface ModelDescription {
   inputs: { name: string; type: string }[];
   output: string;
   device: string;
-}
-
-/** `reduction` is always the mean over the batch; gamma belongs to focal, beta (delta) to huber. */
-export type NativeLoss =
-  | { kind: 'crossEntropy'; labelSmoothing: number; classWeights?: Float32Array }
-  | { kind: 'bceWithLogits'; classWeights?: Float32Array }
-  | { kind: 'focal'; gamma: number; classWeights?: Float32Array }
-  | { kind: 'mse' }
-  | { kind: 'huber'; delta: number }
-  | { kind: 'source'; source: string };
-
-export type NativeOptimizer =
-  | { kind: 'sgd'; momentum: number; dampening: number; nesterov: boolean }
-  | { kind: 'adam' | 'adamw'; beta1: number; beta2: number; epsilon: number }
-  | { kind: 'rmsprop'; alpha: number; epsilon: number; momentum: number; centered: boolean }
-  | {
-      kind: 'lbfgs';
-      /** In one step. */
-      maxIterations: number;
-      /** Pairs of changes of weights and of gradients that are kept. */
-      historySize: number;
-      toleranceGradient: number;
-      toleranceChange: number;
-    };
-
-/** Static parameter groups: every parameter of the model is in exactly one of them. */
-export interface NativeGroup {
-  parameters: string[];
-  learningRate: number;
-  weightDecay: number;
-}
-
-/** Augmentation done on the device, a pure function of (seed, epoch, sample index). Angles in degrees. */
-export interface NativeAugment {
-  /** Random resized crop: share of the area kept [low, high] and aspect ratio [low, high]; null for none. */
-  crop: { scale: [number, number]; ratio: [number, number] } | null;
-  horizontalFlip: number;
-  verticalFlip: number;
-  rotation: number;
-  brightness: number;
-  contrast: number;
-  saturation: number;
-  hue: number;
-}
-
-/** How uint8 pixels become the model's input. mean and std are in units of 0..1. */
-export interface NativePreprocess {
-  mean: number[];
-  std: number[];
-  /** Height and width the model receives, pixels. */
-  size: [number, number];
-}
-
-export interface NativeTraining {
-  optimizer: NativeOptimizer;
-  groups: NativeGroup[];
-  loss: NativeLoss;
-  /** Largest gradient norm (2-norm over all parameters); 0 for no clipping. */
-  clipNorm: number;
-  /** Batches whose gradients are averaged before one optimizer step. */
-  accumulate: number;
-  /** Weight of each auxiliary output's loss. */
-  auxiliaryWeight: number;
-  seed: number;
-  preprocess: NativePreprocess | null;
-  augment: NativeAugment | null;
 }
 
 /** A batch. Images: one uint8 input [n, h, w, 3], preprocessed natively when `preprocess` is set. */
@@ -313,14 +250,14 @@ export interface NativeModel {
   /** PyTorch's default initialisation of every Linear, Conv and BatchNorm, seeded: the network, untrained. */
   reinitialise(seed: number): Promise<void>;
   configure(training: NativeTraining): Promise<void>;
-  /**
-   * Decides how steps and evaluations are computed from now on, and proves on this batch that outputs and gradients
-   * equal those of the model as it was loaded. Holds until the model is changed other than by steps.
-   */
   /** Equal for models that are computed alike: frozen weights, what learns, operations, device. '' for none. */
   planKey(): Promise<string>;
   /** Takes a plan that was proven before for a model with this planKey, without trying it again. */
   usePlan(known: Pick<Plan, 'variant' | 'precision' | 'crossings' | 'cacheable'>): Promise<Plan>;
+  /**
+   * Decides how steps and evaluations are computed from now on, and proves on this batch that outputs and gradients
+   * equal those of the model as it was loaded. Holds until the model is changed other than by steps.
+   */
   plan(batch: NativeBatch, request: NativePlanRequest): Promise<Plan>;
   /** Where the plan's crossing values are kept from now on. */
   openFeatures(options: NativeFeatures): Promise<{ rows: number; fileBytes: number; problem: string }>;
