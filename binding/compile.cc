@@ -6,6 +6,9 @@
 #include <torch/csrc/jit/passes/remove_dropout.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
 
+#include <utility>
+
+#include "failure.h"
 #include "fold_norm.h"
 #include "fuse.h"
 #include "graph_paths.h"
@@ -71,16 +74,20 @@ std::vector<std::pair<std::string, CompileOptions>> compilations(const at::Devic
   const int64_t chunk = device.is_cpu() ? chunkOf(input) : 0;
   std::vector<std::pair<std::string, CompileOptions>> ways;
   const bool fuses = device.is_cpu() && at::globalContext().userEnabledMkldnn() && at::globalContext().hasMKLDNN();
-  if (fuses) ways.emplace_back("fused", CompileOptions{dtype, true, true, chunk});
-  ways.emplace_back("folded", CompileOptions{dtype, true, false, chunk});
-  if (dtype == at::kFloat) ways.emplace_back("exact", CompileOptions{dtype, false, false, chunk});
+  if (fuses) ways.emplace_back("fused", CompileOptions{dtype, true, true, chunk, {}});
+  ways.emplace_back("folded", CompileOptions{dtype, true, false, chunk, {}});
+  if (dtype == at::kFloat) ways.emplace_back("exact", CompileOptions{dtype, false, false, chunk, {}});
   return ways;
 }
 
-Compiled::Compiled(const std::shared_ptr<jit::Graph>& graph, CompileOptions options) : options_(options) {
+Compiled::Compiled(const std::shared_ptr<jit::Graph>& graph, CompileOptions options) : options_(std::move(options)) {
   torch::NoGradGuard guard;
   graph_ = prepare(graph, options_);
   if (options_.fuse) fused_.emplace(graph_);
+  if (!options_.samples.empty()) {
+    quantised_.emplace(graph_, std::exchange(options_.samples, {}));
+    if (!quantised_->any()) throw Failure("INVALID_VALUE", "optimise: the model has no convolution that could be computed in 8 bits. Take precision float32.");
+  }
   code_ = jit::Code(graph_, "prefix");
 }
 
@@ -90,12 +97,22 @@ std::vector<at::Tensor> Compiled::converted(const std::vector<at::Tensor>& input
   return result;
 }
 
+void Compiled::useEngine(at::QEngine engine) {
+  engine_ = engine;
+  packedForOne_.clear();
+  packedForMany_.clear();
+}
+
+std::vector<c10::IValue> Compiled::pack(const std::vector<at::Tensor>& inputs) const {
+  return quantised_ ? quantised_->pack(engine_) : fused_->pack(inputs);
+}
+
 std::vector<c10::IValue> Compiled::runOnce(const std::vector<at::Tensor>& inputs) const {
   const auto own = converted(inputs);
   std::vector<c10::IValue> stack(own.begin(), own.end());
-  if (fused_) {
+  if (fused_ || quantised_) {
     auto& packed = own.empty() || own[0].dim() == 0 || own[0].size(0) > 1 ? packedForMany_ : packedForOne_;
-    if (packed.empty()) packed = fused_->pack(own);
+    if (packed.empty()) packed = pack(own);
     stack.insert(stack.end(), packed.begin(), packed.end());
   }
   auto outputs = interpret(code_, std::move(stack));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fuse.h"
+#include "quantise.h"
 #include "torch.h"
 
 namespace torchgraft {
@@ -22,6 +23,8 @@ struct CompileOptions {
   // Images a pass; larger batches run in several, which keeps activations in the processor's cache and memory small.
   // 0 for all at once.
   int64_t chunk = 0;
+  // Inputs whose values give the ranges of 8-bit numbers; none for no 8-bit convolutions. float32, folded, not fused.
+  std::vector<at::Tensor> samples;
 };
 
 // Ways to compile for a device, the best first, by name: 'fused', 'folded', and 'exact' (neither; float32 alone).
@@ -39,18 +42,24 @@ class Compiled {
 
   const CompileOptions& options() const { return options_; }
 
+  // Where it has 8-bit convolutions: with this engine from now on.
+  void useEngine(at::QEngine engine);
+
  private:
   // Float inputs in the graph's precision.
   std::vector<at::Tensor> converted(const std::vector<at::Tensor>& inputs) const;
+  std::vector<c10::IValue> pack(const std::vector<at::Tensor>& inputs) const;
   std::vector<c10::IValue> runOnce(const std::vector<at::Tensor>& inputs) const;
 
   CompileOptions options_;
   std::shared_ptr<torch::jit::Graph> graph_;
   torch::jit::Code code_;
   std::optional<FusedConvolutions> fused_;
+  std::optional<QuantisedConvolutions> quantised_;
+  at::QEngine engine_ = at::QEngine::NoQEngine;
   // Their weights for one sample, and for more: latency and throughput want other layouts.
-  mutable std::vector<at::Tensor> packedForOne_;
-  mutable std::vector<at::Tensor> packedForMany_;
+  mutable std::vector<c10::IValue> packedForOne_;
+  mutable std::vector<c10::IValue> packedForMany_;
 };
 
 // Runs a graph by the interpreter, without an executor's profiling or specialisation. Gradients are as the thread has them.

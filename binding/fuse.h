@@ -18,7 +18,7 @@ class FusedConvolutions {
 
   // The weights for inputs like these. oneDNN picks a weight's layout by the size of what it meets, so the graph runs
   // once to learn that. A layout made for another size costs up to six times a convolution's own time.
-  std::vector<at::Tensor> pack(const std::vector<at::Tensor>& inputs) const;
+  std::vector<c10::IValue> pack(const std::vector<at::Tensor>& inputs) const;
 
  private:
   struct Weight {

@@ -340,7 +340,11 @@ Napi::Value NativeModel::optimise(const Napi::CallbackInfo& info) {
   return run(info, [request = readServingRequest(info[0])](Loaded& loaded) -> Finish {
     refuseServing(loaded, "optimise");
     const auto example = preparedInputs(request.example, request.preprocess, loaded.model->device());
-    loaded.serving = std::make_unique<Serving>(*loaded.model, example, request.precision);
+    if (!request.samples.inputs.empty() && !loaded.model->device().is_cpu()) {
+      throw Failure("INVALID_VALUE", "optimise: int8 is computed on the CPU alone. Load the model with device cpu, or take float16.");
+    }
+    const auto samples = request.samples.inputs.empty() ? std::vector<at::Tensor>() : preparedInputs(request.samples, request.preprocess, loaded.model->device());
+    loaded.serving = std::make_unique<Serving>(*loaded.model, example, request.precision, samples);
     loaded.trainer.reset();
     return [report = loaded.serving->report()](Napi::Env env) { return writeServing(env, report); };
   });

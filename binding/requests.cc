@@ -158,6 +158,10 @@ ServingRequest readServingRequest(const Napi::Value& value) {
   request.example.inputs.push_back(readTensor(object.Get("example"), where + ".example"));
   request.preprocess = readPreprocess(object, where);
   if (!request.preprocess) throw Failure("INVALID_TYPE", where + ": needs preprocess.");
+  if (!isAbsent(object, "samples")) {
+    request.samples.inputs.push_back(readTensor(object.Get("samples"), where + ".samples"));
+    if (request.samples.inputs[0].dim() == 0 || request.samples.inputs[0].size(0) == 0) throw Failure("SHAPE_MISMATCH", where + ".samples has no image.");
+  }
   return request;
 }
 
@@ -272,6 +276,7 @@ Napi::Value writeServing(Napi::Env env, const ServingReport& report) {
   object.Set("layout", report.layout);
   object.Set("difference", report.difference);
   object.Set("seconds", report.seconds);
+  object.Set("float32Seconds", report.float32Seconds);
   return object;
 }
 

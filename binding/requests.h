@@ -17,6 +17,8 @@ struct ServingRequest {
   // Images, and how they become the model's input.
   Batch example;
   std::optional<Preprocess> preprocess;
+  // Images whose values give the ranges of 8-bit numbers; none for float convolutions.
+  Batch samples;
 };
 
 HeadRequest readHeadRequest(const Napi::Value& value);

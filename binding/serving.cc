@@ -34,7 +34,8 @@ std::vector<at::ScalarType> precisionsOf(const Model& model, std::optional<at::S
 
 }  // namespace
 
-Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::optional<at::ScalarType> precision) {
+Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::optional<at::ScalarType> precision,
+                 const std::vector<at::Tensor>& samples) {
   const at::Tensor reference = mainOutput(model.infer(example)).to(at::kFloat);
   const auto graph = freezeForward(model.module());
   if (!graph) throw Failure("MODEL_FAILED", "optimise: the model's forward changes its own attributes, so it cannot be frozen for serving.");
@@ -55,7 +56,7 @@ Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::opti
         if (compiled_ && seconds >= fastest) continue;
         fastest = seconds;
         compiled_ = std::move(compiled);
-        report_ = {precisionName(dtype), name + ", channels-last", difference, seconds};
+        report_ = {precisionName(dtype), name + ", channels-last", difference, seconds, seconds};
       } catch (const c10::OutOfMemoryError&) {
         throw;
       } catch (const std::exception& error) {
@@ -64,6 +65,30 @@ Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::opti
     }
   }
   if (!compiled_) throw Failure("MODEL_FAILED", "optimise: no way of compiling the model gives its own logits.", failures);
+  if (!samples.empty()) useEightBits(graph, example, samples, reference);
+}
+
+void Serving::useEightBits(const std::shared_ptr<torch::jit::Graph>& graph, const std::vector<at::Tensor>& example,
+                           const std::vector<at::Tensor>& samples, const at::Tensor& reference) {
+  CompileOptions options = compiled_->options();
+  options.fold = true;
+  options.fuse = false;
+  options.samples = samples;
+  auto compiled = std::make_unique<Compiled>(graph, options);
+  double fastest = 0;
+  std::optional<at::QEngine> best;
+  for (const at::QEngine engine : quantisedEngines()) {
+    compiled->useEngine(engine);
+    const double seconds = timeOf(*compiled, example);
+    if (best && seconds >= fastest) continue;
+    fastest = seconds;
+    best = engine;
+  }
+  if (!best) throw Failure("INVALID_VALUE", "optimise: this libtorch has no 8-bit convolutions. Take precision float32.");
+  compiled->useEngine(*best);
+  const double difference = relativeDifference(mainOutput(compiled->run(example).at(0)).to(at::kFloat), reference);
+  compiled_ = std::move(compiled);
+  report_ = {"int8", engineName(*best) + ", channels-last", difference, fastest, report_.seconds};
 }
 
 c10::IValue Serving::run(const std::vector<at::Tensor>& inputs) const {

@@ -19,6 +19,8 @@ struct ServingReport {
   double difference = 0;
   // Of the example batch.
   double seconds = 0;
+  // Likewise, in float32, where 8-bit convolutions were asked for.
+  double float32Seconds = 0;
 };
 
 class Serving {
@@ -26,13 +28,19 @@ class Serving {
   // Tries ways of compiling on the example, whose first dimension is the batch, and keeps the fastest of those that
   // give the model's own logits within boundsOf(precision). precision: empty to choose by the trial too.
   // Throws Failure("MODEL_FAILED") when the model cannot be frozen or no way gives equal logits.
-  Serving(Model& model, const std::vector<at::Tensor>& example, std::optional<at::ScalarType> precision);
+  // samples: images for 8-bit convolutions, whose ranges they give; they are taken whatever they cost, which the report
+  // tells. Throws Failure("INVALID_VALUE") when there is none in the model or libtorch.
+  Serving(Model& model, const std::vector<at::Tensor>& example, std::optional<at::ScalarType> precision,
+          const std::vector<at::Tensor>& samples = {});
 
   // What forward returns.
   c10::IValue run(const std::vector<at::Tensor>& inputs) const;
   const ServingReport& report() const { return report_; }
 
  private:
+  void useEightBits(const std::shared_ptr<torch::jit::Graph>& graph, const std::vector<at::Tensor>& example, const std::vector<at::Tensor>& samples,
+                    const at::Tensor& reference);
+
   std::unique_ptr<Compiled> compiled_;
   ServingReport report_;
 };

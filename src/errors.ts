@@ -50,6 +50,8 @@ export type ErrorCode =
   | 'CHECKPOINT_INVALID'
   /** Cached features could no longer be read; they are computed anew. Seen only by who calls the addon itself. */
   | 'FEATURES_DAMAGED'
+  /** In 8 bits a model is wrong more often than `maxAccuracyLoss` allows. */
+  | 'ACCURACY_LOST'
   /** Memory ran out. */
   | 'OUT_OF_MEMORY'
   /** libtorch refused for another reason; its own words are in `cause`. */

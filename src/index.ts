@@ -73,6 +73,7 @@ export type {
   Value,
 } from './native.js';
 export { type PlanOptions, planModel } from './plan.js';
+export type { Calibration, Int8Report } from './predictor/int8.js';
 export type { PredictorOptions, PredictorRequestOptions } from './predictor/options.js';
 export { createPredictor, Predictor, type PredictorStats } from './predictor/predictor.js';
 export type { Latencies, LatencySummary, RequestCounts } from './predictor/statistics.js';

@@ -224,16 +224,20 @@ export interface OptimiseRequest {
   /** uint8 [n, h, w, 3]. */
   example: Tensor;
   preprocess: NativePreprocess;
+  /** Likewise, [m, h, w, 3]: images that give 8-bit convolutions their ranges. Without them there are none. */
+  samples?: Tensor;
 }
 
 export interface OptimiseResult {
-  precision: Precision;
-  /** How it was compiled (`fused`, `folded`, `exact`) and the memory layout of images within it. */
+  precision: Precision | 'int8';
+  /** How it was compiled (`fused`, `folded`, `exact`; int8: by which library) and the layout of images within it. */
   layout: string;
   /** Largest deviation of the example's logits from the model's own in float32, relative to the largest. */
   difference: number;
   /** Of the example batch. */
   seconds: number;
+  /** Likewise in float32; with `samples`. */
+  float32Seconds: number;
 }
 
 export interface NativeModel {

@@ -33,6 +33,11 @@ export function rank(logits: Float32Array, classes: readonly string[], top: numb
   return { top: scored, logits };
 }
 
+/** Index of the largest value; of equal ones the first. */
+export function argmax(values: Float32Array): number {
+  return selectLargest(values, 1)[0] as number;
+}
+
 /** Indices of the `count` largest values, largest first. */
 function selectLargest(values: Float32Array, count: number): Int32Array {
   const order = new Int32Array(count);

@@ -114,6 +114,7 @@ export function handBatcher(
     threads: 2,
     precision: 'auto',
     device: 'cpu',
+    maxAccuracyLoss: 0,
   } as const;
   const batcher = new Batcher(serving, { ...settings, ...options });
   return { batcher, batches };

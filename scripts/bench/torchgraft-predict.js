@@ -13,17 +13,40 @@ const take = (from, n) => takeRows(images.data, images.bytes, from, n);
 const toTensor = (from, n) => ({ data: take(from, n), shape: [n, size, size, 3], dtype: 'uint8' });
 
 const model = await loadModel(file, { device: 'cpu', threads });
-const optimised = await model.native.optimise({ precision, example: toTensor(0, 8), preprocess });
+const isInt8 = precision === 'int8';
+const calibration = isInt8 ? readImages({ images: config.calibration, size }) : undefined;
+const optimised = await model.native.optimise({
+  precision: isInt8 ? 'float32' : precision,
+  example: toTensor(0, 8),
+  preprocess,
+  ...(calibration
+    ? { samples: { data: calibration.data, shape: [calibration.count, size, size, 3], dtype: 'uint8' } }
+    : {}),
+});
 
 async function run(from, n) {
   const { logits } = await model.native.evaluate({ inputs: [toTensor(from, n)], preprocess });
   return logits.data;
 }
 
+/** Images of the file as sources of pixels. */
+function pictures({ data, bytes, count }) {
+  return Array.from({ length: count }, (_, i) => ({
+    data: takeRows(data, bytes, i, 1),
+    width: size,
+    height: size,
+    channels: 3,
+  }));
+}
+
 async function openServer() {
   // Its threads are the predictor's now.
   await model.dispose();
-  const predictor = await torchgraft.createPredictor(carded, { threads, precision });
+  const predictor = await torchgraft.createPredictor(carded, {
+    threads,
+    precision,
+    ...(calibration ? { calibration: pictures(calibration), maxAccuracyLoss: 1 } : {}),
+  });
   return {
     async answer(index) {
       const image = { data: take(index, 1), width: size, height: size, channels: 3 };

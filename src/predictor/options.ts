@@ -1,11 +1,14 @@
 import { z } from 'zod';
+import type { Calibration } from './int8.js';
 
 export const predictorOptions = z.strictObject({
   maxBatch: z.int().min(1).max(1024).default(32),
   maxDelayMs: z.number().min(0).max(1000).default(2),
   maxQueue: z.int().min(1).default(1024),
   threads: z.int().min(1).max(1024).optional(),
-  precision: z.enum(['auto', 'float32', 'bfloat16', 'float16']).default('auto'),
+  precision: z.enum(['auto', 'float32', 'bfloat16', 'float16', 'int8']).default('auto'),
+  calibration: z.custom<Calibration>().optional(),
+  maxAccuracyLoss: z.number().min(0).max(1).default(0.01),
   device: z.string().default('auto'),
 });
 
@@ -16,7 +19,11 @@ export const predictorOptions = z.strictObject({
  *   waiting can save. Below 1, the shortest time of a timer, they never wait; default 2
  * - `maxQueue`: requests that may wait; one more is refused with QUEUE_FULL; default 1024
  * - `threads`: threads of a forward, and images decoded at a time; default: all that the process may use
- * - `precision`: `auto`, `float32`, `bfloat16` or `float16`; default `auto`
+ * - `precision`: `auto`, `float32`, `bfloat16`, `float16` or, on the CPU, `int8`; default `auto`
+ * - `calibration`: for `int8`: data from imageFolder or imageManifest, whose training images give the ranges of 8-bit
+ *   numbers and whose validation images show what they cost; or a list of images, every other one for each
+ * - `maxAccuracyLoss`: for `int8`: most top-1 accuracy that may be lost (without labels: most images whose best class
+ *   may differ), 0 to 1; more is refused with ACCURACY_LOST; default 0.01
  * - `device`: `auto` (the first GPU that this libtorch sees, else the CPU), `cpu`, `cuda` or `cuda:1`; default `auto`
  */
 export type PredictorOptions = z.input<typeof predictorOptions>;

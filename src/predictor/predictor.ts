@@ -6,6 +6,7 @@ import { invalidType, invalidValue } from '../errors.js';
 import { checkOptions } from '../options.js';
 import type { Prediction } from '../ranking.js';
 import { Batcher, closedError } from './batcher.js';
+import type { Int8Report } from './int8.js';
 import {
   type PredictorOptions,
   type PredictorRequestOptions,
@@ -42,6 +43,8 @@ export interface PredictorStats extends RequestCounts {
     device: string;
     precision: string;
     layout: string;
+    /** With precision `int8`: what it costs. */
+    int8?: Int8Report;
   };
 }
 
@@ -170,6 +173,7 @@ export class Predictor {
         device: serving.model.device,
         precision,
         layout,
+        ...(serving.int8 ? { int8: serving.int8 } : {}),
       },
     };
   }

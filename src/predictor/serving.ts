@@ -2,15 +2,18 @@ import type { ModelCard } from '../card.js';
 import { nativePreprocess } from '../data/preprocessing.js';
 import { TorchgraftError } from '../errors.js';
 import { classify, type LabelledModel, loadLabelledModel } from '../labelled-model.js';
-import type { NativeModel, OptimiseResult } from '../native.js';
+import type { NativeModel, OptimiseResult, Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
 import { threadBudget } from '../thread-budget.js';
+import { type Int8Report, Int8Trial } from './int8.js';
 import type { PredictorSettings } from './options.js';
 
 /** A model that is ready to serve: loaded, optimised and warm. */
 export class Serving {
   readonly card: ModelCard;
   readonly optimised: OptimiseResult;
+  /** What int8 costs; undefined where it was not asked for. */
+  readonly int8: Int8Report | undefined;
   /** Threads a forward takes of the budget. */
   readonly threads: number;
   /** What a forward costs beside its images, milliseconds: what two batches would cost more than one. */
@@ -18,9 +21,16 @@ export class Serving {
   readonly #labelled: LabelledModel;
 
   /** Use {@link prepareServing}. */
-  constructor(labelled: LabelledModel, optimised: OptimiseResult, threads: number, fixedCostMs: number) {
+  constructor(
+    labelled: LabelledModel,
+    optimised: OptimiseResult,
+    int8: Int8Report | undefined,
+    threads: number,
+    fixedCostMs: number,
+  ) {
     this.card = labelled.card;
     this.optimised = optimised;
+    this.int8 = int8;
     this.threads = threads;
     this.fixedCostMs = fixedCostMs;
     this.#labelled = labelled;
@@ -44,17 +54,19 @@ export class Serving {
 /**
  * Loads, optimises and warms up a model, beside whatever serves meanwhile. When anything fails nothing is left of it.
  *
- * @throws NOT_A_CLASSIFIER, MODEL_FAILED, INVALID_VALUE for a precision there is not, and everything `loadModel` throws
+ * @throws NOT_A_CLASSIFIER, MODEL_FAILED, INVALID_VALUE for a precision there is not, ACCURACY_LOST, and everything `loadModel` throws
  */
 export async function prepareServing(
   source: string | Uint8Array,
-  { device, threads, precision, maxBatch }: PredictorSettings,
+  { device, threads, precision, maxBatch, calibration, maxAccuracyLoss }: PredictorSettings,
 ): Promise<Serving> {
   const labelled = await loadLabelledModel(source, { device, threads });
   const { model, card } = labelled;
   try {
     const images = patterned(maxBatch, card.preprocessing.size);
-    const optimised = await optimise(model.native, card, precision, images);
+    const trial = precision === 'int8' ? await Int8Trial.begin(labelled, calibration, threads) : undefined;
+    const optimised = await optimise(model.native, card, precision, images, trial?.samples);
+    const int8 = await trial?.finish(optimised, maxAccuracyLoss);
     // A GPU computes on no thread of ours but the model's own.
     const team = model.device === 'cpu' ? threads : 1;
     const time = (count: number) => timeBatch(labelled, team, images, count);
@@ -62,7 +74,7 @@ export async function prepareServing(
     const one = await time(1);
     const fixedCostMs =
       maxBatch > 1 ? Math.max(0, (maxBatch * one - (await time(maxBatch))) / (maxBatch - 1)) : 0;
-    return new Serving(labelled, optimised, team, fixedCostMs);
+    return new Serving(labelled, optimised, int8, team, fixedCostMs);
   } catch (error) {
     await model.dispose();
     throw error;
@@ -72,19 +84,32 @@ export async function prepareServing(
 /** Most images for which the optimiser tries the precisions and layouts. */
 const trialBatch = 8;
 
-/** Makes a frozen, compiled copy of the model, in the precision asked for or the one that a trial finds fastest. */
+/**
+ * Makes a frozen, compiled copy of the model, in the precision asked for or the one that a trial finds fastest.
+ *
+ * @param samples for int8: images [n, size, size, 3] that give the ranges
+ */
 export async function optimise(
   native: NativeModel,
   { preprocessing }: ModelCard,
   precision: PredictorSettings['precision'],
   images: Uint8Array,
+  samples?: Tensor,
 ): Promise<OptimiseResult> {
   const { size } = preprocessing;
   const count = Math.min(trialBatch, images.length / (size * size * 3));
   const data = images.subarray(0, count * size * size * 3);
   const example = { data, shape: [count, size, size, 3], dtype: 'uint8' as const };
   const preprocess = nativePreprocess(preprocessing);
-  return callNative(() => native.optimise({ precision, example, preprocess }));
+  return callNative(() =>
+    native.optimise({
+      // What 8-bit convolutions compete with, and what is left around them.
+      precision: precision === 'int8' ? 'float32' : precision,
+      example,
+      preprocess,
+      ...(samples ? { samples } : {}),
+    }),
+  );
 }
 
 /** Runs one batch within the thread budget. Milliseconds. */

@@ -44,7 +44,7 @@ async function misuse(): Promise<void> {
   prediction.top;
 
   // @ts-expect-error no such precision
-  await createPredictor('model.pt', { precision: 'int8' });
+  await createPredictor('model.pt', { precision: 'int4' });
   const predictor = await createPredictor('model.pt', {
     maxBatch: 8,
     maxDelayMs: 0.5,
