@@ -193,7 +193,8 @@ function compareAnswers(model, clients, turns) {
     const right = list.reduce((total, turn) => total + turn.right, 0);
     const all = list.reduce((total, turn) => total + turn.requests, 0);
     return {
-      ok: right >= agreement.other * all,
+      // In 8 bits the predictor keeps half of the calibrating images to measure with, so that its ranges are others.
+      ok: right >= (key === 'ours int8' ? 0.9 : agreement.other) * all,
       text: `${model}: ${titleOf(key)}, ${clients} clients: ${right} of ${all} answers are the best class of the batches before`,
     };
   });
