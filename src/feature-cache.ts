@@ -113,12 +113,13 @@ export async function featureCacheFiles(): Promise<FeatureCacheFile[]> {
 export async function evictFeatures(limitBytes: number = featureCacheLimit()): Promise<FeatureCacheFile[]> {
   if (!(limitBytes >= 0))
     throw invalidValue(`evictFeatures: \`limitBytes\` is ${limitBytes}: expected at least 0.`);
-  const files = await featureCacheFiles();
+  // A cache that cannot be read is no reason to end a run.
+  const files = await featureCacheFiles().catch(() => []);
   let total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const removed: FeatureCacheFile[] = [];
   for (const file of files.reverse()) {
     if (total <= limitBytes) break;
-    // A cache that another user owns is no reason to end a run.
+    // Nor is one that another user owns.
     const isGone = await remove(file).then(
       () => true,
       () => false,
@@ -153,8 +154,9 @@ async function remove({ path }: FeatureCacheFile): Promise<void> {
   await unlink(path).catch(ignoreMissing);
 }
 
+/** Where a file is in the way of a folder, nothing is in that folder either. */
 function ignoreMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT') throw error;
+  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
   return undefined;
 }
 
