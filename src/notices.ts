@@ -1,13 +1,15 @@
 import type { ModelDescription } from './native.js';
 
+/** Of a model without parameters. */
+export const frozenNotice =
+  'The model has no parameters: torch.jit.freeze made constants of them. It can predict but not learn. ' +
+  'Export it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.';
+
 /** What a person should know of a model before training it, one sentence each; empty when all is well. */
 export function describeNotices(model: ModelDescription): string[] {
   const notices: string[] = [];
   if (model.frozen) {
-    notices.push(
-      'The model has no parameters: torch.jit.freeze made constants of them. It can predict but not learn. ' +
-        'Export it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.',
-    );
+    notices.push(frozenNotice);
   }
   if (model.tracedInEval) {
     notices.push(
