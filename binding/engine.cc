@@ -2,9 +2,10 @@
 
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
+#include <unordered_map>
+
 #include "content_hash.h"
 #include "fold_norm.h"
-#include "graph_paths.h"
 #include "precision.h"
 
 namespace torchgraft {
@@ -13,26 +14,46 @@ namespace {
 
 namespace jit = torch::jit;
 
-// Operations and their order, names of what is read from the module, and tensors in the graph by value.
-void add(ContentHash& hash, const jit::Graph& graph) {
-  eachNode(graph.block(), [&](const jit::Node* node) {
-    hash.add(node->kind().toQualString());
-    for (const jit::Value* input : node->inputs()) hash.add(std::to_string(input->unique()));
-    for (const jit::Value* output : node->outputs()) hash.add(std::to_string(output->unique()));
-    if (node->kind() == c10::prim::GetAttr) hash.add(node->s(c10::attr::name));
-    if (node->kind() != c10::prim::Constant) return;
+// What a graph computes: operations in their order, names of what is read from the module, and tensors in the graph by
+// value. Values are numbered as they come, for the numbers they carry depend on what else the graph was cut out of.
+class GraphHash {
+ public:
+  explicit GraphHash(ContentHash& hash) : hash_(hash) {}
+
+  void add(const jit::Block* block) {
+    addValues(block->inputs());
+    for (const jit::Node* node : block->nodes()) {
+      hash_.add(node->kind().toQualString());
+      addValues(node->inputs());
+      if (node->kind() == c10::prim::GetAttr) hash_.add(node->s(c10::attr::name));
+      if (node->kind() == c10::prim::Constant) addConstant(node);
+      for (const jit::Block* inner : node->blocks()) add(inner);
+      addValues(node->outputs());
+    }
+    addValues(block->outputs());
+  }
+
+ private:
+  void addValues(at::ArrayRef<const jit::Value*> values) {
+    hash_.add(std::to_string(values.size()));
+    for (const jit::Value* value : values) hash_.add(std::to_string(numbers_.emplace(value, numbers_.size()).first->second));
+  }
+
+  void addConstant(const jit::Node* node) {
     const auto value = jit::toIValue(node->output());
     if (!value) return;
     if (!value->isTensor()) {
-      hash.add(c10::str(*value));
+      hash_.add(c10::str(*value));
       return;
     }
     const at::Tensor tensor = value->toTensor().cpu().contiguous();
-    hash.add(c10::str(tensor.scalar_type(), tensor.sizes()));
-    hash.add(tensor.const_data_ptr(), tensor.nbytes());
-  });
-  for (const jit::Value* output : graph.outputs()) hash.add(std::to_string(output->unique()));
-}
+    hash_.add(c10::str(tensor.scalar_type(), tensor.sizes()));
+    hash_.add(tensor.const_data_ptr(), tensor.nbytes());
+  }
+
+  ContentHash& hash_;
+  std::unordered_map<const jit::Value*, size_t> numbers_;
+};
 
 // The prefix computes in channels-last. Dropout draws its numbers in the order of memory, and view() asks for one, so
 // what crosses is laid out as the unsplit model would have it: as its input is.
@@ -50,15 +71,15 @@ std::string prefixKey(const Split& split, at::ScalarType dtype) {
   if (!split.prefix) return "";
   ContentHash hash;
   hash.add(precisionName(dtype));
-  add(hash, *split.prefix);
+  GraphHash(hash).add(split.prefix->block());
   return hash.hex();
 }
 
 std::string planKey(const Split& split, const at::Device& device) {
   ContentHash hash;
   hash.add(device.str());
-  if (split.prefix) add(hash, *split.prefix);
-  add(hash, *split.suffix);
+  if (split.prefix) GraphHash(hash).add(split.prefix->block());
+  GraphHash(hash).add(split.suffix->block());
   return hash.hex();
 }
 

@@ -28,6 +28,12 @@ double relativeDifference(const at::Tensor& value, const at::Tensor& reference) 
   return largest > 0 ? apart / largest : apart;
 }
 
+std::vector<at::Tensor> copiesOf(const std::vector<at::Tensor>& tensors) {
+  std::vector<at::Tensor> copies;
+  for (const at::Tensor& tensor : tensors) copies.push_back(tensor.clone());
+  return copies;
+}
+
 namespace {
 
 constexpr auto kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -45,13 +51,6 @@ double difference(const NamedTensors& values, const NamedTensors& references) {
     if (std::isnan(most)) return most;
   }
   return most;
-}
-
-// Forward may write into what it is given.
-std::vector<at::Tensor> copiesOf(const std::vector<at::Tensor>& tensors) {
-  std::vector<at::Tensor> copies;
-  for (const at::Tensor& tensor : tensors) copies.push_back(tensor.clone());
-  return copies;
 }
 
 // Whether each row of the crossing values depends on its own sample: so it comes out alone as it does in the batch.

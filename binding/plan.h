@@ -76,5 +76,7 @@ struct PlanBounds {
 // Largest deviation relative to the reference's largest value; not a number where shapes differ.
 double relativeDifference(const at::Tensor& value, const at::Tensor& reference);
 PlanBounds boundsOf(at::ScalarType precision);
+// For a trial: forward may write into what it is given.
+std::vector<at::Tensor> copiesOf(const std::vector<at::Tensor>& tensors);
 
 }  // namespace torchgraft

@@ -1,5 +1,7 @@
 #include "serving.h"
 
+#include <torch/csrc/jit/passes/constant_propagation.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -26,6 +28,18 @@ double timeOf(const Compiled& compiled, const std::vector<at::Tensor>& inputs) {
   return least;
 }
 
+// Arguments of forward that are not given have their defaults.
+void holdDefaults(std::shared_ptr<torch::jit::Graph>& graph, const torch::jit::Module& module, size_t given) {
+  const auto& arguments = module.get_method("forward").function().getSchema().arguments();
+  for (size_t i = graph->inputs().size(); i-- > given;) {
+    torch::jit::WithInsertPoint point(graph->block()->param_node()->next());
+    // The schema counts self.
+    graph->inputs().at(i)->replaceAllUsesWith(graph->insertConstant(*arguments.at(i + 1).default_value()));
+    graph->eraseInput(i);
+  }
+  torch::jit::ConstantPropagation(graph);
+}
+
 std::vector<at::ScalarType> precisionsOf(const Model& model, std::optional<at::ScalarType> asked) {
   if (asked) return {*asked};
   if (hasNativeBfloat16(model.device())) return {at::kFloat, at::kBFloat16};
@@ -36,9 +50,10 @@ std::vector<at::ScalarType> precisionsOf(const Model& model, std::optional<at::S
 
 Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::optional<at::ScalarType> precision,
                  const std::vector<at::Tensor>& samples) {
-  const at::Tensor reference = mainOutput(model.infer(example)).to(at::kFloat);
-  const auto graph = freezeForward(model.module());
+  const at::Tensor reference = mainOutput(model.infer(copiesOf(example))).to(at::kFloat);
+  auto graph = freezeForward(model.module());
   if (!graph) throw Failure("MODEL_FAILED", "optimise: the model's forward changes its own attributes, so it cannot be frozen for serving.");
+  holdDefaults(graph, model.module(), example.size());
   std::string failures;
   double fastest = 0;
   for (const at::ScalarType dtype : precisionsOf(model, precision)) {
@@ -47,12 +62,12 @@ Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::opti
       if (compiled_ && name == "exact") continue;
       try {
         auto compiled = std::make_unique<Compiled>(graph, options);
-        const double difference = relativeDifference(mainOutput(compiled->run(example).at(0)).to(at::kFloat), reference);
+        const double difference = relativeDifference(mainOutput(compiled->run(copiesOf(example)).at(0)).to(at::kFloat), reference);
         if (!(difference <= boundsOf(dtype).output)) {
           failures += " " + precisionName(dtype) + " " + name + ": deviates by " + c10::str(difference) + ".";
           continue;
         }
-        const double seconds = timeOf(*compiled, example);
+        const double seconds = timeOf(*compiled, copiesOf(example));
         if (compiled_ && seconds >= fastest) continue;
         fastest = seconds;
         compiled_ = std::move(compiled);
@@ -79,14 +94,14 @@ void Serving::useEightBits(const std::shared_ptr<torch::jit::Graph>& graph, cons
   std::optional<at::QEngine> best;
   for (const at::QEngine engine : quantisedEngines()) {
     compiled->useEngine(engine);
-    const double seconds = timeOf(*compiled, example);
+    const double seconds = timeOf(*compiled, copiesOf(example));
     if (best && seconds >= fastest) continue;
     fastest = seconds;
     best = engine;
   }
   if (!best) throw Failure("INVALID_VALUE", "optimise: this libtorch has no 8-bit convolutions. Take precision float32.");
   compiled->useEngine(*best);
-  const double difference = relativeDifference(mainOutput(compiled->run(example).at(0)).to(at::kFloat), reference);
+  const double difference = relativeDifference(mainOutput(compiled->run(copiesOf(example)).at(0)).to(at::kFloat), reference);
   compiled_ = std::move(compiled);
   report_ = {"int8", engineName(*best) + ", channels-last", difference, fastest, report_.seconds};
 }

@@ -1,11 +1,16 @@
 import { createHash } from 'node:crypto';
-import { open, readdir, stat, unlink } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import {
+  type CacheFile,
+  type ClearOptions,
+  cacheFiles,
+  clearCacheFiles,
+  removeCacheFile,
+} from './cache-files.js';
 import { invalidValue } from './errors.js';
 import { readFeatureHeader } from './feature-header.js';
 import { cacheDirectory } from './libtorch/cache.js';
-import { checkOptions } from './options.js';
 
 /** One value that crosses from the frozen prefix to the layers that learn, for one image. */
 export interface FeatureCrossing {
@@ -29,14 +34,9 @@ export interface FeatureIdentity {
 }
 
 /** A file of cached features. */
-export interface FeatureCacheFile {
-  path: string;
-  /** Size on the disk. */
-  bytes: number;
+export interface FeatureCacheFile extends CacheFile {
   /** Images times views; null where the file is damaged. */
   rows: number | null;
-  /** When a run last opened it or added to it. */
-  lastUsed: Date;
   /** Whose features they are; null where the file is damaged. */
   identity: FeatureIdentity | null;
 }
@@ -96,10 +96,7 @@ export function viewKey(digest: Uint8Array, view: string): Uint8Array {
 
 /** All files of cached features, the last used first. */
 export async function featureCacheFiles(): Promise<FeatureCacheFile[]> {
-  const files = await Promise.all((await listFeatureFiles()).map(inspectFile));
-  return files
-    .filter((file) => file !== undefined)
-    .sort((a, b) => b.lastUsed.getTime() - a.lastUsed.getTime() || a.path.localeCompare(b.path));
+  return Promise.all((await cacheFiles(featureCacheFolder(), ending)).map(readHeader));
 }
 
 /**
@@ -113,13 +110,14 @@ export async function featureCacheFiles(): Promise<FeatureCacheFile[]> {
 export async function evictFeatures(limitBytes: number = featureCacheLimit()): Promise<FeatureCacheFile[]> {
   if (!(limitBytes >= 0))
     throw invalidValue(`evictFeatures: \`limitBytes\` is ${limitBytes}: expected at least 0.`);
-  const files = await featureCacheFiles();
+  // A cache that cannot be read is no reason to end a run.
+  const files = await featureCacheFiles().catch(() => []);
   let total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const removed: FeatureCacheFile[] = [];
   for (const file of files.reverse()) {
     if (total <= limitBytes) break;
-    // A cache that another user owns is no reason to end a run.
-    const isGone = await remove(file).then(
+    // Nor is one that another user owns.
+    const isGone = await removeCacheFile(file).then(
       () => true,
       () => false,
     );
@@ -130,8 +128,6 @@ export async function evictFeatures(limitBytes: number = featureCacheLimit()): P
   return removed;
 }
 
-const clearOptions = z.strictObject({ olderThanDays: z.number().min(0).default(0) });
-
 /**
  * Removes all files of cached features, or those that were last used more than `olderThanDays` ago (default 0: all).
  *
@@ -139,40 +135,15 @@ const clearOptions = z.strictObject({ olderThanDays: z.number().min(0).default(0
  * @throws TypeError (`INVALID_TYPE`) or RangeError (`INVALID_VALUE`) for the option; what the file system says where a
  * file cannot be removed
  */
-export async function clearFeatures(options?: { olderThanDays?: number }): Promise<FeatureCacheFile[]> {
-  const { olderThanDays } = checkOptions(clearOptions, options, 'clearFeatures');
-  const latest = Date.now() - olderThanDays * 86_400_000;
-  const files = await featureCacheFiles();
-  const removed = olderThanDays > 0 ? files.filter(({ lastUsed }) => lastUsed.getTime() < latest) : files;
-  for (const file of removed) await remove(file);
-  return removed;
+export async function clearFeatures(options?: ClearOptions): Promise<FeatureCacheFile[]> {
+  return clearCacheFiles(featureCacheFiles, options, 'clearFeatures');
 }
 
-/** Another process may have been first; that is as good. */
-async function remove({ path }: FeatureCacheFile): Promise<void> {
-  await unlink(path).catch(ignoreMissing);
-}
-
-function ignoreMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT') throw error;
-  return undefined;
-}
-
-async function listFeatureFiles(): Promise<string[]> {
-  const names = (await readdir(featureCacheFolder()).catch(ignoreMissing)) ?? [];
-  return names.filter((name) => name.endsWith(ending)).map((name) => join(featureCacheFolder(), name));
-}
-
-/** Undefined for what is no file, or was removed meanwhile. */
-async function inspectFile(path: string): Promise<FeatureCacheFile | undefined> {
-  const status = await stat(path).catch(ignoreMissing);
-  if (!status?.isFile()) return undefined;
-  const header = await open(path).then(readFeatureHeader, () => undefined);
+async function readHeader(file: CacheFile): Promise<FeatureCacheFile> {
+  const header = await open(file.path).then(readFeatureHeader, () => undefined);
   return {
-    path,
-    bytes: status.size,
-    rows: header ? Math.max(0, Math.floor((status.size - header.bytes) / header.recordBytes)) : null,
-    lastUsed: status.mtime,
+    ...file,
+    rows: header ? Math.max(0, Math.floor((file.bytes - header.bytes) / header.recordBytes)) : null,
     identity: header?.identity ?? null,
   };
 }

@@ -1,3 +1,4 @@
+export type { CacheFile, ClearOptions } from './cache-files.js';
 export type { ModelCard } from './card.js';
 export {
   Classifier,
@@ -73,6 +74,7 @@ export type {
   Value,
 } from './native.js';
 export { type PlanOptions, planModel } from './plan.js';
+export { clearPlans, planCacheFiles } from './plan-cache.js';
 export type { Calibration, Int8Report } from './predictor/int8.js';
 export type { PredictorOptions, PredictorRequestOptions } from './predictor/options.js';
 export { createPredictor, Predictor, type PredictorStats } from './predictor/predictor.js';

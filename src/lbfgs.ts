@@ -1,5 +1,6 @@
 import { invalidValue } from './errors.js';
-import type { NativeOptimizer } from './native.js';
+import type { ModelDescription, NativeOptimizer } from './native.js';
+import { isTracedInTrain } from './notices.js';
 
 /** Options of training that L-BFGS may contradict. */
 export interface LbfgsSurroundings {
@@ -30,4 +31,23 @@ export function checkLbfgs(options: LbfgsSurroundings, where: string, more: Lbfg
   ];
   const found = conflicts.find(([isGiven]) => isGiven);
   if (found) throw invalidValue(`${where}: optimizer \`lbfgs\` ${found[1]}`);
+}
+
+/**
+ * Refuses a model whose dropout cannot be switched off, when L-BFGS is the optimizer: each step would fit the head to
+ * what one draw of random numbers leaves of its inputs.
+ *
+ * @throws INVALID_VALUE
+ */
+export function checkLbfgsModel(
+  { optimizer }: Pick<LbfgsSurroundings, 'optimizer'>,
+  model: ModelDescription,
+  where: string,
+): void {
+  if (optimizer.kind !== 'lbfgs' || !isTracedInTrain(model)) return;
+  throw invalidValue(
+    `${where}: optimizer \`lbfgs\` learns in eval mode, and this model was traced in train mode: its dropout and BatchNorm ` +
+      'stay on. Use another optimizer, for example `adamw`; or export the model with torch.jit.script(model), or trace it ' +
+      'in eval mode.',
+  );
 }

@@ -1,13 +1,20 @@
 import type { ModelDescription } from './native.js';
 
+/** Of a model without parameters. */
+export const frozenNotice =
+  'The model has no parameters: torch.jit.freeze made constants of them. It can predict but not learn. ' +
+  'Export it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.';
+
+/** Dropout and BatchNorm stay in train mode, whatever eval() says. */
+export function isTracedInTrain({ origin, tracedInEval, modules }: ModelDescription): boolean {
+  return origin === 'traced' && !tracedInEval && modules.some(({ type }) => /Dropout|BatchNorm/.test(type));
+}
+
 /** What a person should know of a model before training it, one sentence each; empty when all is well. */
 export function describeNotices(model: ModelDescription): string[] {
   const notices: string[] = [];
   if (model.frozen) {
-    notices.push(
-      'The model has no parameters: torch.jit.freeze made constants of them. It can predict but not learn. ' +
-        'Export it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.',
-    );
+    notices.push(frozenNotice);
   }
   if (model.tracedInEval) {
     notices.push(
@@ -15,7 +22,7 @@ export function describeNotices(model: ModelDescription): string[] {
         'statistics while fine-tuning. Export it with torch.jit.script(model) if you need either.',
     );
   }
-  if (model.origin === 'traced' && !model.tracedInEval && model.batchNorms.length > 0) {
+  if (isTracedInTrain(model)) {
     notices.push(
       'The model was traced in train mode: eval() changes nothing in it. Dropout and BatchNorm stay in train mode, ' +
         'even where layers are frozen and when it predicts. Export it with torch.jit.script(model), or trace it in eval mode.',

@@ -1,9 +1,16 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { writeAtomically } from './atomic-file.js';
+import {
+  type CacheFile,
+  type ClearOptions,
+  cacheFiles,
+  clearCacheFiles,
+  removeCacheFile,
+} from './cache-files.js';
 import { cacheDirectory } from './libtorch/cache.js';
 import type { Plan } from './native.js';
 import { versions } from './versions.js';
@@ -33,12 +40,30 @@ const remembered = z.object({
 /** What a trial showed of a plan. */
 export type RememberedPlan = z.output<typeof remembered>;
 
-/** Plans kept at most; a few kilobytes each. */
-const mostPlans = 200;
+/** Proven plans that are kept at most, about a kilobyte each; those that were not used for longest go first. */
+export const mostPlans = 1000;
+const ending = '.json';
 
-/** Folder of proven plans, in the user's cache. */
-export function planFolder(): string {
+/** The folder of all proven plans: `plans` in the user's cache. */
+export function planCacheFolder(): string {
   return join(cacheDirectory(), 'plans');
+}
+
+/** All proven plans that are kept, the last used first. */
+export async function planCacheFiles(): Promise<CacheFile[]> {
+  return cacheFiles(planCacheFolder(), ending);
+}
+
+/**
+ * Forgets all proven plans, or those that were last used more than `olderThanDays` ago (default 0: all). A run proves
+ * its plan anew.
+ *
+ * @returns what was removed
+ * @throws TypeError (`INVALID_TYPE`) or RangeError (`INVALID_VALUE`) for the option; what the file system says where a
+ * file cannot be removed
+ */
+export async function clearPlans(options?: ClearOptions): Promise<CacheFile[]> {
+  return clearCacheFiles(planCacheFiles, options, 'clearPlans');
 }
 
 /**
@@ -47,30 +72,30 @@ export function planFolder(): string {
  */
 export function planPath(key: string, setting: Record<string, unknown>): string {
   const text = JSON.stringify([key, setting, versions(), cpus()[0]?.model ?? '']);
-  return join(planFolder(), `${createHash('sha256').update(text).digest('hex')}.json`);
+  return join(planCacheFolder(), `${createHash('sha256').update(text).digest('hex')}${ending}`);
 }
 
 /** The plan in a file; undefined where there is none, or none that can be read: it is made anew then. */
 export async function recallPlan(path: string): Promise<RememberedPlan | undefined> {
   try {
-    return remembered.parse(JSON.parse(await readFile(path, 'utf8')));
+    const plan = remembered.parse(JSON.parse(await readFile(path, 'utf8')));
+    const now = new Date();
+    // It goes later than others then; where that cannot be noted it serves all the same.
+    await utimes(path, now, now).catch(() => undefined);
+    return plan;
   } catch {
     return undefined;
   }
 }
 
-/** Keeps a proven plan; the oldest go. A cache that cannot be written only costs the next run its trial. */
+/** Keeps a proven plan; of too many the longest unused go. A cache that cannot be written costs the next run its trial. */
 export async function rememberPlan(path: string, plan: Plan): Promise<void> {
   const kept = remembered.safeParse(plan);
   if (!kept.success) return;
   try {
     await mkdir(dirname(path), { recursive: true });
     await writeAtomically(path, (temporary) => writeFile(temporary, JSON.stringify(kept.data)));
-    const files = (await readdir(planFolder())).map((name) => join(planFolder(), name));
-    if (files.length <= mostPlans) return;
-    const ages = await Promise.all(files.map(async (file) => ({ file, time: (await stat(file)).mtimeMs })));
-    ages.sort((a, b) => b.time - a.time);
-    for (const { file } of ages.slice(mostPlans)) await rm(file, { force: true });
+    for (const file of (await planCacheFiles()).slice(mostPlans)) await removeCacheFile(file);
   } catch {
     return;
   }

@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { completePreprocessing, nativePreprocess } from './data/preprocessing.js';
+import { TorchgraftError } from './errors.js';
 import { buildGroups } from './fine-tune/groups.js';
 import { strategyPattern } from './fine-tune/options.js';
 import { chooseTrainable } from './fine-tune/prepare.js';
 import type { Model } from './model.js';
 import type { Plan } from './native.js';
 import { callNative } from './native-call.js';
+import { frozenNotice } from './notices.js';
 import { checkOptions } from './options.js';
 
 const planOptions = z.strictObject({
@@ -27,13 +29,14 @@ export type PlanOptions = z.input<typeof planOptions>;
  * values cross, in which precision, and how closely that equals the model as it was loaded. Tried on four patterned
  * images with the head the model has; weights and what learns stay as they were.
  *
- * @throws NO_HEAD, NOT_TRAINABLE, MODEL_FAILED, INVALID_VALUE, BUSY, DISPOSED
+ * @throws MODEL_FROZEN, NOT_TRAINABLE, MODEL_FAILED, INVALID_VALUE, BUSY, DISPOSED
  */
 export async function planModel(model: Model, options: PlanOptions = {}): Promise<Plan> {
   const { strategy, freeze, imageSize, precision } = checkOptions(planOptions, options, 'planModel');
   const before = model.trainable;
   const summary = await model.summary();
   const heads = new Set(summary.heads.map(({ module }) => module));
+  if (summary.frozen) throw new TorchgraftError('MODEL_FROZEN', `planModel: ${frozenNotice}`);
   const head = summary.parameters
     .map(({ name }) => name)
     .filter((name) => heads.has(name.replace(/\.?[^.]+$/, '')));

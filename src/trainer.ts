@@ -3,7 +3,7 @@ import { writeAtomically } from './atomic-file.js';
 import { cardFile } from './card.js';
 import { invalidType } from './errors.js';
 import { buildGroups } from './fine-tune/groups.js';
-import { checkLbfgs } from './lbfgs.js';
+import { checkLbfgs, checkLbfgsModel } from './lbfgs.js';
 import type { Model } from './model.js';
 import type { EvaluateResult, NativeGroup, Plan, Precision, StepResult, Tensor } from './native.js';
 import { callNative } from './native-call.js';
@@ -93,7 +93,9 @@ export async function createTrainer(model: Model, options: TrainerOptions = {}):
   checkLbfgs(checked, 'createTrainer');
   const { optimizer, loss, clipNorm, accumulate, auxiliaryWeight, seed, precision, split } = checked;
   const weightDecay = checked.weightDecay ?? (optimizer.kind === 'adamw' ? 0.01 : 0);
-  const groups = buildGroups(await model.summary(), [], { ...checked, weightDecay });
+  const summary = await model.summary();
+  checkLbfgsModel(checked, summary, 'createTrainer');
+  const groups = buildGroups(summary, [], { ...checked, weightDecay });
   await callNative(() =>
     model.native.configure({
       ...{ optimizer, loss, clipNorm, accumulate, auxiliaryWeight, seed, groups },

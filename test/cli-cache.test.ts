@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { featureCacheFolder } from '../src/feature-cache.js';
-import { daysAgo, makeIdentity, writeFeatures } from './feature-files.js';
+import { planCacheFolder } from '../src/plan-cache.js';
+import { daysAgo, makeIdentity, writeFeatures, writePlan } from './cache-files.js';
 
 const cli = fileURLToPath(new URL('../lib/cli/main.js', import.meta.url));
 
@@ -22,10 +23,15 @@ t.test('an empty cache', async (t) => {
   const folder = featureCacheFolder();
   const { status, stdout } = torchgraft(['cache']);
   t.equal(status, 0);
-  t.equal(stdout, `0 files, 0 bytes of at most 4.0 GiB, in ${folder}\n`);
-  const empty = { folder, bytes: 0, limitBytes: 2 ** 32, files: [] };
+  t.equal(
+    stdout,
+    `0 files of features, 0 bytes of at most 4.0 GiB, in ${folder}\n` +
+      `0 plans of at most 1,000, 0 bytes, in ${planCacheFolder()}\n`,
+  );
+  const plans = { folder: planCacheFolder(), bytes: 0, count: 0, limit: 1000 };
+  const empty = { folder, bytes: 0, limitBytes: 2 ** 32, files: [], plans };
   t.same(JSON.parse(torchgraft(['cache', '--json']).stdout), empty);
-  t.equal(torchgraft(['cache', 'clear']).stdout, 'removed 0 files, 0 bytes\n');
+  t.equal(torchgraft(['cache', 'clear']).stdout, 'removed 0 files of features and 0 plans, 0 bytes\n');
 });
 
 t.test('lists what is there', async (t) => {
@@ -35,6 +41,7 @@ t.test('lists what is there', async (t) => {
   writeFeatures(makeIdentity('b', 'resnet.pt'), 12_345, daysAgo(3.5));
   const path = writeFeatures(recent, 10);
   writeFileSync(join(featureCacheFolder(), 'x.features'), 'damaged');
+  for (const name of ['a', 'b']) writePlan(name);
   const { status, stdout, stderr } = torchgraft(['cache'], { TORCHGRAFT_CACHE_BYTES: '104857600' });
   t.equal(status, 0, stderr);
   t.match(stdout, /^model +features of +rows +size +last used\n-/);
@@ -44,9 +51,10 @@ t.test('lists what is there', async (t) => {
   );
   t.match(stdout, /^resnet\.pt +layer3\[64\] float32 +12,345 +3\.5 MiB +3 days ago$/m);
   t.match(stdout, /^\(damaged\) +7 bytes +just now$/m);
-  t.match(stdout, `\n\n3 files, 3.5 MiB of at most 100.0 MiB, in ${featureCacheFolder()}\n`);
+  const totals = `\n\n3 files of features, 3.5 MiB of at most 100.0 MiB, in ${featureCacheFolder()}\n`;
+  t.match(stdout, `${totals}2 plans of at most 1,000, 14 bytes, in ${planCacheFolder()}\n`);
   const json = JSON.parse(torchgraft(['cache', '--json']).stdout);
-  t.match(json, { folder: featureCacheFolder(), limitBytes: 2 ** 32 });
+  t.match(json, { folder: featureCacheFolder(), limitBytes: 2 ** 32, plans: { bytes: 14, count: 2 } });
   t.equal(json.files.length, 3);
   t.same(
     json.files.find((file: { path: string }) => file.path === path),
@@ -63,14 +71,18 @@ t.test('lists what is there', async (t) => {
 t.test('clears what is old, then all', async (t) => {
   const old = writeFeatures(makeIdentity('a'), 1, daysAgo(31));
   const recent = writeFeatures(makeIdentity('b'), 1, daysAgo(29));
+  const [oldPlan, recentPlan] = [writePlan('a', daysAgo(31)), writePlan('b', daysAgo(29))];
   const first = torchgraft(['cache', 'clear', '--older-than', '30', '--json']);
-  t.same(JSON.parse(first.stdout), { removed: [old], bytes: statSync(recent).size });
-  t.notOk(existsSync(old));
+  t.same(JSON.parse(first.stdout), {
+    removed: [old, oldPlan],
+    bytes: statSync(recent).size + statSync(recentPlan).size,
+  });
+  for (const gone of [old, oldPlan]) t.notOk(existsSync(gone));
   t.equal(torchgraft(['cache']).stdout.includes('29 days ago'), true);
   const second = torchgraft(['cache', 'clear']);
   t.equal(second.status, 0);
-  t.match(second.stdout, /^removed 1 file, \d+ bytes\n$/);
-  t.notOk(existsSync(recent));
+  t.match(second.stdout, /^removed 1 file of features and 1 plan, \d+ bytes\n$/);
+  for (const gone of [recent, recentPlan]) t.notOk(existsSync(gone));
 });
 
 t.test('wrong usage exits with 2', async (t) => {

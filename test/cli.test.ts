@@ -1,42 +1,8 @@
-import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { lines, torchgraft } from './command-line.js';
 import { backbone, defectsFolder } from './defects.js';
-
-const cli = fileURLToPath(new URL('../lib/cli/main.js', import.meta.url));
-
-interface Ended {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-/** Runs the command line; `onError` sees standard error as it comes and may send a signal. */
-function torchgraft(
-  args: string[],
-  onError?: (text: string, kill: (signal: NodeJS.Signals) => void) => void,
-): Promise<Ended> {
-  const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  const ended: Ended = { code: null, stdout: '', stderr: '' };
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    ended.stdout += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    ended.stderr += text;
-    onError?.(ended.stderr, (signal) => child.kill(signal));
-  });
-  return new Promise((done) => {
-    child.on('close', (code) => done({ ...ended, code }));
-  });
-}
-
-const lines = (text: string) =>
-  text
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
 
 const train = (out: string, ...more: string[]) => [
   ...['train', '--model', backbone, '--data', defectsFolder, '--out', out],

@@ -13,7 +13,7 @@ import {
   featureLabel,
   viewKey,
 } from '../src/feature-cache.js';
-import { daysAgo, makeIdentity, writeFeatures } from './feature-files.js';
+import { daysAgo, makeIdentity, writeFeatures } from './cache-files.js';
 
 t.beforeEach((t) => {
   process.env.TORCHGRAFT_CACHE = t.testdir({});

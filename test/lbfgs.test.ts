@@ -286,3 +286,20 @@ t.test('what does not fit is refused before anything is done, with the way out',
     message: /cannot be: they depend on the whole batch\. Use another optimizer, for example `adamw`/,
   });
 });
+
+t.test('a model that was traced in train mode is refused, and is as it was', async (t) => {
+  const refusal = {
+    name: 'RangeError',
+    code: 'INVALID_VALUE',
+    message: /optimizer `lbfgs` .*traced in train mode.*Use another optimizer, for example `adamw`/,
+  };
+  const traced = await open(t, fixtureModel('residual.traced-train'));
+  const before = await bitsOf(traced);
+  await t.rejects(train(traced, small, options), refusal);
+  await t.rejects(createTrainer(traced, { optimizer: 'lbfgs' }), refusal);
+  t.same(changed(before, await bitsOf(traced)), [], 'the head too');
+  await createTrainer(traced, { optimizer: 'adamw' });
+  for (const name of ['residual.traced-eval', 'mlp.traced']) {
+    await createTrainer(await open(t, fixtureModel(name)), { optimizer: 'lbfgs' });
+  }
+});

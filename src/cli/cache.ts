@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { CacheFile } from '../cache-files.js';
 import {
   clearFeatures,
   type FeatureCacheFile,
@@ -6,6 +7,7 @@ import {
   featureCacheFolder,
   featureCacheLimit,
 } from '../feature-cache.js';
+import { clearPlans, mostPlans, planCacheFiles, planCacheFolder } from '../plan-cache.js';
 import { formatTable } from '../report/table.js';
 import { positiveNumber } from './arguments.js';
 
@@ -18,33 +20,45 @@ interface CacheFlags {
 export function addCache(program: Command): Command {
   const cache = program
     .command('cache')
-    .description('Cached features of frozen layers: what they take; `cache clear` removes them')
+    .description(
+      'Cached features of frozen layers and proven plans: what they take; `cache clear` removes them',
+    )
     .option('--json', 'one JSON object on standard output')
     .action(async ({ json }: CacheFlags) => {
       const limitBytes = featureCacheLimit();
       const files = await featureCacheFiles();
       const folder = featureCacheFolder();
       const bytes = totalBytes(files);
-      write(json ? JSON.stringify({ folder, bytes, limitBytes, files }) : render(files, limitBytes));
+      const kept = await planCacheFiles();
+      const plans = {
+        folder: planCacheFolder(),
+        bytes: totalBytes(kept),
+        count: kept.length,
+        limit: mostPlans,
+      };
+      if (json) write(JSON.stringify({ folder, bytes, limitBytes, files, plans }));
+      else write(`${renderFeatures(files, limitBytes)}\n${renderPlans(kept)}`);
     });
   cache
     .command('clear')
-    .description('Remove cached features; runs compute them anew')
+    .description('Remove cached features and proven plans; runs make them anew')
     .option('--older-than <days>', 'only what was last used longer ago', positiveNumber)
     .option('--json', 'one JSON object on standard output')
     .action(async (_: CacheFlags, command: Command) => {
       const { olderThan = 0, json } = command.optsWithGlobals<CacheFlags>();
-      const removed = await clearFeatures({ olderThanDays: olderThan });
+      const features = await clearFeatures({ olderThanDays: olderThan });
+      const plans = await clearPlans({ olderThanDays: olderThan });
+      const removed = [...features, ...plans];
       const bytes = totalBytes(removed);
-      const text = `removed ${count(removed)}, ${formatBytes(bytes)}`;
+      const text = `removed ${count(features, 'file')} of features and ${count(plans, 'plan')}, ${formatBytes(bytes)}`;
       write(json ? JSON.stringify({ removed: removed.map(({ path }) => path), bytes }) : text);
     });
   return cache;
 }
 
-function render(files: FeatureCacheFile[], limitBytes: number): string {
+function renderFeatures(files: FeatureCacheFile[], limitBytes: number): string {
   const used = `${formatBytes(totalBytes(files))} of at most ${formatBytes(limitBytes)}`;
-  const totals = `${count(files)}, ${used}, in ${featureCacheFolder()}`;
+  const totals = `${count(files, 'file')} of features, ${used}, in ${featureCacheFolder()}`;
   if (files.length === 0) return totals;
   const table = formatTable(
     [
@@ -65,12 +79,17 @@ function render(files: FeatureCacheFile[], limitBytes: number): string {
   return `${table}\n\n${totals}`;
 }
 
-function totalBytes(files: FeatureCacheFile[]): number {
+function renderPlans(plans: CacheFile[]): string {
+  const most = mostPlans.toLocaleString('en-US');
+  return `${count(plans, 'plan')} of at most ${most}, ${formatBytes(totalBytes(plans))}, in ${planCacheFolder()}`;
+}
+
+function totalBytes(files: CacheFile[]): number {
   return files.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-function count({ length }: FeatureCacheFile[]): string {
-  return length === 1 ? '1 file' : `${length} files`;
+function count({ length }: CacheFile[], noun: string): string {
+  return length === 1 ? `1 ${noun}` : `${length.toLocaleString('en-US')} ${noun}s`;
 }
 
 /** `37.6 MiB`; whole bytes below 1 KiB. */

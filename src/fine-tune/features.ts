@@ -284,9 +284,11 @@ export class CachedFeatures {
       await behind;
     }
     await behind;
-    for (const { path, reason } of loader.skipped) {
-      const index = indices[picked.findIndex((sample) => sample.path === path)] as number;
-      known.failures.set(index, { path, reason });
+    // By path, for a file may be several samples.
+    const failures = new Map(loader.skipped.map((skipped) => [skipped.path, skipped]));
+    for (const [at, { path }] of picked.entries()) {
+      const failure = failures.get(path);
+      if (failure) known.failures.set(indices[at] as number, failure);
     }
   }
 

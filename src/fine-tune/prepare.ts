@@ -1,6 +1,7 @@
 import type { ImageDataset } from '../data/dataset.js';
 import { completePreprocessing, nativePreprocess, type Preprocessing } from '../data/preprocessing.js';
 import { TorchgraftError } from '../errors.js';
+import { checkLbfgsModel } from '../lbfgs.js';
 import type { Model } from '../model.js';
 import type { NativeGroup } from '../native.js';
 import { callNative } from '../native-call.js';
@@ -21,6 +22,7 @@ export async function prepareModel(
   data: ImageDataset,
   options: CheckedOptions,
 ): Promise<Prepared> {
+  checkLbfgsModel(options, await model.summary(), 'fineTune');
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
   const head = await prepareHead(model, data.classes, preprocessing.size, options);
   await model.setTrainable(chooseTrainable(model, head, options), { trainBatchNorm: options.trainBatchNorm });

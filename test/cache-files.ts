@@ -1,11 +1,12 @@
 import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import {
   type FeatureIdentity,
   featureCachePath,
   featureIdentityText,
   featureLabel,
 } from '../src/feature-cache.js';
+import { planCacheFolder } from '../src/plan-cache.js';
 
 /** A plausible identity; `prefix` tells one from another. */
 export function makeIdentity(prefix: string, model = 'net.pt'): FeatureIdentity {
@@ -38,6 +39,15 @@ export function writeFeatures(identity: FeatureIdentity, rows: number, lastUsed 
   const path = featureCachePath(identity);
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, Buffer.concat([fixed, text as Buffer, label as Buffer, body]));
+  utimesSync(path, lastUsed, lastUsed);
+  return path;
+}
+
+/** Writes a file of 7 bytes where a plan would be; only listings look at it. */
+export function writePlan(name: string, lastUsed = new Date()): string {
+  const path = join(planCacheFolder(), `${name}.json`);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, '{ "a"}\n');
   utimesSync(path, lastUsed, lastUsed);
   return path;
 }
