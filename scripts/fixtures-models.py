@@ -6,7 +6,6 @@
 expected.json.gz   inputs and outputs in eval mode by model, freshly initialised layers by seed, losses of one batch
 """
 
-import base64
 import copy
 import gzip
 import json
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fixture_answers import make_heads, make_losses, plain
 from torchscript_file import save_without_paths
 
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent / "test" / "fixtures" / "models")
@@ -270,27 +270,6 @@ class Centred(nn.Module):
         return self.fc(torch.relu(self.body(x - x.mean(0)) * scale))
 
 
-DTYPES = {
-    torch.float32: "float32",
-    torch.float64: "float64",
-    torch.int64: "int64",
-    torch.int32: "int32",
-    torch.uint8: "uint8",
-    torch.bool: "bool",
-}
-
-
-def plain(value):
-    if isinstance(value, Tensor):
-        data = base64.b64encode(value.detach().contiguous().numpy().tobytes()).decode()
-        return {"data": data, "shape": list(value.shape), "dtype": DTYPES[value.dtype]}
-    if isinstance(value, dict):
-        return {"dict": {key: plain(each) for key, each in value.items()}}
-    if isinstance(value, (tuple, list)):
-        return [plain(each) for each in value]
-    return value
-
-
 def settle(network):
     """Gives BatchNorm real statistics."""
     network.train()
@@ -360,33 +339,6 @@ def every_dtype():
     )
 
 
-def make_heads(seed: int):
-    """Layers as torch.manual_seed(seed) and PyTorch's constructors make them, in the order of making."""
-
-    def seeded(*makers):
-        torch.manual_seed(seed)
-        layers = [make() for make in makers]
-        return [plain(tensor) for layer in layers for tensor in layer.parameters()]
-
-    return {
-        "seed": seed,
-        "linear": seeded(lambda: nn.Linear(6, 3)),
-        "convolution": seeded(lambda: nn.Conv2d(8, 3, 1)),
-        "noBias": seeded(lambda: nn.Linear(6, 3, bias=False)),
-        "inception": seeded(lambda: nn.Linear(9, 3), lambda: nn.Linear(7, 3)),
-        "mlp": seeded(lambda: nn.Linear(6, 12), lambda: nn.Linear(12, 7), lambda: nn.Linear(7, 3)),
-    }
-
-
-def make_losses():
-    """Cross-entropy of one batch, with the auxiliary classifier's at 0.4."""
-    network = torch.jit.load(FOLDER / "inception.pt").train()
-    inputs, target = torch.randn(4, 3, 8, 8), torch.tensor([0, 4, 2, 2])
-    logits, aux = network(inputs)
-    loss = F.cross_entropy(logits, target) + 0.4 * F.cross_entropy(aux, target)
-    return {"inception": {"input": plain(inputs), "target": plain(target), "loss": loss.item()}}
-
-
 def main():
     torch.manual_seed(0)
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -398,7 +350,9 @@ def main():
         with torch.no_grad():
             expected = torch.jit.load(FOLDER / f"{name}.pt").eval()(*inputs)
         outputs[name] = {"inputs": plain(inputs), "output": plain(expected)}
-    document = {"outputs": outputs, "heads": make_heads(7), "losses": make_losses()}
+    heads = make_heads(7)
+    losses = make_losses(torch.jit.load(FOLDER / "inception.pt"))
+    document = {"outputs": outputs, "heads": heads, "losses": losses}
     (FOLDER / "expected.json.gz").write_bytes(gzip.compress(json.dumps(document).encode(), mtime=0))
 
 

@@ -6,7 +6,6 @@
 expected.json.gz   one input for all, and PyTorch's output in eval mode by model
 """
 
-import base64
 import gzip
 import json
 import re
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fixture_answers import plain
 from torchscript_file import save_without_paths
 
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent / "test" / "fixtures" / "splits")
@@ -370,11 +370,6 @@ MODELS = [
 
 def name_of(network) -> str:
     return re.sub(r"(?<=[a-z])([A-Z])", r"-\1", network.__name__).lower()
-
-
-def plain(tensor: Tensor):
-    data = base64.b64encode(tensor.contiguous().numpy().tobytes()).decode()
-    return {"data": data, "shape": list(tensor.shape), "dtype": "float32"}
 
 
 def main():
