@@ -76,9 +76,11 @@ export function areasUnder(
 function sortKeys(scores: Float32Array, positives: Uint8Array): Float64Array {
   // The sum makes 0 of -0, which is equal to it.
   const bits = new Uint32Array(scores.map((score) => score + 0).buffer);
-  const keys = Float64Array.from(bits, (value, index) => {
+  const keys = new Float64Array(bits.length);
+  for (let index = 0; index < bits.length; index++) {
+    const value = bits[index] as number;
     const rising = value >>> 31 ? ~value >>> 0 : value + 2 ** 31;
-    return rising * 2 + (positives[index] as number);
-  });
+    keys[index] = rising * 2 + (positives[index] as number);
+  }
   return keys.sort();
 }

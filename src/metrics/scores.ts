@@ -33,8 +33,13 @@ export function oneVersusRest(
   if (!Number.isInteger(index) || index < 0 || index >= classes) {
     throw invalidValue(`oneVersusRest: class ${index} does not exist; expected 0 to ${classes - 1}.`);
   }
-  const scores = Float32Array.from(labels, (_, sample) => probabilities[sample * classes + index] as number);
-  return { scores, positives: Uint8Array.from(labels, (label) => Number(label === index)) };
+  const scores = new Float32Array(labels.length);
+  const positives = new Uint8Array(labels.length);
+  for (let sample = 0; sample < labels.length; sample++) {
+    scores[sample] = probabilities[sample * classes + index] as number;
+    positives[sample] = Number(labels[sample] === index);
+  }
+  return { scores, positives };
 }
 
 /** Softmax of one row of logits into `target`. Returns the negative log-likelihood of the class `label`. */

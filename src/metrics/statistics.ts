@@ -46,7 +46,8 @@ export function classificationStatistic(metric: StatisticName, scores: Classific
   if (count === 0) throw invalidValue('classificationStatistic: there are no samples.');
   const statistic = statisticOf(metric, scores);
   return (indices) => {
-    const wrong = indices.find((index) => index < 0 || index >= count);
+    let wrong: number | undefined;
+    for (const index of indices) if (index < 0 || index >= count) wrong = index;
     if (wrong !== undefined || indices.length === 0) {
       throw invalidValue(
         `${metric}: the indices name ${wrong === undefined ? 'no sample' : `sample ${wrong}`}; ` +
@@ -93,16 +94,18 @@ function marginStatistic(
 function areaStatistic(scores: ClassificationScores, area: 'rocAuc' | 'prAuc'): Statistic {
   const classes = scores.probabilities.length / scores.labels.length;
   const columns = Array.from({ length: classes }, (_, index) => oneVersusRest(scores, index));
-  return (indices) =>
-    overall(
-      columns.map(
-        (column) =>
-          areasUnder(
-            Float32Array.from(indices, (index) => column.scores[index] as number),
-            Uint8Array.from(indices, (index) => column.positives[index] as number),
-          )[area],
-      ),
-    );
+  return (indices) => {
+    const positives = new Uint8Array(indices.length);
+    const chosen = new Float32Array(indices.length);
+    const areas = columns.map((column) => {
+      for (let i = 0; i < indices.length; i++) {
+        chosen[i] = column.scores[indices[i] as number] as number;
+        positives[i] = column.positives[indices[i] as number] as number;
+      }
+      return areasUnder(chosen, positives)[area];
+    });
+    return overall(areas);
+  };
 }
 
 function reliabilityStatistic(scores: ClassificationScores, error: 'ece' | 'mce'): Statistic {
