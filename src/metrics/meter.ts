@@ -18,8 +18,8 @@ const meterSchema = z.strictObject({
 
 /**
  * Counts a classifier's hits batch by batch, and keeps the probabilities, of which areas under curves and calibration
- * are made: 4 bytes for each sample and class and 16 for each sample, 5.6 MB for 100,000
- * samples of 10 classes; twice that while `metrics` runs.
+ * are made: 4 bytes for each sample and class and 16 for each sample, 5.6 MB for 100,000 samples of 10 classes; twice that
+ * while `metrics` runs.
  *
  * @example
  * const meter = new ClassificationMeter({ classes: ['ants', 'bees'] });
