@@ -29,7 +29,15 @@ const stateSchema = z.strictObject({
 });
 
 /** What a checkpoint keeps of early stopping; plain JSON. */
-export type EarlyStoppingState = z.output<typeof stateSchema>;
+export interface EarlyStoppingState {
+  metric: string;
+  /** The best epoch so far and its value. */
+  best: { epoch: number; value: number } | null;
+  /** The value that the next improvement is measured against. */
+  reference: number | null;
+  /** Epochs without improvement. */
+  waited: number;
+}
 
 /**
  * Picks the best epoch by one metric and says when to stop waiting for a better one.

@@ -11,12 +11,15 @@ const optionsSchema = z.strictObject({
   threshold: z.union([threshold, z.array(threshold)]).default(0.5),
 });
 
-/**
- * - `labels`: names of the labels, in the order of the logits; at least one
- * - `threshold`: probability from which on a label counts as predicted, 0 to 1; one for all, or one for each label, as
- *   `tuneThreshold` finds it; default 0.5
- */
-export type MultiLabelOptions = z.input<typeof optionsSchema>;
+export interface MultiLabelOptions {
+  /** Names of the labels, in the order of the logits; at least one. */
+  labels: readonly string[];
+  /**
+   * Probability from which on a label counts as predicted, 0 to 1: one for all, or one for each label, as `tuneThreshold`
+   * finds it. Default 0.5.
+   */
+  threshold?: number | readonly number[];
+}
 
 export interface LabelScores extends Scores {
   label: string;

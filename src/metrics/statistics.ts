@@ -9,25 +9,38 @@ import { type ClassificationScores, oneVersusRest } from './scores.js';
 /** A figure of some samples, named by their indices, which may repeat; null or NaN where it is undefined. */
 export type Statistic = (indices: Int32Array) => number | null;
 
-const ofMargins = {
+type MarginName = 'accuracy' | 'macroF1' | 'balancedAccuracy' | 'mcc' | 'kappa';
+
+/** A metric of `ClassificationMetrics` that can be computed of any choice of samples. */
+export type StatisticName =
+  | 'accuracy'
+  | 'macroF1'
+  | 'balancedAccuracy'
+  | 'mcc'
+  | 'kappa'
+  | 'rocAuc'
+  | 'prAuc'
+  | 'ece'
+  | 'mce'
+  | 'brier'
+  | 'nll';
+
+const ofMargins: Record<MarginName, (margins: Margins) => number | null> = {
   accuracy: accuracyOf,
   macroF1: macroF1Of,
   balancedAccuracy: balancedAccuracyOf,
   mcc: mccOf,
   kappa: kappaOf,
-} satisfies Record<string, (margins: Margins) => number | null>;
+};
 
-const ofScores = {
+const ofScores: Record<Exclude<StatisticName, MarginName>, (scores: ClassificationScores) => Statistic> = {
   rocAuc: (scores) => areaStatistic(scores, 'rocAuc'),
   prAuc: (scores) => areaStatistic(scores, 'prAuc'),
   ece: (scores) => reliabilityStatistic(scores, 'ece'),
   mce: (scores) => reliabilityStatistic(scores, 'mce'),
   brier: (scores) => meanStatistic(squaredErrors(scores)),
   nll: (scores) => meanStatistic(scores.nll),
-} satisfies Record<string, (scores: ClassificationScores) => Statistic>;
-
-/** A metric of `ClassificationMetrics` that can be computed of any choice of samples. */
-export type StatisticName = keyof typeof ofMargins | keyof typeof ofScores;
+};
 
 /**
  * A metric as a function of which samples are taken, for `bootstrapInterval`, `bootstrapDifference` and slices of a data
@@ -59,9 +72,7 @@ export function classificationStatistic(metric: StatisticName, scores: Classific
 }
 
 function statisticOf(metric: StatisticName, scores: ClassificationScores): Statistic {
-  if (Object.hasOwn(ofMargins, metric)) {
-    return marginStatistic(scores, ofMargins[metric as keyof typeof ofMargins]);
-  }
+  if (Object.hasOwn(ofMargins, metric)) return marginStatistic(scores, ofMargins[metric as MarginName]);
   if (Object.hasOwn(ofScores, metric)) return ofScores[metric as keyof typeof ofScores](scores);
   const known = [...Object.keys(ofMargins), ...Object.keys(ofScores)];
   throw invalidValue(

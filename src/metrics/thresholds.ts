@@ -6,8 +6,13 @@ import { checkBinary } from './scores.js';
 const share = z.number().gt(0).max(1);
 const wantedSchema = z.strictObject({ recall: share.optional(), precision: share.optional() });
 
-/** What a threshold shall reach: either `recall` or `precision`, above 0 and at most 1. */
-export type WantedAtThreshold = z.input<typeof wantedSchema>;
+/** What a threshold shall reach: either of the two, above 0 and at most 1. */
+export interface WantedAtThreshold {
+  /** Share of the positive samples that it shall find. */
+  recall?: number;
+  /** Share of what it finds that shall be positive. */
+  precision?: number;
+}
 
 /** A threshold and what it gives on the samples that it was chosen on. */
 export interface TunedThreshold {
