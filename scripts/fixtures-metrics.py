@@ -1,6 +1,6 @@
-"""Reference values for test/metrics.test.ts and test/schedule.test.ts, by scikit-learn and PyTorch.
+"""Reference values for the tests of metrics and schedules, by scikit-learn, scipy and PyTorch.
 
-Writes test/fixtures/metrics.json.gz and test/fixtures/schedules.json.gz. Needs torch, numpy and scikit-learn:
+Writes metrics.json.gz, metric-sets.json.gz and schedules.json.gz of test/fixtures. Needs torch, numpy and scikit-learn:
 
     python scripts/fixtures-metrics.py
 """
@@ -12,10 +12,19 @@ from pathlib import Path
 
 import numpy
 import torch
+from metric_sets import areas, bootstrap_cases, curve_cases, defined, multi_label_case, regression_case
+from scipy.special import log_softmax, softmax
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     accuracy_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    cohen_kappa_score,
     confusion_matrix,
+    log_loss,
+    matthews_corrcoef,
     precision_recall_fscore_support,
+    roc_auc_score,
     top_k_accuracy_score,
 )
 from torch.optim import lr_scheduler
@@ -70,6 +79,58 @@ def top_k(labels, scores, k):
         return float(top_k_accuracy_score(turned_labels, turned_scores, k=k, labels=range(classes)))
 
 
+def calibration(labels, predicted, probabilities, logits):
+    """Errors of 15 bins, the reliability curve of those that are not empty, Brier score and log-likelihood."""
+    confidence = probabilities.max(axis=1)
+    right = predicted == labels
+    accuracies, confidences = calibration_curve(right, confidence, n_bins=15, strategy="uniform")
+    bins = numpy.searchsorted(numpy.linspace(0, 1, 16)[1:-1], confidence)
+    counts = numpy.unique(bins, return_counts=True)[1]
+    gaps = numpy.abs(accuracies - confidences)
+    classes = range(probabilities.shape[1])
+    # Of several classes it is the sum of the binary ones; scikit-learn refuses rows whose sum float32 has rounded.
+    ones = [1] if len(classes) == 2 else classes
+    brier = sum(brier_score_loss(labels == index, probabilities[:, index], pos_label=True) for index in ones)
+    nll = -log_softmax(logits, axis=1)[numpy.arange(len(labels)), labels].mean()
+    assert abs(nll - log_loss(labels, softmax(logits, axis=1), labels=classes)) < 1e-9
+    return {
+        "ece": float((counts * gaps).sum() / counts.sum()),
+        "mce": float(gaps.max()),
+        "brier": float(brier),
+        "nll": float(nll),
+        "bins": [[int(c), float(p), float(a)] for c, p, a in zip(counts, confidences, accuracies)],
+    }
+
+
+def scores_case(labels, predicted, scores):
+    """What needs probabilities, and agreement. Probabilities are float32, as the meter keeps them."""
+    logits = scores.astype(numpy.float64)
+    probabilities = softmax(logits, axis=1).astype(numpy.float32).astype(numpy.float64)
+    classes = probabilities.shape[1]
+    per_class = [areas(labels == index, probabilities[:, index]) for index in range(classes)]
+    roc, precision_recall = (list(values) for values in zip(*per_class))
+    if classes == 2:
+        overall = [roc[1], precision_recall[1]]
+    else:
+        overall = [
+            float(numpy.mean(known)) if (known := [value for value in values if value is not None]) else None
+            for values in (roc, precision_recall)
+        ]
+    if classes > 2 and len(set(labels)) == classes:
+        rows = probabilities / probabilities.sum(axis=1, keepdims=True)
+        assert abs(overall[0] - roc_auc_score(labels, rows, multi_class="ovr", average="macro")) < 1e-6
+    return {
+        "balancedAccuracy": float(balanced_accuracy_score(labels, predicted)),
+        "mcc": float(matthews_corrcoef(labels, predicted)),
+        "kappa": defined(cohen_kappa_score(labels, predicted, labels=range(classes))),
+        "rocAuc": overall[0],
+        "prAuc": overall[1],
+        "rocAucs": roc,
+        "prAucs": precision_recall,
+        "calibration": calibration(labels, predicted, probabilities, logits),
+    }
+
+
 def metrics_case(random, case):
     eighths, labels = logits_and_labels(random, case)
     scores = eighths.astype(numpy.float32) / SCALE
@@ -96,6 +157,7 @@ def metrics_case(random, case):
         "micro": averaged("micro"),
         "weighted": averaged("weighted"),
         "confusionMatrix": confusion_matrix(labels, predicted, labels=range(classes)).tolist(),
+        **scores_case(labels, predicted, scores),
     }
 
 
@@ -186,10 +248,20 @@ def schedule_cases(random):
 
 
 def main():
+    warnings.simplefilter("ignore")  # of classes that are absent, in sets of predictions made to lack them
     random = numpy.random.default_rng(0)
     FIXTURES.mkdir(parents=True, exist_ok=True)
     write("metrics.json.gz", {"scale": SCALE, "cases": [metrics_case(random, case) for case in range(200)]})
     write("schedules.json.gz", schedule_cases(random))
+    random = numpy.random.default_rng(1)
+    sets = {
+        "scale": SCALE,
+        "curves": curve_cases(random),
+        "multiLabel": [multi_label_case(random, case, SCALE) for case in range(60)],
+        "regression": [regression_case(random, case) for case in range(60)],
+        "bootstrap": bootstrap_cases(random),
+    }
+    write("metric-sets.json.gz", sets)
 
 
 main()

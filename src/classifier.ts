@@ -11,6 +11,7 @@ import { evaluateSplit } from './fine-tune/epoch.js';
 import { imageSource } from './fine-tune/source.js';
 import { classify, loadLabelledModel } from './labelled-model.js';
 import type { ClassificationMetrics } from './metrics/classification.js';
+import type { ClassificationScores } from './metrics/scores.js';
 import type { LoadOptions, Model } from './model.js';
 import { checkOptions } from './options.js';
 import { type Prediction, rank, type ScoredClass } from './ranking.js';
@@ -56,6 +57,8 @@ export interface EvaluatedImage {
 /** What the model says of a split of a data set. */
 export interface Evaluation {
   metrics: ClassificationMetrics;
+  /** Truth and probabilities of each image, in the data set's order: for bootstrap intervals and thresholds. */
+  scores: ClassificationScores;
   /** One for each image, in the data set's order. */
   predictions: EvaluatedImage[];
   /** Images that could not be decoded and were left out. */

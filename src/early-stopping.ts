@@ -4,13 +4,13 @@ import { metricMode, type NamedMetrics } from './metrics/names.js';
 import { checkOptions, nearest } from './options.js';
 
 export interface EarlyStoppingOptions {
-  /** A metric of the epoch reports, for example `valLoss`, `valMacroF1` or `valF1:ants`. */
+  /** A metric of the epoch reports, for example `valLoss`, `valMacroF1`, `valRocAuc` or `valF1:ants`. */
   metric: string;
   /** Epochs without improvement after which training stops, at least 1. Default: never stop, only pick the best. */
   patience?: number;
   /** By how much the metric must get better to count as an improvement for `patience`. Default 0. */
   minDelta?: number;
-  /** Whether smaller or larger is better. Default `auto`: losses are minimised, all else is maximised. */
+  /** Whether smaller or larger is better. Default `auto`: losses and errors (`valEce`) are minimised, all else is maximised. */
   mode?: 'auto' | 'min' | 'max';
 }
 
@@ -29,14 +29,22 @@ const stateSchema = z.strictObject({
 });
 
 /** What a checkpoint keeps of early stopping; plain JSON. */
-export type EarlyStoppingState = z.output<typeof stateSchema>;
+export interface EarlyStoppingState {
+  metric: string;
+  /** The best epoch so far and its value. */
+  best: { epoch: number; value: number } | null;
+  /** The value that the next improvement is measured against. */
+  reference: number | null;
+  /** Epochs without improvement. */
+  waited: number;
+}
 
 /**
  * Picks the best epoch by one metric and says when to stop waiting for a better one.
  *
  * The best epoch is the first with the best value, whatever `minDelta`; epoch 0, the model before the first step,
  * takes part. `patience` counts epochs since the metric last got better by more than `minDelta` (as Keras does).
- * NaN and infinities are never better.
+ * NaN, infinities and null, a metric that is undefined on these samples, are never better.
  *
  * @example
  * const stopping = new EarlyStopping({ metric: 'valLoss', patience: 3 }, metricNames('val', classes));
@@ -75,8 +83,9 @@ export class EarlyStopping {
    * @throws INVALID_VALUE when the report lacks the metric
    */
   update(epoch: number, report: NamedMetrics): { best: boolean; stop: boolean } {
-    const value = Object.hasOwn(report, this.metric) ? report[this.metric] : undefined;
-    if (value === undefined) throw unknownMetric(this.metric, Object.keys(report));
+    const reported = Object.hasOwn(report, this.metric) ? report[this.metric] : undefined;
+    if (reported === undefined) throw unknownMetric(this.metric, Object.keys(report));
+    const value = reported ?? Number.NaN;
     const { best, reference, waited } = this.#state;
     const isBest = this.#isBetter(value, best?.value ?? null, 0);
     const isImprovement = this.#isBetter(value, reference, this.#minDelta);
@@ -123,10 +132,11 @@ export class EarlyStopping {
 
 // Metrics of one class carry the class after a colon, and its name may be a number.
 const earlyStoppingForm =
-  /^([a-zA-Z]+(?<!Macro|Micro|Weighted)(?:Precision|Recall|F1):.+?|[^:]+):(\d+)(?::(\d*\.?\d+(?:e[+-]?\d+)?))?$/;
+  /^([a-zA-Z]+(?<!Macro|Micro|Weighted)(?:Precision|Recall|F1|RocAuc|PrAuc):.+?|[^:]+):(\d+)(?::(\d*\.?\d+(?:e[+-]?\d+)?))?$/;
 
 /**
- * Reads `metric:patience[:minDelta]`, for example `valLoss:5`, `valMacroF1:3:0.001`, `valF1:ants:4`.
+ * Reads `metric:patience[:minDelta]`, for example `valLoss:5`, `valMacroF1:3:0.001`, `valF1:ants:4`. `valRocAuc:3:4` is
+ * of the class `3`: a whole number is no delta of an area.
  *
  * @throws INVALID_VALUE when the text has another form
  */

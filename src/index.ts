@@ -21,7 +21,7 @@ export {
   type Preprocessing,
 } from './data/preprocessing.js';
 export { type DoctorProblem, type DoctorReport, doctor, renderDoctor } from './doctor.js';
-export type { EarlyStoppingOptions } from './early-stopping.js';
+export { EarlyStopping, type EarlyStoppingOptions, type EarlyStoppingState } from './early-stopping.js';
 export { type ErrorCode, TorchgraftError } from './errors.js';
 export {
   clearFeatures,
@@ -38,13 +38,40 @@ export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/optio
 export type { EpochReport } from './fine-tune/report.js';
 export type { Libtorch } from './libtorch/find.js';
 export type { LibtorchFolder } from './libtorch/folder.js';
+export {
+  type BootstrapDifference,
+  type BootstrapDifferenceOptions,
+  type BootstrapInterval,
+  type BootstrapOptions,
+  bootstrapDifference,
+  bootstrapInterval,
+} from './metrics/bootstrap.js';
+export type { Calibration, ReliabilityBin } from './metrics/calibration.js';
 export type {
   ClassificationMetrics,
   ClassScores,
   Scores,
 } from './metrics/classification.js';
+export { averagePrecision, rocAuc } from './metrics/curves.js';
 export { ClassificationMeter, classificationMetrics, type MeterOptions } from './metrics/meter.js';
-export type { NamedMetrics } from './metrics/names.js';
+export {
+  type LabelScores,
+  type MultiLabelMetrics,
+  type MultiLabelOptions,
+  multiLabelMetrics,
+} from './metrics/multi-label.js';
+export {
+  metricMode,
+  metricNames,
+  type NamedMetrics,
+  nameMetrics,
+  nameMultiLabelMetrics,
+  nameRegressionMetrics,
+} from './metrics/names.js';
+export { type RegressionMetrics, regressionMetrics } from './metrics/regression.js';
+export { type ClassificationScores, oneVersusRest } from './metrics/scores.js';
+export { classificationStatistic, type Statistic, type StatisticName } from './metrics/statistics.js';
+export { type TunedThreshold, tuneThreshold, type WantedAtThreshold } from './metrics/thresholds.js';
 export {
   type FreezeOptions,
   type HeadOptions,
@@ -80,7 +107,7 @@ export type { PredictorOptions, PredictorRequestOptions } from './predictor/opti
 export { createPredictor, Predictor, type PredictorStats } from './predictor/predictor.js';
 export type { Latencies, LatencySummary, RequestCounts } from './predictor/statistics.js';
 export type { Prediction, ScoredClass } from './ranking.js';
-export { confusionTable, perClassTable } from './report/metrics-tables.js';
+export { calibrationTable, confusionTable, figuresTable, perClassTable } from './report/metrics-tables.js';
 export { modelTable } from './report/model-table.js';
 export type { Schedule, ScheduleOptions } from './schedule.js';
 export { createTrainer, Trainer, type TrainerBatch, type TrainerOptions } from './trainer.js';

@@ -84,9 +84,19 @@ t.test('train --json: one object a line, and the run folder', async (t) => {
 t.test('eval, predict, inspect and doctor --json: one object', async (t) => {
   const evaluated = await torchgraft(['eval', run, '--data', defectsFolder, '--json']);
   t.equal(evaluated.code, 0, evaluated.stderr);
-  const [{ metrics, predictions }] = lines(evaluated.stdout);
+  const [{ metrics, intervals, predictions }] = lines(evaluated.stdout);
   t.equal(metrics.count, 240);
   t.equal(predictions.length, 240);
+  t.match(metrics, { rocAuc: Number, prAuc: Number, calibration: { ece: Number, bins: Array } });
+  for (const [name, value] of [
+    ['accuracy', metrics.accuracy],
+    ['macroF1', metrics.macro.f1],
+  ]) {
+    const interval = intervals[name];
+    t.equal(interval.value, value, name);
+    t.ok(interval.low < value && value < interval.high && interval.high - interval.low < 0.2, name);
+    t.equal(interval.resamples, 1000);
+  }
   t.match(predictions[0], { path: String, truth: 'crack', predicted: String, probability: Number });
   const { epochs, bestEpoch } = JSON.parse(readFileSync(join(run, 'run.json'), 'utf8'));
   t.equal(metrics.accuracy, epochs[bestEpoch - 1].validation.accuracy, 'what training said of it');

@@ -4,7 +4,7 @@ import { metricNames } from '../src/metrics/names.js';
 
 const known = ['trainLoss', 'trainAccuracy', ...metricNames('val', ['ants', 'bees', '3'])];
 
-function run(options: EarlyStoppingOptions, values: number[]) {
+function run(options: EarlyStoppingOptions, values: (number | null)[]) {
   const stopping = new EarlyStopping(options, known);
   const results = values.map((value, epoch) => stopping.update(epoch, { [options.metric]: value }));
   return {
@@ -65,6 +65,23 @@ t.test('NaN and infinities are never better', (t) => {
   t.end();
 });
 
+t.test('errors of calibration are minimised; areas are maximised, and never better while undefined', (t) => {
+  for (const metric of ['valEce', 'valMce', 'valBrier', 'valNll']) {
+    t.same(run({ metric }, [0.3, 0.1, 0.2]).best, { epoch: 1, value: 0.1 }, metric);
+  }
+  for (const metric of ['valMcc', 'valKappa', 'valBalancedAccuracy', 'valRocAuc', 'valPrAuc:ants']) {
+    t.same(run({ metric }, [0.3, 0.1, 0.5]).best, { epoch: 2, value: 0.5 }, metric);
+  }
+  t.same(run({ metric: 'valKappa' }, [null, -0.5, null]).best, { epoch: 1, value: -0.5 });
+  t.same(run({ metric: 'valEce' }, [null, 0.5, null]).best, { epoch: 1, value: 0.5 });
+  t.same(run({ metric: 'valRocAuc:bees', patience: 2 }, [null, null, null]), {
+    best: null,
+    bests: [],
+    stops: 2,
+  });
+  t.end();
+});
+
 t.test('state through JSON continues exactly', (t) => {
   const options = { metric: 'valLoss', patience: 4, minDelta: 0.01 };
   const values = [1, 0.9, 0.1 + 0.2, 0.3, Number.NaN, 0.299, 0.298, 0.297];
@@ -114,6 +131,11 @@ t.test('strings of the command line', (t) => {
   t.same(parse('valF1:ants:4'), { metric: 'valF1:ants', patience: 4 });
   t.same(parse('valF1:3:4'), { metric: 'valF1:3', patience: 4 });
   t.same(parse('valRecall:3:4:.5'), { metric: 'valRecall:3', patience: 4, minDelta: 0.5 });
+  t.same(parse('valRocAuc:5'), { metric: 'valRocAuc', patience: 5 });
+  t.same(parse('valRocAuc:5:0.01'), { metric: 'valRocAuc', patience: 5, minDelta: 0.01 });
+  t.same(parse('valRocAuc:3:4'), { metric: 'valRocAuc:3', patience: 4 });
+  t.same(parse('valPrAuc:ants:4:0.01'), { metric: 'valPrAuc:ants', patience: 4, minDelta: 0.01 });
+  t.same(parse('valEce:2'), { metric: 'valEce', patience: 2 });
   for (const text of [
     'valLoss',
     'valLoss:',

@@ -52,6 +52,7 @@ const wrong: [unknown, object, RegExp][] = [
   [{ head: { dropout: 1 } }, rangeError, /`head\.dropout`/],
   [{ freeze: 'fc' }, typeError, /`freeze`.*array/],
   [{ earlyStopping: { metric: 'valLos' } }, rangeError, /unknown metric `valLos`\. Did you mean `valLoss`/],
+  [{ earlyStopping: { metric: 'valRocAUC' } }, rangeError, /Did you mean `valRocAuc`/],
   [{ earlyStopping: { metric: 'valF1:crak' } }, rangeError, /Did you mean `valF1:crack`/],
   [{ earlyStopping: 'valLoss:3' }, typeError, /EarlyStopping/],
   [{ seed: -1 }, rangeError, /`seed`/],

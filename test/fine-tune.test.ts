@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { completePreprocessing, type EpochReport, fineTune } from '../src/index.js';
+import { completePreprocessing, type EpochReport, type FineTuneResult, fineTune } from '../src/index.js';
 import { backbone, bitsOf, changed, defects, figures, open, quick, train } from './defects.js';
 
 const small = defects(12, 6);
@@ -170,6 +170,54 @@ t.test('early stopping ends a run whose metric does not get better', async (t) =
   // Nothing gets better by 100: patience counts from epoch 1.
   t.equal(epochs, 2);
   t.equal(run.result?.ended, 'early');
+});
+
+t.test('the best epoch by calibration has the smallest error, by area the largest', async (t) => {
+  for (const [metric, better] of [
+    ['valEce', Math.min],
+    ['valRocAuc', Math.max],
+  ] as const) {
+    const model = await open(t);
+    const run = fineTune(model, small, {
+      ...quick,
+      epochs: 4,
+      strategy: 'full',
+      earlyStopping: { metric },
+    });
+    for await (const _ of run);
+    const { baseline, history, best } = run.result as FineTuneResult;
+    const values = [baseline, ...history].map(({ metrics }) => metrics[metric] as number);
+    t.ok(new Set(values).size > 1, `${metric} changes: ${values}`);
+    t.equal(best.epoch, values.indexOf(better(...values)), `${metric}: ${values}`);
+  }
+});
+
+t.test('a metric that is undefined throughout picks no epoch: the last weights stay', async (t) => {
+  const model = await open(t);
+  const { train: learned, val } = small.splits;
+  const absent = small.classes[0];
+  const data = { ...small, splits: { train: learned, val: val.filter(({ label }) => label !== 0) } };
+  const run = fineTune(model, data, {
+    ...quick,
+    epochs: 2,
+    strategy: 'full',
+    schedule: { kind: 'plateau', metric: `valRocAuc:${absent}`, patience: 0 },
+    earlyStopping: { metric: `valRocAuc:${absent}` },
+  });
+  for await (const { isBest, metrics, validation } of run) {
+    t.equal(isBest, false);
+    t.equal(metrics[`valRocAuc:${absent}`], null);
+    t.equal(validation.perClass[0]?.rocAuc, null);
+    t.type(validation.rocAuc, 'number', 'the mean of the others');
+  }
+  const { best, history } = run.result as FineTuneResult;
+  t.equal(best, history[1]);
+  t.equal(
+    best.learningRate,
+    (history[0]?.learningRate as number) / 10,
+    'undefined is no improvement for plateau',
+  );
+  t.equal(model.card?.metrics.bestEpoch, 2);
 });
 
 t.test('a run that is judged by a training metric starts at epoch 1', async (t) => {

@@ -3,6 +3,7 @@ import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { ClassificationMeter, classificationMetrics } from '../src/metrics/meter.js';
 import { metricMode, metricNames, nameMetrics } from '../src/metrics/names.js';
+import { furthest } from './figures.js';
 
 interface ReferenceCase {
   classes: number;
@@ -15,6 +16,20 @@ interface ReferenceCase {
   micro: number[];
   weighted: number[];
   confusionMatrix: number[][];
+  balancedAccuracy: number;
+  mcc: number;
+  kappa: number | null;
+  rocAuc: number | null;
+  prAuc: number | null;
+  rocAucs: (number | null)[];
+  prAucs: (number | null)[];
+  calibration: {
+    ece: number;
+    mce: number;
+    brier: number;
+    nll: number;
+    bins: [count: number, confidence: number, accuracy: number][];
+  };
 }
 
 const fixture = gunzipSync(readFileSync(new URL('./fixtures/metrics.json.gz', import.meta.url)));
@@ -22,11 +37,6 @@ const { scale, cases } = JSON.parse(fixture.toString()) as { scale: number; case
 
 function classNames(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `class ${index}`);
-}
-
-function furthest(actual: readonly number[], expected: readonly number[]): number {
-  if (actual.length !== expected.length) return Number.POSITIVE_INFINITY;
-  return Math.max(...expected.map((value, index) => Math.abs(value - (actual[index] ?? Number.NaN))));
 }
 
 t.test("200 random cases equal scikit-learn's values", (t) => {
@@ -59,6 +69,91 @@ t.test("200 random cases equal scikit-learn's values", (t) => {
     t.ok(furthest(table.flat(), reference.perClass.flat()) < 1e-12, `case ${index}, per class`);
     t.ok(furthest(averages, expected) < 1e-12, `case ${index}, averages`);
   }
+  t.end();
+});
+
+t.test("agreement, areas and calibration of the same cases equal scikit-learn's", (t) => {
+  for (const [index, reference] of cases.entries()) {
+    const logits = Float32Array.from(reference.eighths, (value) => value / scale);
+    const metrics = classificationMetrics(logits, Int32Array.from(reference.labels), 1, {
+      classes: classNames(reference.classes),
+    });
+    const { calibration } = metrics;
+    const figures = (of: Pick<typeof metrics, 'balancedAccuracy' | 'mcc' | 'kappa' | 'rocAuc' | 'prAuc'>) => [
+      ...[of.balancedAccuracy, of.mcc, of.kappa, of.rocAuc, of.prAuc],
+    ];
+    const errors = (of: typeof reference.calibration | typeof calibration) => [
+      ...[of.ece, of.mce, of.brier, of.nll],
+    ];
+    t.ok(furthest(figures(metrics), figures(reference)) < 1e-9, `case ${index}, agreement and areas`);
+    t.ok(furthest(errors(calibration), errors(reference.calibration)) < 1e-9, `case ${index}, calibration`);
+    const areas = metrics.perClass.flatMap(({ rocAuc, prAuc }) => [rocAuc, prAuc]);
+    const expected = reference.rocAucs.flatMap((area, i) => [area, reference.prAucs[i] as number | null]);
+    t.ok(furthest(areas, expected) < 1e-9, `case ${index}, areas per class`);
+    const filled = calibration.bins.filter(({ count }) => count > 0);
+    const curve = filled.flatMap(({ count, confidence, accuracy }) => [count, confidence, accuracy]);
+    t.ok(furthest(curve, reference.calibration.bins.flat()) < 1e-9, `case ${index}, reliability curve`);
+    t.equal(calibration.bins.length, 15);
+  }
+  t.end();
+});
+
+t.test('one class, and one sample: what is undefined is null, and survives JSON', (t) => {
+  const one = classificationMetrics(Float32Array.of(3, -1), Int32Array.of(0, 0), 0, { classes: ['a'] });
+  t.match(one, { accuracy: 1, balancedAccuracy: 1, mcc: 0, kappa: null, rocAuc: null, prAuc: 1 });
+  t.match(one.calibration, { ece: 0, mce: 0, brier: 0, nll: 0 });
+  t.match(one.calibration.bins.at(-1), { low: 14 / 15, high: 1, count: 2, confidence: 1, accuracy: 1 });
+  t.match(one.calibration.bins[0], { low: 0, count: 0, confidence: null, accuracy: null });
+
+  const single = classificationMetrics(Float32Array.of(0, 0, 0), Int32Array.of(2), 0, {
+    classes: ['a', 'b', 'c'],
+  });
+  t.match(single, { accuracy: 0, balancedAccuracy: 0, mcc: 0, kappa: 0, rocAuc: null, prAuc: 1 });
+  t.same(
+    single.perClass.map(({ rocAuc, prAuc }) => [rocAuc, prAuc]),
+    [
+      [null, null],
+      [null, null],
+      [null, 1],
+    ],
+  );
+  t.ok(Math.abs(single.calibration.nll - Math.log(3)) < 1e-15);
+  t.ok(Math.abs(single.calibration.ece - 1 / 3) < 1e-7, 'confidence a third, accuracy 0');
+  t.same(JSON.parse(JSON.stringify([one, single])), [one, single]);
+  t.end();
+});
+
+t.test('logits far apart: probabilities end, the log-likelihood does not', (t) => {
+  const metrics = classificationMetrics(
+    Float32Array.of(1000, 0, 0, 1000, 0, 3000),
+    Int32Array.of(0, 1, 0),
+    0,
+    {
+      classes: ['a', 'b'],
+    },
+  );
+  t.equal(metrics.calibration.nll, 1000);
+  t.equal(metrics.calibration.brier, 1 / 3);
+  t.equal(metrics.rocAuc, 0.75, 'both probabilities of 1 are equal');
+  t.end();
+});
+
+t.test('scores are those of each sample, in order, and a copy', (t) => {
+  const meter = new ClassificationMeter({ classes: ['a', 'b'] });
+  t.same(meter.scores().labels, new Int32Array(0));
+  meter.add(Float32Array.of(0, 0), Int32Array.of(1), 0);
+  meter.add(Float32Array.of(1, 2, 3, 2), Int32Array.of(1, 1), 0);
+  const scores = meter.scores();
+  t.same(scores.labels, Int32Array.of(1, 1, 1));
+  t.same(scores.predicted, Int32Array.of(0, 1, 0));
+  const p = Math.fround(1 / (1 + Math.exp(1)));
+  const q = Math.fround(1 / (1 + Math.exp(-1)));
+  t.same(scores.probabilities, Float32Array.of(0.5, 0.5, p, q, q, p));
+  t.ok(furthest([...scores.nll], [Math.log(2), Math.log(1 + Math.exp(-1)), Math.log(1 + Math.E)]) < 1e-15);
+  const before = meter.metrics();
+  scores.probabilities.fill(0);
+  scores.nll.fill(9);
+  t.same(meter.metrics(), before);
   t.end();
 });
 
@@ -138,6 +233,18 @@ t.test('names of metrics in epoch reports', (t) => {
   t.equal(named.valWeightedPrecision, metrics.weighted.precision);
   t.equal(named['valF1:ants'], 1);
   t.equal(named['valRecall:__proto__'], 0);
-  t.same(['trainLoss', 'valLoss', 'valAccuracy', 'valF1:Loss'].map(metricMode), ['min', 'min', 'max', 'max']);
+  t.equal(named.valBalancedAccuracy, 0.5);
+  t.equal(named.valMcc, metrics.mcc);
+  t.equal(named.valKappa, metrics.kappa);
+  t.equal(named.valRocAuc, 1);
+  t.equal(named.valPrAuc, metrics.prAuc);
+  t.equal(named['valRocAuc:ants'], 1);
+  t.equal(named['valRocAuc:bees'], null, 'no sample is of that class');
+  t.equal(named['valPrAuc:__proto__'], 1);
+  const { ece, mce, brier, nll } = metrics.calibration;
+  t.same([named.valEce, named.valMce, named.valBrier, named.valNll], [ece, mce, brier, nll]);
+  const minimised = metricNames('val', classes).filter((name) => metricMode(name) === 'min');
+  t.same(minimised, ['valLoss', 'valEce', 'valMce', 'valBrier', 'valNll']);
+  t.same(['trainLoss', 'valF1:Loss', 'valRocAuc:Ece'].map(metricMode), ['min', 'max', 'max']);
   t.end();
 });

@@ -1,7 +1,12 @@
 import t from 'tap';
 import { classificationMetrics } from '../src/metrics/meter.js';
 import type { ModelDescription } from '../src/native.js';
-import { confusionTable, perClassTable } from '../src/report/metrics-tables.js';
+import {
+  calibrationTable,
+  confusionTable,
+  figuresTable,
+  perClassTable,
+} from '../src/report/metrics-tables.js';
 import { modelTable } from '../src/report/model-table.js';
 import { formatTime, Progress } from '../src/report/progress.js';
 import { displayWidth, formatTable } from '../src/report/table.js';
@@ -43,10 +48,10 @@ t.test('per-class and confusion tables', (t) => {
   t.equal(
     perClassTable(metrics),
     [
-      'class             precision  recall      f1  support',
-      '----------------  ---------  ------  ------  -------',
-      'ants                 1.0000  0.7500  0.8571        4',
-      'bees                 0.5000  1.0000  0.6667        1',
+      'class             precision  recall      f1  support  roc auc  pr auc',
+      '----------------  ---------  ------  ------  -------  -------  ------',
+      'ants                 1.0000  0.7500  0.8571        4   0.8750  0.9500',
+      'bees                 0.5000  1.0000  0.6667        1   0.8750  0.5000',
       'macro average        0.7500  0.8750  0.7619        5',
       'micro average        0.8000  0.8000  0.8000        5',
       'weighted average     0.9000  0.8000  0.8190        5',
@@ -61,6 +66,45 @@ t.test('per-class and confusion tables', (t) => {
       'bees                 0     1',
     ].join('\n'),
   );
+  t.end();
+});
+
+t.test('figures, with intervals where there are some, and the reliability curve', (t) => {
+  const metrics = metricsOf(['ants', 'bees'], [...Array(3).fill([0, 0]), [0, 1], [1, 1]]);
+  const interval = { value: 0.8, low: 0.4, high: 1, resamples: 1000 };
+  t.equal(
+    figuresTable(metrics, { accuracy: interval, kappa: { ...interval, low: null, high: null } }),
+    [
+      'figure              value  interval',
+      '-----------------  ------  ----------------',
+      'accuracy           0.8000  0.4000 to 1.0000',
+      'balanced accuracy  0.8750',
+      'macro F1           0.7619',
+      'MCC                0.6124',
+      "Cohen's kappa      0.5455  - to -",
+      'ROC-AUC            0.8750',
+      'PR-AUC             0.5000',
+      'ECE                0.0689',
+      'MCE                0.0689',
+      'Brier score        0.1648',
+      'NLL                0.5133',
+    ].join('\n'),
+  );
+  t.equal(
+    calibrationTable(metrics),
+    [
+      'confidence    samples    mean  accuracy',
+      '------------  -------  ------  --------',
+      '0.67 to 0.73        5  0.7311    0.8000',
+    ].join('\n'),
+  );
+  const one = figuresTable(metricsOf(['ants'], [[0, 0]])).split('\n');
+  t.same(one.slice(0, 3), [
+    'figure              value',
+    '-----------------  ------',
+    'accuracy           1.0000',
+  ]);
+  t.match(one.join('\n'), /^ROC-AUC +-$/m, 'undefined');
   t.end();
 });
 

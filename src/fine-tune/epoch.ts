@@ -3,6 +3,7 @@ import type { Preprocessing } from '../data/preprocessing.js';
 import { TorchgraftError, throwIfAborted } from '../errors.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { ClassificationMeter } from '../metrics/meter.js';
+import type { ClassificationScores } from '../metrics/scores.js';
 import type { Model } from '../model.js';
 import type { NativeOptimizer, NativePreprocess, StepResult } from '../native.js';
 import type { BatchProgress } from './options.js';
@@ -127,10 +128,10 @@ export interface Evaluation {
   onBatch?: ((progress: BatchProgress) => void) | undefined;
 }
 
-/** One pass over a split in eval mode, and its metrics. */
+/** One pass over a split in eval mode, its metrics and what they are made of. */
 export async function evaluateSplit(
   run: Evaluation,
-): Promise<{ metrics: ClassificationMetrics; skipped: SkippedImage[] }> {
+): Promise<{ metrics: ClassificationMetrics; scores: ClassificationScores; skipped: SkippedImage[] }> {
   const { model, source, classes, preprocess, epoch = 0 } = run;
   const meter = new ClassificationMeter({ classes });
   let done = 0;
@@ -143,5 +144,5 @@ export async function evaluateSplit(
     done += batch.labels.length;
     run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
   }
-  return { metrics: meter.metrics(), skipped: [...source.skipped] };
+  return { metrics: meter.metrics(), scores: meter.scores(), skipped: [...source.skipped] };
 }

@@ -21,7 +21,9 @@ export interface FineTuneResult {
   baseline: EpochReport;
   /** Epochs 1, 2, ... */
   history: EpochReport[];
-  /** The epoch whose weights the model has now; may be the baseline. */
+  /**
+   * The epoch whose weights the model has now; may be the baseline. The last one where the metric was undefined in all.
+   */
   best: EpochReport;
   /** Why it ended: all epochs done, early stopping, or the caller left the loop or aborted. */
   ended: 'finished' | 'early' | 'left';
@@ -102,7 +104,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   /** What it came to, once the iteration has ended; undefined when it ended before the baseline was measured. */
   get result(): FineTuneResult | undefined {
     if (!this.#baseline || !this.#prepared || !this.#computation) return undefined;
-    const best = this.#reports()[this.#stopping.best?.epoch ?? 0] ?? this.#baseline;
+    // Where the metric was undefined throughout, no weights were kept, and the model has those of the last epoch.
+    const best = this.#reports()[this.#stopping.best?.epoch ?? this.#history.length] ?? this.#baseline;
     return {
       baseline: this.#baseline,
       history: [...this.#history],
@@ -306,7 +309,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       totalSteps: epochs * stepsPerEpoch,
       stepsPerEpoch,
       ...(schedule.kind === 'plateau'
-        ? { history: this.#history.map(({ metrics }) => metrics[schedule.metric] as number) }
+        ? { history: this.#history.map(({ metrics }) => metrics[schedule.metric] ?? Number.NaN) }
         : {}),
     });
     return (this.#prepared as Prepared).groups.map(({ learningRate }) => learningRate * factor);

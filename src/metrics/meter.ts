@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { invalidType, invalidValue, TorchgraftError } from '../errors.js';
 import { checkOptions } from '../options.js';
 import { type ClassificationMetrics, scoreCounts } from './classification.js';
+import { type ClassificationScores, softmax } from './scores.js';
 
 export interface MeterOptions {
   /** Names of the classes, in the order of the logits; at least one. */
@@ -16,8 +17,9 @@ const meterSchema = z.strictObject({
 });
 
 /**
- * Counts a classifier's hits batch by batch. It keeps the confusion matrix, not the logits, so its memory does
- * not grow with the data.
+ * Counts a classifier's hits batch by batch, and keeps the probabilities, of which areas under curves and calibration
+ * are made: 4 bytes for each sample and class and 16 for each sample, 5.6 MB for 100,000 samples of 10 classes; twice that
+ * while `metrics` runs.
  *
  * @example
  * const meter = new ClassificationMeter({ classes: ['ants', 'bees'] });
@@ -31,6 +33,7 @@ export class ClassificationMeter {
   #inTopK = 0;
   #count = 0;
   #lossSum = 0;
+  readonly #chunks: ClassificationScores[] = [];
 
   /** @throws INVALID_TYPE or INVALID_VALUE for wrong options */
   constructor(options: MeterOptions) {
@@ -57,12 +60,19 @@ export class ClassificationMeter {
   add(logits: Float32Array, labels: Int32Array, loss: number): void {
     this.#check(logits, labels);
     const size = this.#classes.length;
+    const chunk = emptyScores(labels.length, size);
+    chunk.labels.set(labels);
     labels.forEach((label, sample) => {
       const row = logits.subarray(sample * size, (sample + 1) * size);
-      const cell = label * size + argmax(row);
+      const best = argmax(row);
+      const cell = label * size + best;
       this.#confusion[cell] = (this.#confusion[cell] ?? 0) + 1;
       if (rank(row, label) < this.#k) this.#inTopK += 1;
+      const target = chunk.probabilities.subarray(sample * size, (sample + 1) * size);
+      chunk.predicted[sample] = best;
+      chunk.nll[sample] = softmax(row, label, target);
     });
+    this.#chunks.push(chunk);
     this.#count += labels.length;
     if (labels.length > 0) this.#lossSum += loss * labels.length;
   }
@@ -78,13 +88,28 @@ export class ClassificationMeter {
         'ClassificationMeter: there are no samples to compute metrics of. Add a batch first.',
       );
     }
-    return scoreCounts({
+    const counts = {
       classes: this.#classes,
       confusion: this.#confusion,
       loss: this.#lossSum / this.#count,
       k: this.#k,
       inTopK: this.#inTopK,
-    });
+    };
+    return scoreCounts(counts, this.scores());
+  }
+
+  /** What was said of each sample so far, in the order in which they were added. The arrays are copies. */
+  scores(): ClassificationScores {
+    const all = emptyScores(this.#count, this.#classes.length);
+    let from = 0;
+    for (const chunk of this.#chunks) {
+      all.labels.set(chunk.labels, from);
+      all.predicted.set(chunk.predicted, from);
+      all.nll.set(chunk.nll, from);
+      all.probabilities.set(chunk.probabilities, from * this.#classes.length);
+      from += chunk.labels.length;
+    }
+    return all;
   }
 
   #check(logits: Float32Array, labels: Int32Array): void {
@@ -131,6 +156,15 @@ export function classificationMetrics(
   const meter = new ClassificationMeter(options);
   meter.add(logits, labels, loss);
   return meter.metrics();
+}
+
+function emptyScores(count: number, classes: number): ClassificationScores {
+  return {
+    labels: new Int32Array(count),
+    predicted: new Int32Array(count),
+    probabilities: new Float32Array(count * classes),
+    nll: new Float64Array(count),
+  };
 }
 
 /** The first of the largest, as torch.argmax and numpy.argmax take it. */

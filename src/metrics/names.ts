@@ -1,11 +1,19 @@
-import { type ClassificationMetrics, type Scores, scoreCounts } from './classification.js';
-
-/** Values by metric name, as epoch reports carry them, for example `{ valLoss: 0.2, 'valF1:ants': 0.9 }`. */
-export type NamedMetrics = Record<string, number>;
+import type { ClassificationMetrics, Scores } from './classification.js';
+import { classificationMetrics } from './meter.js';
+import type { MultiLabelMetrics } from './multi-label.js';
+import type { RegressionMetrics } from './regression.js';
 
 /**
- * Metrics by the names of epoch reports: `valLoss`, `valAccuracy`, `valTop5` (the k in use), `valMacroF1`,
- * `valMicroRecall`, `valWeightedPrecision` and so on, and `valPrecision:<class>`, `valRecall:<class>`, `valF1:<class>`.
+ * Values by metric name, as epoch reports carry them, for example `{ valLoss: 0.2, 'valF1:ants': 0.9 }`; null where a
+ * metric is undefined.
+ */
+export type NamedMetrics = Record<string, number | null>;
+
+/**
+ * Metrics by the names of epoch reports: `valLoss`, `valAccuracy`, `valTop5` (the k in use), `valBalancedAccuracy`,
+ * `valMcc`, `valKappa`, `valRocAuc`, `valPrAuc`, `valEce`, `valMce`, `valBrier`, `valNll`, `valMacroF1`,
+ * `valMicroRecall`, `valWeightedPrecision` and so on, and of each class `valPrecision:<class>`, `valRecall:<class>`,
+ * `valF1:<class>`, `valRocAuc:<class>`, `valPrAuc:<class>`.
  *
  * @param prefix the split, for example `val`
  */
@@ -14,10 +22,18 @@ export function nameMetrics(prefix: string, metrics: ClassificationMetrics): Nam
     [`${prefix}Loss`]: metrics.loss,
     [`${prefix}Accuracy`]: metrics.accuracy,
     [`${prefix}Top${metrics.topK.k}`]: metrics.topK.accuracy,
+    [`${prefix}BalancedAccuracy`]: metrics.balancedAccuracy,
+    [`${prefix}Mcc`]: metrics.mcc,
+    [`${prefix}Kappa`]: metrics.kappa,
+    ...nameAreas(prefix, '', metrics),
+    [`${prefix}Ece`]: metrics.calibration.ece,
+    [`${prefix}Mce`]: metrics.calibration.mce,
+    [`${prefix}Brier`]: metrics.calibration.brier,
+    [`${prefix}Nll`]: metrics.calibration.nll,
     ...nameScores(`${prefix}Macro`, '', metrics.macro),
     ...nameScores(`${prefix}Micro`, '', metrics.micro),
     ...nameScores(`${prefix}Weighted`, '', metrics.weighted),
-    ...Object.assign({}, ...metrics.perClass.map((scores) => nameScores(prefix, `:${scores.class}`, scores))),
+    ...Object.assign({}, ...metrics.perClass.map((scores) => nameClass(prefix, scores.class, scores))),
   };
 }
 
@@ -27,13 +43,62 @@ export function metricNames(
   classes: readonly string[],
   k = Math.min(5, classes.length),
 ): string[] {
-  const confusion = new Float64Array(classes.length ** 2);
-  return Object.keys(nameMetrics(prefix, scoreCounts({ classes, confusion, loss: 0, k, inTopK: 0 })));
+  const logits = new Float32Array(classes.length);
+  const one = classificationMetrics(logits, Int32Array.of(0), 0, { classes, topK: k });
+  return Object.keys(nameMetrics(prefix, one));
 }
 
-/** Whether a smaller or a larger value of the metric is better: losses are minimised, all else is maximised. */
+/**
+ * Multi-label metrics by name: `valSubsetAccuracy`, `valHammingLoss`, `valMeanAveragePrecision`, `valRocAuc`,
+ * `valMacroF1`, `valMicroRecall`, `valSamplesPrecision` and so on, and of each label what `nameMetrics` gives of a class.
+ */
+export function nameMultiLabelMetrics(prefix: string, metrics: MultiLabelMetrics): NamedMetrics {
+  return {
+    [`${prefix}SubsetAccuracy`]: metrics.subsetAccuracy,
+    [`${prefix}HammingLoss`]: metrics.hammingLoss,
+    [`${prefix}MeanAveragePrecision`]: metrics.meanAveragePrecision,
+    [`${prefix}RocAuc`]: metrics.rocAuc,
+    ...nameScores(`${prefix}Macro`, '', metrics.macro),
+    ...nameScores(`${prefix}Micro`, '', metrics.micro),
+    ...nameScores(`${prefix}Samples`, '', metrics.samples),
+    ...Object.assign({}, ...metrics.perLabel.map((scores) => nameClass(prefix, scores.label, scores))),
+  };
+}
+
+/** Regression metrics by name: `valMae`, `valRmse`, `valMedianAbsoluteError`, `valR2`, `valPearson`, `valSpearman`. */
+export function nameRegressionMetrics(prefix: string, metrics: RegressionMetrics): NamedMetrics {
+  return {
+    [`${prefix}Mae`]: metrics.mae,
+    [`${prefix}Rmse`]: metrics.rmse,
+    [`${prefix}MedianAbsoluteError`]: metrics.medianAbsoluteError,
+    [`${prefix}R2`]: metrics.r2,
+    [`${prefix}Pearson`]: metrics.pearson,
+    [`${prefix}Spearman`]: metrics.spearman,
+  };
+}
+
+/** Ends of the names of which a smaller value is better. */
+const minimised = /(?:Loss|Ece|Mce|Brier|Nll|Mae|Rmse|MedianAbsoluteError)$/;
+
+/**
+ * Whether a smaller or a larger value of the metric is better: losses, errors of calibration and of regression are
+ * minimised, all else is maximised.
+ */
 export function metricMode(name: string): 'min' | 'max' {
-  return name.endsWith('Loss') && !name.includes(':') ? 'min' : 'max';
+  return minimised.test(name) && !name.includes(':') ? 'min' : 'max';
+}
+
+function nameClass(prefix: string, name: string, scores: Scores & Areas): NamedMetrics {
+  return { ...nameScores(prefix, `:${name}`, scores), ...nameAreas(prefix, `:${name}`, scores) };
+}
+
+interface Areas {
+  rocAuc: number | null;
+  prAuc: number | null;
+}
+
+function nameAreas(before: string, after: string, { rocAuc, prAuc }: Areas): NamedMetrics {
+  return { [`${before}RocAuc${after}`]: rocAuc, [`${before}PrAuc${after}`]: prAuc };
 }
 
 function nameScores(before: string, after: string, { precision, recall, f1 }: Scores): NamedMetrics {

@@ -1,23 +1,90 @@
+import type { BootstrapInterval } from '../metrics/bootstrap.js';
 import type { ClassificationMetrics, Scores } from '../metrics/classification.js';
+import type { StatisticName } from '../metrics/statistics.js';
 import { formatTable } from './table.js';
 
 /** More classes than this do not fit a terminal as a matrix. */
 const matrixClasses = 20;
 
-/** Precision, recall, F1 and support of each class, then macro, micro and weighted averages. */
+/**
+ * Precision, recall, F1, support and the areas under the ROC and precision-recall curves of each class, then macro, micro
+ * and weighted averages. A dash is an area that is undefined.
+ */
 export function perClassTable(metrics: ClassificationMetrics): string {
   const cells = ({ precision, recall, f1 }: Scores) =>
     [precision, recall, f1].map((value) => value.toFixed(4));
   const count = String(metrics.count);
   return formatTable(
-    [{ title: 'class' }, ...['precision', 'recall', 'f1', 'support'].map(rightColumn)],
+    [{ title: 'class' }, ...['precision', 'recall', 'f1', 'support', 'roc auc', 'pr auc'].map(rightColumn)],
     [
-      ...metrics.perClass.map((scores) => [scores.class, ...cells(scores), String(scores.support)]),
+      ...metrics.perClass.map((scores) => [
+        scores.class,
+        ...cells(scores),
+        String(scores.support),
+        figure(scores.rocAuc),
+        figure(scores.prAuc),
+      ]),
       ['macro average', ...cells(metrics.macro), count],
       ['micro average', ...cells(metrics.micro), count],
       ['weighted average', ...cells(metrics.weighted), count],
     ],
   );
+}
+
+/**
+ * The figures of all classes together, one a line, with their intervals where they are given. A dash is a figure that is
+ * undefined.
+ */
+export function figuresTable(
+  metrics: ClassificationMetrics,
+  intervals: Partial<Record<StatisticName, BootstrapInterval>> = {},
+): string {
+  const { accuracy, balancedAccuracy, macro, mcc, kappa, rocAuc, prAuc, calibration } = metrics;
+  const figures: [title: string, name: StatisticName, value: number | null][] = [
+    ['accuracy', 'accuracy', accuracy],
+    ['balanced accuracy', 'balancedAccuracy', balancedAccuracy],
+    ['macro F1', 'macroF1', macro.f1],
+    ['MCC', 'mcc', mcc],
+    ["Cohen's kappa", 'kappa', kappa],
+    ['ROC-AUC', 'rocAuc', rocAuc],
+    ['PR-AUC', 'prAuc', prAuc],
+    ['ECE', 'ece', calibration.ece],
+    ['MCE', 'mce', calibration.mce],
+    ['Brier score', 'brier', calibration.brier],
+    ['NLL', 'nll', calibration.nll],
+  ];
+  return formatTable(
+    [
+      { title: 'figure' },
+      rightColumn('value'),
+      { title: Object.keys(intervals).length > 0 ? 'interval' : '' },
+    ],
+    figures.map(([title, name, value]) => [title, figure(value), intervalText(intervals[name])]),
+  );
+}
+
+/** The reliability curve: how sure the model was, and how often rightly so. Bins without samples are left out. */
+export function calibrationTable({ calibration }: ClassificationMetrics): string {
+  return formatTable(
+    [{ title: 'confidence' }, ...['samples', 'mean', 'accuracy'].map(rightColumn)],
+    calibration.bins
+      .filter(({ count }) => count > 0)
+      .map(({ low, high, count, confidence, accuracy }) => [
+        `${low.toFixed(2)} to ${high.toFixed(2)}`,
+        String(count),
+        figure(confidence),
+        figure(accuracy),
+      ]),
+  );
+}
+
+/** `0.9012 to 0.9534`, or nothing. */
+function intervalText(interval: BootstrapInterval | undefined): string {
+  return interval ? `${figure(interval.low)} to ${figure(interval.high)}` : '';
+}
+
+function figure(value: number | null): string {
+  return value === null ? '-' : value.toFixed(4);
 }
 
 /**

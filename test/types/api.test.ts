@@ -1,13 +1,32 @@
 /** Calls that must not compile. `npm run check` type-checks this file: an expectation that is not met fails there. */
 import t from 'tap';
 import {
+  bootstrapInterval,
+  type ClassificationScores,
+  classificationStatistic,
   createPredictor,
   createTrainer,
   fineTune,
   imageFolder,
   loadClassifier,
   loadModel,
+  type NamedMetrics,
+  tuneThreshold,
 } from '../../src/index.js';
+
+function misuseMetrics(scores: ClassificationScores, named: NamedMetrics): void {
+  // @ts-expect-error no such metric
+  classificationStatistic('f1', scores);
+  const { low } = bootstrapInterval(3, classificationStatistic('macroF1', scores), { strata: scores.labels });
+  // @ts-expect-error may be undefined of every resample
+  low.toFixed(2);
+  // @ts-expect-error may be null
+  named.valRocAuc.toFixed(2);
+  // @ts-expect-error truths are bytes
+  tuneThreshold(new Float32Array(1), [1], { recall: 0.9 });
+  // @ts-expect-error of recall or precision
+  tuneThreshold(new Float32Array(1), new Uint8Array(1), { f1: 0.9 });
+}
 
 async function misuse(): Promise<void> {
   // @ts-expect-error a path or bytes
@@ -66,4 +85,5 @@ async function misuse(): Promise<void> {
 
 t.test('the wrong calls above are refused by the compiler', async (t) => {
   t.type(misuse, 'function');
+  t.type(misuseMetrics, 'function');
 });
