@@ -30,6 +30,9 @@ export interface TrainSums {
 
 export const noSums: TrainSums = { batches: 0, loss: 0, correct: 0, count: 0, seconds: 0, waitedSeconds: 0 };
 
+/** What a pass says of itself after a batch; the run adds the stage. */
+export type Progress = Omit<BatchProgress, 'stage' | 'epochs'>;
+
 export interface TrainEpoch {
   model: Model;
   /** The pass, beginning behind the batches of `from`. */
@@ -44,7 +47,7 @@ export interface TrainEpoch {
   /** Learning rate of each group for a batch of this epoch. */
   learningRates: (batch: number) => number[];
   signal: AbortSignal | undefined;
-  onBatch: ((progress: BatchProgress) => void) | undefined;
+  onBatch: ((progress: Progress) => void) | undefined;
   /** Called before ABORTED is thrown, when a checkpoint can be written: not within an accumulation. */
   onStopped: (sums: TrainSums) => Promise<void>;
 }
@@ -124,7 +127,7 @@ export interface Evaluation {
   preprocess?: NativePreprocess;
   /** Called with each batch's paths and labels [n] and logits [n, classes]. */
   onLogits?: (batch: SourceBatch, logits: Float32Array) => void;
-  onBatch?: ((progress: BatchProgress) => void) | undefined;
+  onBatch?: ((progress: Progress) => void) | undefined;
 }
 
 /** One pass over a split in eval mode, and its metrics. */

@@ -1,0 +1,41 @@
+import type { SourceBatch } from './source.js';
+import type { Evidence, Predictions } from './strategies/stage.js';
+
+/** Collects what the model says of the validation images, for strategies that decide by it. */
+export class EvidenceKeeper {
+  #evidence: Evidence;
+  #last: Predictions = { labels: [], predicted: [] };
+
+  constructor(evidence: Evidence = { before: null, best: null }) {
+    this.#evidence = evidence;
+  }
+
+  get evidence(): Evidence {
+    return this.#evidence;
+  }
+
+  /** A validation pass begins. */
+  begin(): void {
+    this.#last = { labels: [], predicted: [] };
+  }
+
+  /** One of its batches: logits [n, classes]. */
+  add({ labels }: SourceBatch, logits: Float32Array): void {
+    const classes = logits.length / labels.length;
+    for (const [row, label] of labels.entries()) {
+      const scores = logits.subarray(row * classes, (row + 1) * classes);
+      this.#last.labels.push(label);
+      this.#last.predicted.push(scores.indexOf(Math.max(...scores)));
+    }
+  }
+
+  /** The last pass was of the best weights so far. */
+  keepBest(): void {
+    this.#evidence = { ...this.#evidence, best: this.#last };
+  }
+
+  /** A stage begins. */
+  beginStage(): void {
+    this.#evidence = { ...this.#evidence, before: this.#evidence.best };
+  }
+}

@@ -1,0 +1,38 @@
+import { isFarFromCeiling, isProvenBetter } from './judgement.js';
+import { afterProbe, probe } from './probe.js';
+import type { Decision, Evidence, Stage, Strategy, StrategyContext } from './stage.js';
+
+/** Long enough for a gain to show, short enough to be given up. */
+const trialEpochs = 2;
+
+/**
+ * `auto`: a linear probe; where validation could show a gain over it, a short fine-tuning of everything from its head with
+ * layer-wise decay; and where that is better, the rest of it. Each stage begins from the best weights so far.
+ */
+export function auto(context: StrategyContext): Strategy {
+  const { options } = context;
+  const { epochs, clipNorm = 1 } = options;
+  const tried = Math.min(trialEpochs, epochs);
+  const choices = { part: 'full', isLayerwise: true, clipNorm } as const;
+  const stages: [Stage, ...Stage[]] = [
+    probe(context),
+    afterProbe(context, { ...choices, name: 'trial', epochs: tried }),
+  ];
+  if (epochs > tried)
+    stages.push(afterProbe(context, { ...choices, name: 'fine-tune', epochs: epochs - tried }));
+  return {
+    stages,
+    epochs: stages.reduce((sum, stage) => sum + stage.epochs, 0),
+    decide: (index, evidence) => decide(index, evidence, context),
+    notices: [],
+  };
+}
+
+function decide(index: number, { before, best }: Evidence, { options }: StrategyContext): Decision {
+  // Judged by a training metric that was never finite: nothing can be said.
+  if (!best) return { goesOn: true, why: 'auto: nothing is known of the probe, so fine-tuning goes on.' };
+  const judging = { metric: options.earlyStopping.metric, seed: options.seed };
+  if (index === 0) return isFarFromCeiling(best, judging);
+  if (index === 1) return isProvenBetter(before ?? best, best, judging);
+  return { goesOn: true, why: '' };
+}
