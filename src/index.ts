@@ -35,6 +35,7 @@ export type { CachePlace, FeatureReport } from './fine-tune/features.js';
 export { type FineTuneResult, FineTuning, fineTune } from './fine-tune/fine-tune.js';
 export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/options.js';
 export type { EpochReport } from './fine-tune/report.js';
+export type { StageReport } from './fine-tune/stage-run.js';
 export type { Libtorch } from './libtorch/find.js';
 export type { LibtorchFolder } from './libtorch/folder.js';
 export type {

@@ -32,6 +32,8 @@ export async function writeRunFile(
       processors: availableParallelism(),
     },
     trainable: model.trainable,
+    stages: result.stages,
+    decisions: result.decisions,
     plan: result.computation.plan,
     precision: result.computation.plan.precision,
     views: result.computation.views,
