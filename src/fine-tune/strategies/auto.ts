@@ -1,4 +1,6 @@
+import { ownParameters } from '../../patterns.js';
 import { isFarFromCeiling, isProvenBetter } from './judgement.js';
+import { leaveOut } from './learnable.js';
 import { afterProbe, probe } from './probe.js';
 import type { Decision, Evidence, Stage, Strategy, StrategyContext } from './stage.js';
 
@@ -8,12 +10,14 @@ const trialEpochs = 2;
 /**
  * `auto`: a linear probe; where validation could show a gain over it, a short fine-tuning of everything from its head with
  * layer-wise decay; and where that is better, the rest of it. Each stage begins from the best weights so far.
+ *
+ * BatchNorm stays as it was trained, weights and statistics: those of a small set of augmented images undo more than the
+ * weights gain (docs/benchmarks.md).
  */
 export function auto(context: StrategyContext): Strategy {
-  const { options } = context;
-  const { epochs, clipNorm = 1 } = options;
+  const { epochs, clipNorm = 1 } = context.options;
   const tried = Math.min(trialEpochs, epochs);
-  const choices = { part: 'full', isLayerwise: true, clipNorm } as const;
+  const choices = { part: 'full', isLayerwise: true, trainable: learning(context), clipNorm } as const;
   const stages: [Stage, ...Stage[]] = [
     probe(context),
     afterProbe(context, { ...choices, name: 'trial', epochs: tried }),
@@ -26,6 +30,13 @@ export function auto(context: StrategyContext): Strategy {
     decide: (index, evidence) => decide(index, evidence, context),
     notices: [],
   };
+}
+
+/** Everything but BatchNorm, unless that was asked for. */
+function learning({ model, summary, head, options }: StrategyContext): string[] {
+  const names = summary.parameters.map(({ name }) => name);
+  const norms = new Set(options.trainBatchNorm ? [] : ownParameters(summary.batchNorms, names));
+  return leaveOut(model, [...names.filter((name) => !norms.has(name)), ...head], options.freeze);
 }
 
 function decide(index: number, { before, best }: Evidence, { options }: StrategyContext): Decision {

@@ -30,6 +30,11 @@ export function isFarFromCeiling(now: Predictions, judging: Judging): Decision {
 
 /** Whether a trial is worth going on with, by the paired bootstrap of its gain. */
 export function isProvenBetter(before: Predictions, after: Predictions, judging: Judging): Decision {
+  const nevertheless = 'Strategy `lp-ft` fine-tunes nevertheless.';
+  if (after.predicted.every((guess, row) => guess === before.predicted[row])) {
+    const why = `auto: stopped after the trial: no epoch of it was better than the probe by ${judging.metric}.`;
+    return { goesOn: false, why: `${why} ${nevertheless}` };
+  }
   const score = scoreBy(judging.metric);
   const gain = (rows: Int32Array) => score.of(after, rows) - score.of(before, rows);
   const { low, high, above } = bootstrap(before.labels.length, gain, judging.seed);
@@ -39,7 +44,7 @@ export function isProvenBetter(before: Predictions, after: Predictions, judging:
   if (above >= worthwhile) return { goesOn: true, why: `auto: ${state}, so fine-tuning goes on.` };
   return {
     goesOn: false,
-    why: `auto: stopped after the trial: ${state}, which is not enough. Strategy \`lp-ft\` fine-tunes nevertheless.`,
+    why: `auto: stopped after the trial: ${state}, which is not enough. ${nevertheless}`,
   };
 }
 

@@ -57,7 +57,10 @@ export function probe(whole: StrategyContext): Stage {
  */
 export function afterProbe(
   context: StrategyContext,
-  choices: Pick<StageChoices, 'name' | 'epochs' | 'clipNorm'> & { part: Part; isLayerwise: boolean },
+  choices: Pick<StageChoices, 'name' | 'epochs' | 'clipNorm' | 'trainable'> & {
+    part: Part;
+    isLayerwise: boolean;
+  },
 ): Stage {
   const { isLayerwise, ...rest } = choices;
   const { optimizer, layerDecay = isLayerwise ? defaultLayerDecay(context.summary) : 1 } = context.options;
