@@ -32,9 +32,10 @@ export {
 } from './feature-cache.js';
 export type { ComputationReport } from './fine-tune/computation.js';
 export type { CachePlace, FeatureReport } from './fine-tune/features.js';
-export { type FineTuneResult, FineTuning, fineTune } from './fine-tune/fine-tune.js';
+export { FineTuning, fineTune } from './fine-tune/fine-tune.js';
 export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/options.js';
 export type { EpochReport } from './fine-tune/report.js';
+export type { FineTuneResult } from './fine-tune/result.js';
 export type { StageReport } from './fine-tune/stage-run.js';
 export type { Libtorch } from './libtorch/find.js';
 export type { LibtorchFolder } from './libtorch/folder.js';

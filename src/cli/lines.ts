@@ -1,6 +1,6 @@
 import type { ImageDataset } from '../data/dataset.js';
-import type { FineTuneResult } from '../fine-tune/fine-tune.js';
 import type { EpochReport } from '../fine-tune/report.js';
+import type { FineTuneResult } from '../fine-tune/result.js';
 import type { StageReport } from '../fine-tune/stage-run.js';
 import type { Model } from '../model.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';

@@ -116,6 +116,16 @@ async function step(
   }
 }
 
+/** What validation found: the weights of an epoch give no finite outputs. */
+export function divergence(cause: unknown, epoch: number, batches: number, rate: number): TorchgraftError {
+  return new TorchgraftError(
+    'LOSS_NOT_FINITE',
+    `After batch ${batches} of epoch ${epoch}, with a learning rate of ${rate.toPrecision(3)}, the model gives no ` +
+      'finite outputs any more. Try a learning rate ten times lower, or clipNorm: 1. The best weights so far are kept.',
+    { cause },
+  );
+}
+
 export interface Evaluation {
   model: Model;
   source: BatchSource;

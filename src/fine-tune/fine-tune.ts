@@ -1,6 +1,5 @@
 import type { ImageDataset } from '../data/dataset.js';
 import { DecodedImages } from '../data/decoded-images.js';
-import type { Preprocessing } from '../data/preprocessing.js';
 import { EarlyStopping } from '../early-stopping.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
 import { metricNames } from '../metrics/names.js';
@@ -15,33 +14,24 @@ import {
   writeCheckpoint,
 } from './checkpoint.js';
 import type { Computation, ComputationReport } from './computation.js';
-import { evaluateSplit, noSums, type Progress, type Reading, type TrainSums, trainEpoch } from './epoch.js';
+import {
+  divergence,
+  evaluateSplit,
+  noSums,
+  type Progress,
+  type Reading,
+  type TrainSums,
+  trainEpoch,
+} from './epoch.js';
 import { EvidenceKeeper } from './evidence.js';
 import { type CheckedOptions, checkFineTuneOptions, type FineTuneOptions } from './options.js';
 import { type Prepared, prepareModel } from './prepare.js';
 import { type EpochReport, makeReport } from './report.js';
+import type { FineTuneResult } from './result.js';
 import { makeCard } from './run-card.js';
 import { configureStage, type StageReport, StageRun } from './stage-run.js';
+import { nextStep } from './strategies/next.js';
 import type { Stage } from './strategies/stage.js';
-
-/** What a finished, stopped or broken-off fine-tuning came to. */
-export interface FineTuneResult {
-  /** The model before the first step. */
-  baseline: EpochReport;
-  /** Epochs 1, 2, ... */
-  history: EpochReport[];
-  /** The epoch whose weights the model has now; may be the baseline. */
-  best: EpochReport;
-  /** Why it ended: all epochs done, early stopping, or the caller left the loop or aborted. */
-  ended: 'finished' | 'early' | 'left';
-  preprocessing: Preprocessing;
-  /** The cut, precision and what was kept, of the last stage. */
-  computation: ComputationReport;
-  /** The parts of the run, in order; most strategies have one. */
-  stages: StageReport[];
-  /** What was decided on the way and why, one sentence each, for example that `auto` stopped at the probe. */
-  decisions: string[];
-}
 
 /**
  * Fine-tunes a model on a folder of images. Iterate over it: each epoch is a report; leaving the loop stops training.
@@ -210,7 +200,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     await configureStage(this.#settings(), stage, false);
     await loadCheckpoint(checkpoint, this.#model);
     this.#precision = state.precision;
-    await this.#plan(stage, last.firstEpoch);
+    const { unfit } = await this.#plan(stage, last.firstEpoch);
+    if (unfit && stage.optimizer.kind === 'lbfgs') throw unfit;
     this.#baseline = state.baseline;
     this.#history = state.history;
     (this.#run as StageRun).report.epochs = last.epochs;
@@ -238,41 +229,37 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   }
 
   async #plan(stage: Stage, firstEpoch: number): Promise<Computation> {
-    const { decodedBytes } = this.#options;
+    const { decodedBytes: maxBytes } = this.#options;
     const { epochs } = (this.#prepared as Prepared).strategy;
-    const decoded = () =>
-      (this.#decoded ??= new DecodedImages(decodedBytes === undefined ? {} : { maxBytes: decodedBytes }));
-    const settings = {
-      ...this.#settings(),
-      data: this.#data,
-      precision: this.#precision,
-      decoded: epochs > 1 ? decoded : undefined,
-      firstEpoch,
-      epochs,
+    const decoded = () => {
+      this.#decoded ??= new DecodedImages(maxBytes === undefined ? {} : { maxBytes });
+      return this.#decoded;
     };
-    this.#run = await StageRun.begin(settings, stage);
-    this.#stages.push(this.#run.report);
-    const { computation } = this.#run;
+    const precision = this.#precision;
+    const settings = { ...this.#settings(), precision, firstEpoch, epochs };
+    const run = await StageRun.begin({ ...settings, decoded: epochs > 1 ? decoded : undefined }, stage);
+    this.#run = run;
+    this.#stages.push(run.report);
+    const { computation } = run;
     this.#precision ??= computation.report.plan.precision;
     return computation;
   }
 
-  /** Whether the stage goes on, another follows, or the run is over. */
+  /** Decides what the next epoch is part of. */
   #lookAhead(): void {
     const { stage, report } = this.#run as StageRun;
-    const { stages, epochs, decide } = (this.#prepared as Prepared).strategy;
-    const { isSpent } = this.#stopping;
-    const isLast = this.#history.length >= epochs;
-    const reports = this.#history.slice(report.firstEpoch - 1);
-    const isOver = report.epochs >= stage.epochs || isSpent || (report.epochs > 0 && stage.isOver?.(reports));
-    this.#upcoming = stage;
-    if (!isLast && !isOver) return;
-    const index = this.#stages.length - 1;
-    const next = isLast ? undefined : stages[index + 1];
-    const decision = next && this.#evidence && decide?.(index, this.#evidence.evidence);
-    if (decision) report.decision = decision.why;
-    this.#upcoming = decision?.goesOn === false ? undefined : next;
-    if (!this.#upcoming) this.#ended = isSpent && report.epochs < stage.epochs ? 'early' : 'finished';
+    const next = nextStep({
+      strategy: (this.#prepared as Prepared).strategy,
+      stage,
+      index: this.#stages.length - 1,
+      report,
+      history: this.#history,
+      isSpent: this.#stopping.isSpent,
+      evidence: this.#evidence?.evidence,
+    });
+    if (next.decision) report.decision = next.decision.why;
+    if (next.ended) this.#ended = next.ended;
+    this.#upcoming = next.stage;
   }
 
   async #runEpoch(epoch: number, from: TrainSums): Promise<EpochReport> {
@@ -308,13 +295,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       // The epoch is trained: a resumed run only validates it.
       if (code === 'ABORTED') await this.#checkpoint(sums, true);
       if (code !== 'MODEL_FAILED') throw error;
-      throw new TorchgraftError(
-        'LOSS_NOT_FINITE',
-        `After batch ${sums.batches} of epoch ${epoch}, with a learning rate of ${rate.toPrecision(3)}, the model ` +
-          'gives no finite outputs any more. Try a learning rate ten times lower, or clipNorm: 1. The best weights ' +
-          'so far are kept.',
-        { cause: error },
-      );
+      throw divergence(error, epoch, sums.batches, rate);
     }
   }
 
@@ -397,7 +378,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
 
   #settings() {
     const { preprocessing } = this.#prepared as Prepared;
-    return { model: this.#model, options: this.#options, reading: { ...this.#reading, preprocessing } };
+    const reading = { ...this.#reading, preprocessing };
+    return { model: this.#model, data: this.#data, options: this.#options, reading };
   }
 
   #reports(): EpochReport[] {

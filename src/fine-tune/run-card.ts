@@ -2,7 +2,7 @@ import type { ModelCard } from '../card.js';
 import type { ImageDataset } from '../data/dataset.js';
 import type { Model } from '../model.js';
 import { versions } from '../versions.js';
-import type { FineTuneResult } from './fine-tune.js';
+import type { FineTuneResult } from './result.js';
 
 /** What a fine-tuned model carries for `save`. */
 export function makeCard(
