@@ -56,7 +56,13 @@ const gradual: FineTuneOptions = { ...lively, strategy: 'gradual', epochs: 5 };
 
 t.test('gradual: the cut moves, lower layers join, the optimizer goes on', async (t) => {
   const before = await bitsOf(await open(t));
-  const { reports, stages, bits } = await outcome({ ...gradual, earlyStopping: { metric: 'trainLoss' } });
+  // A checkpoint has the weights of the last epoch, whichever was the best.
+  const checkpoint = join(t.testdir(), 'checkpoint.pt');
+  const lastBits = async (options: FineTuneOptions) => {
+    const { reports, stages } = await outcome({ ...options, checkpoint });
+    return { reports, stages, bits: await bitsOf(await open(t, checkpoint)) };
+  };
+  const { reports, stages, bits } = await lastBits(gradual);
   t.same(
     reports.map(({ stage }) => stage),
     [null, 1, 2, 3, 4, 4].map((number) => (number === null ? null : `unfreeze ${number} of 4`)),
@@ -75,8 +81,9 @@ t.test('gradual: the cut moves, lower layers join, the optimizer goes on', async
     [2, 5, 8, 11],
   );
   t.ok(changed(before, bits).includes('conv1.weight'), 'the lowest has learned at the end');
-  const single = await outcome({ ...gradual, stages: 2, epochs: 1, earlyStopping: { metric: 'trainLoss' } });
-  t.notOk(changed(before, single.bits).includes('conv1.weight'), 'and has not when its turn did not come');
+  const single = await lastBits({ ...gradual, stages: 2, epochs: 1 });
+  t.ok(changed(before, single.bits).includes('fc.weight'), 'the head has learned after one epoch');
+  t.notOk(changed(before, single.bits).includes('conv1.weight'), 'and the lowest has not');
 });
 
 t.test('gradual: one stage of the head begins as strategy head does', async (t) => {
@@ -160,15 +167,17 @@ t.test('lp-ft without kept features: the probe takes the run’s optimizer, resu
 t.test('auto: stops at a probe that leaves nothing to win, and says so', async (t) => {
   // The probe knows these images by heart.
   const data = { ...small, splits: { train: small.splits.train, val: small.splits.train } };
-  const options: FineTuneOptions = { ...lively, strategy: 'auto', augment: 'none', probeEpochs: 20 };
-  const { stages, decisions, ended, reports } = await outcome(options, data);
+  const options: FineTuneOptions = { ...lively, strategy: 'auto', preprocessing: { size: 64, resize: 64 } };
+  const run = fineTune(await open(t, backbone), data, options);
+  for await (const _ of run);
+  const { stages, decisions, ended, history } = run.result as FineTuneResult;
   t.same(
     stages.map(({ name }) => name),
     ['probe'],
   );
   t.match(decisions, [/^auto: stopped at the probe: the probe is wrong on [0-3] of 20 validation images/]);
   t.equal(ended, 'finished');
-  t.ok(reports.every(({ stage }) => stage === null || stage === 'probe'));
+  t.ok(history.every(({ stage }) => stage === 'probe'));
 });
 
 t.test('auto: never worse than the probe or the untouched model, resumed at any point', async (t) => {
@@ -191,22 +200,14 @@ t.test('auto: never worse than the probe or the untouched model, resumed at any 
   }
 });
 
-t.test('auto on a trained network gains by fine-tuning, and the card tells how', async (t) => {
-  const data = defects(240, 240);
-  const model = await open(t, backbone, { threads: 2 });
-  const options: FineTuneOptions = {
-    ...{ epochs: 3, batchSize: 16, cache: 'memory', preprocessing: { size: 64, resize: 64 } },
-    learningRate: 2e-3,
-  };
-  const run = fineTune(model, data, options);
+t.test('the card tells how it came about', async (t) => {
+  const model = await open(t);
+  const run = fineTune(model, small, { ...lively, strategy: 'auto', epochs: 1 });
   for await (const _ of run);
-  const { stages, best, history, decisions } = run.result as FineTuneResult;
-  t.match(stages, [{ name: 'probe' }, { name: 'trial' }, { name: 'fine-tune' }]);
-  t.match(decisions, [/so fine-tuning is tried/, /so fine-tuning goes on/]);
-  const probe = Math.max(
-    ...history.filter(({ stage }) => stage === 'probe').map((report) => report.validation.accuracy),
-  );
-  t.ok(best.validation.accuracy > probe, `${best.validation.accuracy} after ${probe}`);
-  t.match(model.card?.provenance, { stages: [{ name: 'probe', optimizer: 'lbfgs' }, {}, {}], decisions });
+  const { stages, decisions } = run.result as FineTuneResult;
+  t.match(model.card?.provenance, {
+    stages: [{ name: 'probe', optimizer: 'lbfgs' }, { name: 'trial' }],
+    decisions,
+  });
   t.same(JSON.parse(JSON.stringify(stages)), stages, 'plain JSON');
 });

@@ -235,6 +235,7 @@ t.test('auto: a probe, a trial, the rest; BatchNorm stays, gradients are clipped
 const predictions = (labels: number[], wrong: number[]) => ({
   labels,
   predicted: labels.map((label, row) => (wrong.includes(row) ? 1 - label : label)),
+  losses: labels.map((_, row) => (wrong.includes(row) ? 2 : 0.1)),
 });
 const hundred = Array.from({ length: 100 }, (_, row) => row % 2);
 const rows = (count: number, step = 1) => Array.from({ length: count }, (_, row) => row * step);
@@ -264,6 +265,12 @@ t.test('auto goes on after a trial that is better on the same images', (t) => {
     why: /stopped after the trial: .*not enough/,
   });
   t.equal(compare(rows(26)).goesOn, false, 'worse');
+  const surer = predictions(hundred, [...rows(14), 30, 31, 32, 33, 34]);
+  const losses = surer.losses.map((loss) => loss / 2);
+  t.match(isProvenBetter(before, { ...surer, losses }, judging), {
+    goesOn: true,
+    why: /its loss lower in 100 %/,
+  });
   t.end();
 });
 
@@ -291,10 +298,7 @@ t.test('options that a strategy does not know are refused', async (t) => {
     [{ strategy: 'gradual', probeEpochs: 3 }, /`probeEpochs` has no meaning/],
     [{ strategy: 'llrd', layerDecay: 1.5 }, /`layerDecay`/],
     [{ strategy: 'gradual', stages: 1 }, /`stages`/],
-    [
-      { strategy: 'gradual', unfreezeEvery: 0 },
-      /`unfreezeEvery`/,
-    ],
+    [{ strategy: 'gradual', unfreezeEvery: 0 }, /`unfreezeEvery`/],
     [{ strategy: 'lp-ft:head' as 'lp-ft' }, /`strategy`: expected/],
     [{ strategy: 'auto', optimizer: 'lbfgs' }, /`lbfgs` fits a head/],
   ];

@@ -64,6 +64,8 @@ export interface Predictions {
   labels: number[];
   /** Predicted classes [n]. */
   predicted: number[];
+  /** Cross entropy of each [n], whatever the training's loss. */
+  losses: number[];
 }
 
 /** The best weights' predictions: when a stage began, and when it ended. */
