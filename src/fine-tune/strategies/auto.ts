@@ -12,7 +12,7 @@ const trialEpochs = 2;
  * layer-wise decay; and where that is better, the rest of it. Each stage begins from the best weights so far.
  *
  * BatchNorm stays as it was trained, weights and statistics: those of a small set of augmented images undo more than the
- * weights gain (docs/benchmarks.md).
+ * weights gain (docs/architecture.md has the figures).
  */
 export function auto(context: StrategyContext): Strategy {
   const { epochs, clipNorm = 1 } = context.options;
