@@ -75,6 +75,16 @@ export class EarlyStopping {
     return this.#state.best;
   }
 
+  /** Patience has run out. */
+  get isSpent(): boolean {
+    return this.#state.waited >= this.#patience;
+  }
+
+  /** Patience counts anew, as when another part of a run begins; the best epoch stays. */
+  renew(): void {
+    this.#state = { ...this.#state, waited: 0 };
+  }
+
   /**
    * Takes one epoch's report.
    *
@@ -94,7 +104,7 @@ export class EarlyStopping {
       reference: isImprovement ? value : reference,
       waited: isImprovement || epoch === 0 ? 0 : waited + 1,
     };
-    return { best: isBest, stop: this.#state.waited >= this.#patience };
+    return { best: isBest, stop: this.isSpent };
   }
 
   /** The state for a checkpoint; `restore` of it, through JSON or not, continues exactly. */

@@ -33,9 +33,11 @@ export {
 } from './feature-cache.js';
 export type { ComputationReport } from './fine-tune/computation.js';
 export type { CachePlace, FeatureReport } from './fine-tune/features.js';
-export { type FineTuneResult, FineTuning, fineTune } from './fine-tune/fine-tune.js';
+export { FineTuning, fineTune } from './fine-tune/fine-tune.js';
 export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/options.js';
 export type { EpochReport } from './fine-tune/report.js';
+export type { FineTuneResult } from './fine-tune/result.js';
+export type { StageReport } from './fine-tune/stage-run.js';
 export type { Libtorch } from './libtorch/find.js';
 export type { LibtorchFolder } from './libtorch/folder.js';
 export {
@@ -102,7 +104,7 @@ export type {
 } from './native.js';
 export { type PlanOptions, planModel } from './plan.js';
 export { clearPlans, planCacheFiles } from './plan-cache.js';
-export type { Calibration, Int8Report } from './predictor/int8.js';
+export type { CalibrationImages, Int8Report } from './predictor/int8.js';
 export type { PredictorOptions, PredictorRequestOptions } from './predictor/options.js';
 export { createPredictor, Predictor, type PredictorStats } from './predictor/predictor.js';
 export type { Latencies, LatencySummary, RequestCounts } from './predictor/statistics.js';

@@ -34,18 +34,16 @@ export function matchNames(patterns: readonly (string | RegExp)[], names: ModelN
 }
 
 /**
- * The last k layers in forward order, as module paths. A layer is a module that owns parameters; a normalisation
- * (its type contains `Norm`) counts together with the layer before it.
+ * The model's layers in forward order, as lists of module paths. A layer is a module that owns parameters; a
+ * normalisation (its type contains `Norm`) counts together with the layer before it.
  *
  * @param layers `ModelDescription.layers`, in the order forward uses them
  * @param modules `ModelDescription.modules`, for the types
- * @throws INVALID_VALUE when k is not a whole number from 1 to the number of layers
  */
-export function lastLayers(
-  k: number,
+export function layerUnits(
   layers: readonly string[],
   modules: readonly Pick<ModuleDescription, 'path' | 'type'>[],
-): string[] {
+): string[][] {
   const types = new Map(modules.map(({ path, type }) => [path, type]));
   const units: string[][] = [];
   for (const layer of layers) {
@@ -53,6 +51,20 @@ export function lastLayers(
     if (last && types.get(layer)?.includes('Norm')) last.push(layer);
     else units.push([layer]);
   }
+  return units;
+}
+
+/**
+ * The last k of {@link layerUnits}, as module paths.
+ *
+ * @throws INVALID_VALUE when k is not a whole number from 1 to the number of layers
+ */
+export function lastLayers(
+  k: number,
+  layers: readonly string[],
+  modules: readonly Pick<ModuleDescription, 'path' | 'type'>[],
+): string[] {
+  const units = layerUnits(layers, modules);
   if (!Number.isInteger(k) || k < 1 || k > units.length) {
     throw invalidValue(
       `last:${k}: the model has ${units.length} layers (a normalisation counts with the layer before it). ` +

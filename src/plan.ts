@@ -2,8 +2,7 @@ import { z } from 'zod';
 import { completePreprocessing, nativePreprocess } from './data/preprocessing.js';
 import { TorchgraftError } from './errors.js';
 import { buildGroups } from './fine-tune/groups.js';
-import { strategyPattern } from './fine-tune/options.js';
-import { chooseTrainable } from './fine-tune/prepare.js';
+import { chooseTrainable, type Part, partPattern } from './fine-tune/strategies/learnable.js';
 import type { Model } from './model.js';
 import type { Plan } from './native.js';
 import { callNative } from './native-call.js';
@@ -11,14 +10,15 @@ import { frozenNotice } from './notices.js';
 import { checkOptions } from './options.js';
 
 const planOptions = z.strictObject({
-  strategy: strategyPattern.default('head'),
+  strategy: partPattern.default('head'),
   freeze: z.array(z.string()).default([]),
   imageSize: z.int().min(1).max(8192).optional(),
   precision: z.enum(['auto', 'float32', 'bfloat16', 'float16']).default('auto'),
 });
 
 /**
- * - `strategy`, `freeze`: as in `fineTune`; default `head`, none
+ * - `strategy`, `freeze`: as in `fineTune`, of the strategies in which the same parameters learn throughout; default
+ *   `head`, none
  * - `imageSize`: side of the square images, pixels; default: the model's own, else 224
  * - `precision`: default `auto`
  */
@@ -40,7 +40,7 @@ export async function planModel(model: Model, options: PlanOptions = {}): Promis
   const head = summary.parameters
     .map(({ name }) => name)
     .filter((name) => heads.has(name.replace(/\.?[^.]+$/, '')));
-  await model.setTrainable(chooseTrainable(model, head, { strategy, freeze }));
+  await model.setTrainable(chooseTrainable(model, summary, head, strategy as Part, freeze));
   try {
     const preprocessing = completePreprocessing({
       ...model.card?.preprocessing,

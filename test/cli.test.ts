@@ -6,7 +6,13 @@ import { backbone, defectsFolder } from './defects.js';
 
 const train = (out: string, ...more: string[]) => [
   ...['train', '--model', backbone, '--data', defectsFolder, '--out', out],
-  ...['--image-size', '96', '--augment', 'none', ...more],
+  ...[
+    '--image-size',
+    '96',
+    '--augment',
+    'none',
+    ...(more.includes('--strategy') ? more : ['--strategy', 'head', ...more]),
+  ],
 ];
 
 const folder = t.testdir({});

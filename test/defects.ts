@@ -40,6 +40,7 @@ function pick(samples: Sample[], count: number): Sample[] {
 
 /** Fast and plain: 32 px for the residual model, one thread, no augmentation. */
 export const quick = {
+  strategy: 'head',
   epochs: 1,
   batchSize: 4,
   threads: 1,

@@ -100,7 +100,7 @@ t.test('defaults are those that the documentation names', async (t) => {
   t.match(model.card?.provenance.options, {
     epochs: 1,
     batchSize: 32,
-    strategy: 'head',
+    strategy: 'auto',
     optimizer: { kind: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
     weightDecay: 0.01,
     decayNormAndBias: false,

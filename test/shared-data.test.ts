@@ -20,7 +20,7 @@ async function thinned(name: string, train: number, val: number): Promise<ImageD
 async function improve(file: string, data: ImageDataset, options: FineTuneOptions) {
   await using loaded = await loadModel(file, { device: 'cpu' });
   const { notices } = loaded;
-  const run = fineTune(loaded, data, { batchSize: 16, augment: 'none', ...options });
+  const run = fineTune(loaded, data, { batchSize: 16, augment: 'none', strategy: 'head', ...options });
   for await (const _ of run);
   const { baseline, best } = run.result ?? {};
   return { notices, before: baseline?.validation.loss as number, after: best?.validation.loss as number };

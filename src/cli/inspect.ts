@@ -26,7 +26,7 @@ export function addInspect(program: Command): Command {
       '--plan',
       'where a fine-tuning would cut it into a frozen and a learning part, and how it is computed',
     )
-    .option('--strategy <name>', 'with --plan: what learns: head, last:K or full', 'head')
+    .option('--strategy <name>', 'with --plan: what learns: head, last:K, full, norm or bias', 'head')
     .option(
       '--image-size <px>',
       "with --plan: side of the images (default: the model's own, or 224)",

@@ -1,6 +1,7 @@
 import type { ImageDataset } from '../data/dataset.js';
-import type { FineTuneResult } from '../fine-tune/fine-tune.js';
 import type { EpochReport } from '../fine-tune/report.js';
+import type { FineTuneResult } from '../fine-tune/result.js';
+import type { StageReport } from '../fine-tune/stage-run.js';
 import type { Model } from '../model.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';
 import { formatTime } from '../report/progress.js';
@@ -15,6 +16,14 @@ export function startLines(model: Model, data: ImageDataset, request: TrainReque
       `${test ? `, ${test.length} test` : ''}`,
     ...[...model.notices, ...data.warnings].map((text) => `note   ${text}`),
   ];
+}
+
+/** A stage as a line for people. */
+export function stageLine({ name, learning, learningRates, optimizer }: StageReport): string {
+  const { lowest, highest } = learningRates;
+  const rates =
+    lowest === highest ? highest.toPrecision(2) : `${lowest.toPrecision(2)} to ${highest.toPrecision(2)}`;
+  return `stage  ${name}: ${learning} parameters learn, ${optimizer}, learning rate ${rates}`;
 }
 
 /** One epoch as a line for people. */
@@ -35,6 +44,7 @@ export function epochLine(report: EpochReport): string {
 export function epochEvent(report: EpochReport): Record<string, unknown> {
   const {
     epoch,
+    stage,
     trainLoss,
     trainAccuracy,
     validation,
@@ -47,6 +57,7 @@ export function epochEvent(report: EpochReport): Record<string, unknown> {
   return {
     event: 'epoch',
     epoch,
+    stage,
     trainLoss,
     trainAccuracy,
     valLoss: validation.loss,

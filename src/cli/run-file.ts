@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 import { writeAtomically } from '../atomic-file.js';
 import type { ImageDataset } from '../data/dataset.js';
-import type { FineTuneResult } from '../fine-tune/fine-tune.js';
+import type { FineTuneResult } from '../fine-tune/result.js';
 import type { Model } from '../model.js';
 import { versions } from '../versions.js';
 import type { TrainRequest } from './run.js';
@@ -32,6 +32,8 @@ export async function writeRunFile(
       processors: availableParallelism(),
     },
     trainable: model.trainable,
+    stages: result.stages,
+    decisions: result.decisions,
     plan: result.computation.plan,
     precision: result.computation.plan.precision,
     views: result.computation.views,

@@ -2,13 +2,14 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
 import { TorchgraftError } from '../errors.js';
-import { type FineTuneResult, fineTune } from '../fine-tune/fine-tune.js';
+import { fineTune } from '../fine-tune/fine-tune.js';
 import type { BatchProgress, FineTuneOptions } from '../fine-tune/options.js';
+import type { FineTuneResult } from '../fine-tune/result.js';
 import { loadModel, type Model } from '../model.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
 import { readData } from './arguments.js';
-import { epochEvent, epochLine, startLines, summary } from './lines.js';
+import { epochEvent, epochLine, stageLine, startLines, summary } from './lines.js';
 import { writeRunFile } from './run-file.js';
 
 /** What `torchgraft train` was asked to do. */
@@ -49,6 +50,8 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     bestValAccuracy: result.best.validation.accuracy,
     bestValMacroF1: result.best.validation.macro.f1,
     ended: result.ended,
+    stages: result.stages,
+    decisions: result.decisions,
     ...(result.computation.features ? { features: result.computation.features } : {}),
     ...totals,
     model: file,
@@ -75,24 +78,33 @@ async function train(
   const tellBaseline = () => {
     if (isBaselineTold || !run.baseline) return;
     isBaselineTold = true;
-    tellComputation();
+    tellStages();
     progress.line(epochLine(run.baseline));
     emit(request, { ...epochEvent(run.baseline), event: 'baseline' });
   };
-  let isComputationTold = false;
-  const tellComputation = () => {
-    if (isComputationTold || !run.computation) return;
-    isComputationTold = true;
-    for (const line of computationLines(run.computation)) progress.line(line);
-    emit(request, { event: 'plan', ...run.computation });
+  let stagesTold = 0;
+  let decisionsTold = 0;
+  const tellStages = () => {
+    const { stages, computation, decisions } = run;
+    for (const text of decisions.slice(decisionsTold)) {
+      progress.line(`note   ${text}`);
+      emit(request, { event: 'decision', text });
+    }
+    decisionsTold = decisions.length;
+    const stage = stages.at(-1);
+    if (!stage || !computation || stages.length === stagesTold) return;
+    stagesTold = stages.length;
+    progress.line(stageLine(stage));
+    for (const line of computationLines(computation)) progress.line(line);
+    emit(request, { event: 'plan', stage: stage.name, ...computation });
   };
-  const showBatch = batchDisplay(progress, request.options.epochs ?? 10);
+  const showBatch = batchDisplay(progress);
   const run = fineTune(model, data, {
     ...request.options,
     checkpoint: join(request.out, 'checkpoint.pt'),
     signal,
     onBatch: (batch) => {
-      tellComputation();
+      tellStages();
       tellBaseline();
       showBatch(batch);
     },
@@ -102,15 +114,16 @@ async function train(
       progress.line(epochLine(epoch));
       emit(request, epochEvent(epoch));
     }
+    tellStages();
   } finally {
     progress.finish();
   }
   return run.result as FineTuneResult;
 }
 
-function batchDisplay(progress: Progress, epochs: number): (batch: BatchProgress) => void {
+function batchDisplay(progress: Progress): (batch: BatchProgress) => void {
   let shown = '';
-  return ({ phase, epoch, done, total }) => {
+  return ({ phase, epoch, epochs, done, total }) => {
     const label =
       phase === 'train' ? `epoch ${epoch}/${epochs}` : epoch === 0 ? 'before' : `validating ${epoch}`;
     if (label !== shown) progress.start(label, total);

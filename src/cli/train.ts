@@ -4,7 +4,7 @@ import { type Normalisation, normalisation } from '../data/preprocessing.js';
 import { parseEarlyStopping } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
 import type { CachePlace } from '../fine-tune/features.js';
-import type { FineTuneOptions, Strategy } from '../fine-tune/options.js';
+import { type FineTuneOptions, type Strategy, strategyPattern } from '../fine-tune/options.js';
 import type { Precision } from '../native.js';
 import { optimizerNames } from '../training-options.js';
 import {
@@ -23,7 +23,11 @@ interface TrainFlags {
   out: string;
   epochs: number;
   batchSize: number;
-  strategy: string;
+  strategy?: Strategy;
+  layerDecay?: number;
+  unfreezeEvery?: number | 'plateau';
+  stages?: number;
+  probeEpochs?: number;
   learningRate?: number;
   optimizer: string;
   weightDecay?: number;
@@ -61,17 +65,35 @@ export function addTrain(program: Command): Command {
       'folder with train/<class>/*, val/<class>/* or <class>/*; or a .csv or .jsonl manifest',
     )
     .option('--out <run>', 'folder that receives model.pt, run.json and checkpoint.pt')
-    .option('--epochs <n>', 'passes over the training images', wholeNumber(1), 10)
+    .option(
+      '--epochs <n>',
+      'passes over the training images, those of a probe not counted',
+      wholeNumber(1),
+      10,
+    )
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option(
       '--strategy <name>',
-      'what learns: head, last:K (layers, the head counts) or full',
+      'what learns: auto (a linear probe, and fine-tuning where validation says that it is worth it), head, last:K ' +
+        '(layers, the head counts), full, norm, bias, llrd (all, lower layers slower), gradual (unfreezing from the ' +
+        'top), lp-ft, lp-ft:last:K or lp-ft:llrd (a probe, then fine-tuning) (default: auto; head for lbfgs)',
       strategyName,
-      'head',
     )
     .option(
+      '--layer-decay <x>',
+      'learning rate of each layer over that of the one above (default: 0.9 or, with attention, 0.75 for llrd and auto)',
+      positiveNumber,
+    )
+    .option('--unfreeze-every <epochs>', 'with gradual: epochs, or plateau (default: 1)', unfreezing)
+    .option(
+      '--stages <n>',
+      'with gradual: groups of layers, the head being the first (default: 4)',
+      wholeNumber(2),
+    )
+    .option('--probe-epochs <n>', 'with lp-ft and auto: of the probe, at most (default: 5)', wholeNumber(1))
+    .option(
       '--learning-rate <x>',
-      'for all that learns (default: by optimizer; the head 10 times the rest; 1 for lbfgs)',
+      'for all that learns, but for a probe (default: by optimizer and strategy)',
       positiveNumber,
     )
     .addOption(new Option('--optimizer <name>').choices(optimizerNames).default('adamw'))
@@ -82,7 +104,7 @@ export function addTrain(program: Command): Command {
         '(default: cosine; constant for lbfgs)',
     )
     .option('--loss <name>', 'crossEntropy, bceWithLogits, focal, mse, huber, or TorchScript source')
-    .option('--clip-norm <x>', 'largest norm of the gradient', positiveNumber)
+    .option('--clip-norm <x>', 'largest norm of the gradient (default: none; 1 for auto)', positiveNumber)
     .option('--freeze <glob>', 'freeze these too; may be given often', collect, [])
     .option('--lr <glob=x>', 'learning rate of these layers; may be given often', collectRates, {})
     .option('--image-size <px>', 'side of the square image the model gets (default: 224)', wholeNumber(1))
@@ -117,7 +139,7 @@ function addRest(command: Command): Command {
     )
     .option(
       '--views <k>',
-      'fixed augmented views of an image whose features are kept, or live (default: 1 for head, 4 for last:K, else live)',
+      'fixed augmented views of an image whose features are kept, or live (default: 1 for head and probes, 4 for last:K, else live)',
       viewCount,
     )
     .addOption(
@@ -138,9 +160,16 @@ function viewCount(text: string): number | 'live' {
   return text === 'live' ? text : wholeNumber(1)(text);
 }
 
+function unfreezing(text: string): number | 'plateau' {
+  return text === 'plateau' ? text : wholeNumber(1)(text);
+}
+
 function strategyName(text: string): Strategy {
-  if (text === 'head' || text === 'full' || /^last:[1-9]\d*$/.test(text)) return text as Strategy;
-  throw new InvalidArgumentError('Expected head, full or last:K with K from 1, for example last:2.');
+  if (strategyPattern.safeParse(text).success) return text as Strategy;
+  throw new InvalidArgumentError(
+    'Expected auto, norm, bias, llrd, gradual, lp-ft, lp-ft:llrd, lp-ft:last:K, head, full or last:K with K from 1, ' +
+      'for example last:2.',
+  );
 }
 
 function toRequest(flags: TrainFlags): TrainRequest {
@@ -148,7 +177,6 @@ function toRequest(flags: TrainFlags): TrainRequest {
   const options: FineTuneOptions = {
     epochs: flags.epochs,
     batchSize: flags.batchSize,
-    strategy: flags.strategy as Strategy,
     optimizer: flags.optimizer as (typeof optimizerNames)[number],
     freeze: flags.freeze,
     learningRates: flags.lr,
@@ -160,6 +188,11 @@ function toRequest(flags: TrainFlags): TrainRequest {
     precision: flags.precision,
     cache: flags.cache,
     split: flags.split,
+    ...(flags.strategy === undefined ? {} : { strategy: flags.strategy }),
+    ...(flags.layerDecay === undefined ? {} : { layerDecay: flags.layerDecay }),
+    ...(flags.unfreezeEvery === undefined ? {} : { unfreezeEvery: flags.unfreezeEvery }),
+    ...(flags.stages === undefined ? {} : { stages: flags.stages }),
+    ...(flags.probeEpochs === undefined ? {} : { probeEpochs: flags.probeEpochs }),
     ...(flags.schedule === undefined ? {} : { schedule: flags.schedule }),
     ...(flags.views === undefined ? {} : { views: flags.views }),
     ...(flags.learningRate === undefined ? {} : { learningRate: flags.learningRate }),

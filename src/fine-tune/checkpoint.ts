@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
+import { openPromise } from 'yauzl';
 import { writeAtomically } from '../atomic-file.js';
 import { cardFile } from '../card.js';
-import type { EarlyStopping, EarlyStoppingState } from '../early-stopping.js';
+import type { EarlyStoppingState } from '../early-stopping.js';
 import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
 import type { Precision } from '../native.js';
@@ -9,6 +11,8 @@ import { callNative } from '../native-call.js';
 import type { TrainSums } from './epoch.js';
 import type { CheckedOptions } from './options.js';
 import type { EpochReport } from './report.js';
+import type { StageReport } from './stage-run.js';
+import type { Evidence } from './strategies/stage.js';
 
 /** What a checkpoint keeps beside what the addon keeps (weights, optimizer, steps, best weights). */
 export interface CheckpointState {
@@ -16,6 +20,10 @@ export interface CheckpointState {
   epoch: number;
   /** The unfinished epoch after them. */
   sums: TrainSums;
+  /** The last is under way. */
+  stages: StageReport[];
+  /** Of a strategy that decides by it. */
+  evidence?: Evidence;
   baseline: EpochReport;
   history: EpochReport[];
   stopping: EarlyStoppingState;
@@ -32,21 +40,19 @@ export async function writeCheckpoint(path: string, model: Model, state: Checkpo
 }
 
 /**
- * Puts a checkpoint's weights, optimizer, random state and best weights back.
+ * What a checkpoint says of its run. Its weights and optimizer can be put back when the model is configured for the stage
+ * that it was in.
  *
  * @returns undefined when there is no such file: the run starts from the beginning
- * @throws CHECKPOINT_INVALID when the file is damaged, of another model, or of a run with other options
+ * @throws CHECKPOINT_INVALID when the file is damaged, or of a run with other options
  */
 export async function readCheckpoint(
   path: string,
-  model: Model,
   recipe: Record<string, unknown>,
-  stopping: EarlyStopping,
 ): Promise<CheckpointState | undefined> {
   if (!existsSync(path)) return undefined;
-  const extra = await callNative(() => model.native.loadCheckpoint(path));
-  const state = parse(path, extra[cardFile]);
-  const changed = Object.keys(recipe).find(
+  const state = parse(path, await readCardFile(path));
+  const changed = Object.keys({ ...state.recipe, ...recipe }).find(
     (name) => JSON.stringify(recipe[name]) !== JSON.stringify(state.recipe[name]),
   );
   if (changed) {
@@ -56,14 +62,44 @@ export async function readCheckpoint(
         `${JSON.stringify(recipe[changed])}). Resume with the same options, or start again in another folder.`,
     );
   }
-  stopping.restore(state.stopping);
   return state;
 }
 
-function parse(path: string, text: string | undefined): CheckpointState {
+/** Puts a checkpoint's weights, optimizer, random state and best weights back. @throws CHECKPOINT_INVALID */
+export async function loadCheckpoint(path: string, model: Model): Promise<void> {
+  await callNative(() => model.native.loadCheckpoint(path));
+}
+
+/** The extra file with our JSON, without the weights: a TorchScript file is a zip archive. */
+async function readCardFile(path: string): Promise<string | undefined> {
   try {
-    const state = (JSON.parse(text ?? '') as { checkpoint?: CheckpointState }).checkpoint;
-    if (state && Array.isArray(state.history) && Number.isInteger(state.epoch)) return state;
+    const zip = await openPromise(path, { autoClose: false });
+    try {
+      for await (const entry of zip.eachEntry()) {
+        if (!entry.fileName.endsWith(`/extra/${cardFile}`)) continue;
+        return await text(await zip.openReadStreamPromise(entry));
+      }
+      return undefined;
+    } finally {
+      zip.close();
+    }
+  } catch (cause) {
+    throw new TorchgraftError('CHECKPOINT_INVALID', `${path} is damaged or not a checkpoint.`, { cause });
+  }
+}
+
+function parse(path: string, json: string | undefined): CheckpointState {
+  try {
+    const state =
+      json === undefined ? undefined : (JSON.parse(json) as { checkpoint?: CheckpointState }).checkpoint;
+    if (
+      state &&
+      Array.isArray(state.history) &&
+      Array.isArray(state.stages) &&
+      Number.isInteger(state.epoch)
+    ) {
+      return state;
+    }
   } catch (cause) {
     throw new TorchgraftError('CHECKPOINT_INVALID', `${path}: its state cannot be read.`, { cause });
   }

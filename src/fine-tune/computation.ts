@@ -1,5 +1,5 @@
 import type { ImageDataset, Sample } from '../data/dataset.js';
-import { DecodedImages } from '../data/decoded-images.js';
+import type { DecodedImages } from '../data/decoded-images.js';
 import { BatchLoader } from '../data/loader.js';
 import { invalidValue, TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
@@ -10,11 +10,12 @@ import type { Reading } from './epoch.js';
 import { CachedFeatures, type FeatureReport, featureRowBytes } from './features.js';
 import type { CheckedOptions } from './options.js';
 import { type BatchSource, imageSource } from './source.js';
+import type { Stage } from './strategies/stage.js';
 
 /** Images of the batch on which the plan is proven and tried. */
 const planBatch = 8;
 
-/** How a run was computed; in run.json as `computation`. */
+/** How a stage of a run was computed. */
 export interface ComputationReport {
   plan: Plan;
   /** Fixed views of a training image; `live` for new augmentation in each epoch; 1 without augmentation. */
@@ -25,44 +26,51 @@ export interface ComputationReport {
   notices: string[];
 }
 
-interface Settings {
+export interface ComputationSettings {
   model: Model;
   data: ImageDataset;
   options: CheckedOptions;
+  stage: Stage;
   reading: Reading;
-  /** Of the run that is resumed. */
+  /** Of the stage before, and of the run that is resumed. */
   precision: Precision | undefined;
+  /** Decoded pixels, shared by the stages; undefined where no image is read twice. */
+  decoded: (() => DecodedImages) | undefined;
 }
 
 /**
- * How a run computes: the model split into a compiled frozen prefix and the rest, the prefix's outputs kept where each
+ * How a stage computes: the model split into a compiled frozen prefix and the rest, the prefix's outputs kept where each
  * image looks the same in every epoch, and decoded pixels kept where it does not.
  */
 export class Computation {
   readonly report: ComputationReport;
-  readonly #settings: Settings;
+  /** Why an optimizer that needs all training images at once cannot have them; undefined when it can. */
+  readonly unfit: Error | undefined;
+  readonly #settings: ComputationSettings;
   readonly #features: CachedFeatures | undefined;
   readonly #decoded: DecodedImages | undefined;
 
   private constructor(
-    settings: Settings,
+    settings: ComputationSettings,
     report: ComputationReport,
+    unfit: Error | undefined,
     features: CachedFeatures | undefined,
     decoded: DecodedImages | undefined,
   ) {
     this.#settings = settings;
     this.report = report;
+    this.unfit = unfit;
     this.#features = features;
     this.#decoded = decoded;
   }
 
-  /** Plans on the first training images. The model must be prepared. */
-  static async begin(settings: Settings): Promise<Computation> {
-    const { model, data, options, reading } = settings;
+  /** Plans on the first training images. The stage must be configured. */
+  static async begin(settings: ComputationSettings): Promise<Computation> {
+    const { model, data, options, stage, reading } = settings;
     const plan = await makePlan(settings);
     const { train, val } = data.splits;
-    const wanted = options.augment ? (options.views ?? defaultViews(options, plan, train.length)) : 1;
-    const views = wanted === 'live' ? 0 : Math.min(wanted, options.epochs);
+    const wanted = options.augment ? (stage.views ?? defaultViews(stage, plan, train.length)) : 1;
+    const views = wanted === 'live' ? 0 : Math.min(wanted, stage.epochs);
     const opened = await CachedFeatures.open(
       {
         model,
@@ -76,26 +84,23 @@ export class Computation {
       train.length * views + val.length,
     );
     const isTrainKept = opened.features !== undefined && views > 0;
-    if (options.optimizer.kind === 'lbfgs' && !isTrainKept) throw nothingKept(plan, opened.notice);
-    const decoded =
-      options.epochs > 1 && !isTrainKept
-        ? new DecodedImages(options.decodedBytes === undefined ? {} : { maxBytes: options.decodedBytes })
-        : undefined;
+    const unfit = isTrainKept ? undefined : nothingKept(plan, opened.notice);
+    const decoded = isTrainKept ? undefined : settings.decoded?.();
     const report: ComputationReport = {
       plan,
       views: options.augment && !isTrainKept ? 'live' : Math.max(1, views),
       ...(opened.features ? { features: opened.features.report } : {}),
       notices: [...planNotices(plan, options), ...(opened.notice ? [opened.notice] : [])],
     };
-    return new Computation(settings, report, opened.features, decoded);
+    return new Computation(settings, report, unfit, opened.features, decoded);
   }
 
   /** The training pass of an epoch, from a batch on. */
   trainSource(epoch: number, firstBatch: number): BatchSource {
-    const { data, options, reading } = this.#settings;
+    const { data, options, stage, reading } = this.#settings;
     const { train } = data.splits;
     const { seed } = options;
-    if (this.#features && options.optimizer.kind === 'lbfgs') {
+    if (this.#features && stage.optimizer.kind === 'lbfgs') {
       return this.#features.wholeSource(train, firstBatch);
     }
     if (this.#features && this.report.views !== 'live') {
@@ -116,10 +121,6 @@ export class Computation {
     });
   }
 
-  dispose(): void {
-    this.#decoded?.dispose();
-  }
-
   #images(samples: readonly Sample[], options: ConstructorParameters<typeof BatchLoader>[1]): BatchSource {
     return imageSource(
       new BatchLoader(samples, { ...options, ...(this.#decoded ? { decoded: this.#decoded } : {}) }),
@@ -128,12 +129,12 @@ export class Computation {
 }
 
 /** The plan, proven on the first training images, or in an earlier run of a model with the same frozen part. */
-async function makePlan(settings: Settings): Promise<Plan> {
+async function makePlan(settings: ComputationSettings): Promise<Plan> {
   const { model, options, reading } = settings;
   const precision = settings.precision ?? options.precision;
   const { native } = model;
   // Weights that learn from the first layer on have no frozen part that an earlier run could have had.
-  const canRecall = options.split && options.cache === 'disk' && options.strategy !== 'full';
+  const canRecall = options.split && options.cache === 'disk' && settings.stage.extent !== 'all';
   const key = canRecall ? await callNative(() => native.planKey()) : '';
   const path = key ? planPath(key, { precision, size: reading.preprocessing.size }) : undefined;
   const known = path ? await recallPlan(path) : undefined;
@@ -150,7 +151,7 @@ async function makePlan(settings: Settings): Promise<Plan> {
 }
 
 async function planOn(
-  { model, data, options, reading }: Settings,
+  { model, data, options, reading }: ComputationSettings,
   precision: Precision | 'auto',
 ): Promise<Plan> {
   const loader = new BatchLoader(data.splits.train, {
@@ -192,9 +193,9 @@ const mostUnasked = 2 ** 30;
  * A head learns as well from one unaugmented view as from new random crops in each epoch, and so do a few layers from
  * four views: docs/benchmarks.md has the measurements. What is not frozen at all, or too large to keep, is augmented live.
  */
-function defaultViews({ strategy }: CheckedOptions, plan: Plan, images: number): number | 'live' {
-  if (!plan.cacheable || strategy === 'full') return 'live';
-  const views = strategy === 'head' ? 1 : 4;
+function defaultViews({ extent }: Stage, plan: Plan, images: number): number | 'live' {
+  if (!plan.cacheable || extent === 'all') return 'live';
+  const views = extent === 'head' ? 1 : 4;
   return featureRowBytes(plan) * images * views <= mostUnasked ? views : 'live';
 }
 

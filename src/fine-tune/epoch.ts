@@ -31,6 +31,9 @@ export interface TrainSums {
 
 export const noSums: TrainSums = { batches: 0, loss: 0, correct: 0, count: 0, seconds: 0, waitedSeconds: 0 };
 
+/** What a pass says of itself after a batch; the run adds the stage. */
+export type Progress = Omit<BatchProgress, 'stage' | 'epochs'>;
+
 export interface TrainEpoch {
   model: Model;
   /** The pass, beginning behind the batches of `from`. */
@@ -45,7 +48,7 @@ export interface TrainEpoch {
   /** Learning rate of each group for a batch of this epoch. */
   learningRates: (batch: number) => number[];
   signal: AbortSignal | undefined;
-  onBatch: ((progress: BatchProgress) => void) | undefined;
+  onBatch: ((progress: Progress) => void) | undefined;
   /** Called before ABORTED is thrown, when a checkpoint can be written: not within an accumulation. */
   onStopped: (sums: TrainSums) => Promise<void>;
 }
@@ -114,6 +117,16 @@ async function step(
   }
 }
 
+/** What validation found: the weights of an epoch give no finite outputs. */
+export function divergence(cause: unknown, epoch: number, batches: number, rate: number): TorchgraftError {
+  return new TorchgraftError(
+    'LOSS_NOT_FINITE',
+    `After batch ${batches} of epoch ${epoch}, with a learning rate of ${rate.toPrecision(3)}, the model gives no ` +
+      'finite outputs any more. Try a learning rate ten times lower, or clipNorm: 1. The best weights so far are kept.',
+    { cause },
+  );
+}
+
 export interface Evaluation {
   model: Model;
   source: BatchSource;
@@ -125,7 +138,7 @@ export interface Evaluation {
   preprocess?: NativePreprocess;
   /** Called with each batch's paths and labels [n] and logits [n, classes]. */
   onLogits?: (batch: SourceBatch, logits: Float32Array) => void;
-  onBatch?: ((progress: BatchProgress) => void) | undefined;
+  onBatch?: ((progress: Progress) => void) | undefined;
 }
 
 /** One pass over a split in eval mode, its metrics and what they are made of. */

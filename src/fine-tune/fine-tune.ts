@@ -1,36 +1,37 @@
-import type { ModelCard } from '../card.js';
 import type { ImageDataset } from '../data/dataset.js';
-import type { Preprocessing } from '../data/preprocessing.js';
+import { DecodedImages } from '../data/decoded-images.js';
 import { EarlyStopping } from '../early-stopping.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
 import { metricNames } from '../metrics/names.js';
 import type { Model } from '../model.js';
+import type { Precision } from '../native.js';
 import { callNative } from '../native-call.js';
-import { learningRateFactor } from '../schedule.js';
-import { versions } from '../versions.js';
-import { readCheckpoint, recipeOf, writeCheckpoint } from './checkpoint.js';
-import { Computation, type ComputationReport } from './computation.js';
-import { evaluateSplit, noSums, type Reading, type TrainSums, trainEpoch } from './epoch.js';
+import {
+  type CheckpointState,
+  loadCheckpoint,
+  readCheckpoint,
+  recipeOf,
+  writeCheckpoint,
+} from './checkpoint.js';
+import type { Computation, ComputationReport } from './computation.js';
+import {
+  divergence,
+  evaluateSplit,
+  noSums,
+  type Progress,
+  type Reading,
+  type TrainSums,
+  trainEpoch,
+} from './epoch.js';
+import { EvidenceKeeper } from './evidence.js';
 import { type CheckedOptions, checkFineTuneOptions, type FineTuneOptions } from './options.js';
 import { type Prepared, prepareModel } from './prepare.js';
 import { type EpochReport, makeReport } from './report.js';
-
-/** What a finished, stopped or broken-off fine-tuning came to. */
-export interface FineTuneResult {
-  /** The model before the first step. */
-  baseline: EpochReport;
-  /** Epochs 1, 2, ... */
-  history: EpochReport[];
-  /**
-   * The epoch whose weights the model has now; may be the baseline. The last one where the metric was undefined in all.
-   */
-  best: EpochReport;
-  /** Why it ended: all epochs done, early stopping, or the caller left the loop or aborted. */
-  ended: 'finished' | 'early' | 'left';
-  preprocessing: Preprocessing;
-  /** The cut, precision and what was kept. */
-  computation: ComputationReport;
-}
+import type { FineTuneResult } from './result.js';
+import { makeCard } from './run-card.js';
+import { configureStage, type StageReport, StageRun } from './stage-run.js';
+import { nextStep } from './strategies/next.js';
+import type { Stage } from './strategies/stage.js';
 
 /**
  * Fine-tunes a model on a folder of images. Iterate over it: each epoch is a report; leaving the loop stops training.
@@ -67,7 +68,14 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   readonly #reading: Omit<Reading, 'preprocessing'>;
   readonly #stopping: EarlyStopping;
   #prepared: Prepared | undefined;
-  #computation: Computation | undefined;
+  #run: StageRun | undefined;
+  /** The stage of the next epoch; undefined when there is none. */
+  #upcoming: Stage | undefined;
+  #stages: StageReport[] = [];
+  /** What `auto` came to in the first stage; the others have the same, so that no clock changes a number. */
+  #precision: Precision | undefined;
+  #evidence: EvidenceKeeper | undefined;
+  #decoded: DecodedImages | undefined;
   #baseline: EpochReport | undefined;
   #history: EpochReport[] = [];
   /** The last finished epoch is in no checkpoint yet. */
@@ -96,14 +104,25 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     return this.#baseline;
   }
 
-  /** How the run is computed; undefined until the iteration has begun. */
+  /** How the stage under way is computed; undefined until the iteration has begun. */
   get computation(): ComputationReport | undefined {
-    return this.#computation?.report;
+    return this.#run?.computation.report;
+  }
+
+  /** The parts of the run so far, the last being under way; empty until the iteration has begun. */
+  get stages(): StageReport[] {
+    return structuredClone(this.#stages);
+  }
+
+  /** What was decided so far and why, one sentence each. */
+  get decisions(): string[] {
+    const made = this.#stages.flatMap(({ decision }) => decision ?? []);
+    return [...(this.#prepared?.strategy.notices ?? []), ...made];
   }
 
   /** What it came to, once the iteration has ended; undefined when it ended before the baseline was measured. */
   get result(): FineTuneResult | undefined {
-    if (!this.#baseline || !this.#prepared || !this.#computation) return undefined;
+    if (!this.#baseline || !this.#prepared || !this.#run) return undefined;
     // Where the metric was undefined throughout, no weights were kept, and the model has those of the last epoch.
     const best = this.#reports()[this.#stopping.best?.epoch ?? this.#history.length] ?? this.#baseline;
     return {
@@ -112,7 +131,9 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       best,
       ended: this.#ended,
       preprocessing: this.#prepared.preprocessing,
-      computation: this.#computation.report,
+      computation: this.#run.computation.report,
+      stages: this.stages,
+      decisions: this.decisions,
     };
   }
 
@@ -128,16 +149,15 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     try {
       this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
       let sums = await this.#begin();
-      if (this.#ended === 'early') return;
-      for (let epoch = this.#history.length + 1; epoch <= this.#options.epochs; epoch++) {
+      this.#lookAhead();
+      while (this.#upcoming) {
         this.#isUnsaved = false;
-        const { report, stop } = await this.#runEpoch(epoch, sums);
+        await this.#enter(this.#upcoming);
+        const report = await this.#runEpoch(this.#history.length + 1, sums);
         sums = noSums;
-        // Set before the report is given: a loop that is left at the last epoch has finished.
-        if (stop) this.#ended = 'early';
-        if (epoch === this.#options.epochs) this.#ended = 'finished';
+        // Before the report is given: a loop that is left at the last epoch has finished.
+        this.#lookAhead();
         yield report;
-        if (stop) break;
       }
     } finally {
       // Left between two epochs, or finished: nothing has changed since the last one.
@@ -152,55 +172,123 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   /** Resumes from the checkpoint, or measures the baseline. Returns the sums of an epoch that was interrupted. */
   async #begin(): Promise<TrainSums> {
     const { checkpoint, resume } = this.#options;
-    const state =
-      checkpoint && resume
-        ? await readCheckpoint(checkpoint, this.#model, this.#recipe, this.#stopping)
-        : undefined;
-    this.#computation = await Computation.begin({
-      model: this.#model,
-      data: this.#data,
-      options: this.#options,
-      reading: this.#fullReading(),
-      precision: state?.precision,
-    });
-    if (state) {
-      this.#baseline = state.baseline;
-      this.#history = state.history;
-      const { patience = Number.POSITIVE_INFINITY } = this.#options.earlyStopping;
-      if (this.#history.length >= this.#options.epochs) this.#ended = 'finished';
-      else if (state.stopping.waited >= patience) this.#ended = 'early';
-      return state.sums;
-    }
+    const { stages, decide } = (this.#prepared as Prepared).strategy;
+    const state = checkpoint && resume ? await readCheckpoint(checkpoint, this.#recipe) : undefined;
+    if (decide) this.#evidence = new EvidenceKeeper(state?.evidence);
+    if (checkpoint && state) return this.#resume(checkpoint, state);
+    await this.#start(stages[0]);
     this.#baseline = await this.#validate(0, noSums, 0, []);
     await this.#judge(this.#baseline);
     await this.#checkpoint(noSums);
     return noSums;
   }
 
-  async #runEpoch(epoch: number, from: TrainSums): Promise<{ report: EpochReport; stop: boolean }> {
-    const { accumulate, optimizer, signal, onBatch } = this.#options;
+  async #resume(checkpoint: string, state: CheckpointState): Promise<TrainSums> {
+    this.#stopping.restore(state.stopping);
+    const { stages } = (this.#prepared as Prepared).strategy;
+    const before = state.stages.slice(0, -1);
+    const last = state.stages.at(-1);
+    const planned = stages[before.length];
+    if (!last || !planned) {
+      throw new TorchgraftError(
+        'CHECKPOINT_INVALID',
+        `${checkpoint} is in a stage that this run does not have.`,
+      );
+    }
+    this.#stages = before;
+    // What the run fell back to, it goes on with.
+    const stage = last.optimizer === planned.optimizer.kind ? planned : (planned.otherwise ?? planned);
+    await configureStage(this.#settings(), stage, false);
+    await loadCheckpoint(checkpoint, this.#model);
+    this.#precision = state.precision;
+    const { unfit } = await this.#plan(stage, last.firstEpoch);
+    if (unfit && stage.optimizer.kind === 'lbfgs') throw unfit;
+    this.#baseline = state.baseline;
+    this.#history = state.history;
+    (this.#run as StageRun).report.epochs = last.epochs;
+    return state.sums;
+  }
+
+  /** Begins a stage that is not under way yet. */
+  async #enter(stage: Stage): Promise<void> {
+    if (stage === this.#run?.stage) return;
+    if (!stage.continues && this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
+    this.#stopping.renew();
+    this.#evidence?.beginStage();
+    await this.#start(stage);
+  }
+
+  async #start(stage: Stage): Promise<void> {
+    await configureStage(this.#settings(), stage, stage.continues);
+    // A new optimizer comes without the best weights; the model has them now.
+    if (!stage.continues && this.#stopping.best) await callNative(() => this.#model.native.keepBest());
+    const { unfit } = await this.#plan(stage, this.#history.length + 1);
+    if (!unfit || stage.optimizer.kind !== 'lbfgs') return;
+    if (!stage.otherwise) throw unfit;
+    this.#stages.pop();
+    await this.#start(stage.otherwise);
+  }
+
+  async #plan(stage: Stage, firstEpoch: number): Promise<Computation> {
+    const { decodedBytes: maxBytes } = this.#options;
+    const { epochs } = (this.#prepared as Prepared).strategy;
+    const decoded = () => {
+      this.#decoded ??= new DecodedImages(maxBytes === undefined ? {} : { maxBytes });
+      return this.#decoded;
+    };
+    const precision = this.#precision;
+    const settings = { ...this.#settings(), precision, firstEpoch, epochs };
+    const run = await StageRun.begin({ ...settings, decoded: epochs > 1 ? decoded : undefined }, stage);
+    this.#run = run;
+    this.#stages.push(run.report);
+    const { computation } = run;
+    this.#precision ??= computation.report.plan.precision;
+    return computation;
+  }
+
+  /** Decides what the next epoch is part of. */
+  #lookAhead(): void {
+    const { stage, report } = this.#run as StageRun;
+    const next = nextStep({
+      strategy: (this.#prepared as Prepared).strategy,
+      stage,
+      index: this.#stages.length - 1,
+      report,
+      history: this.#history,
+      isSpent: this.#stopping.isSpent,
+      evidence: this.#evidence?.evidence,
+    });
+    if (next.decision) report.decision = next.decision.why;
+    if (next.ended) this.#ended = next.ended;
+    this.#upcoming = next.stage;
+  }
+
+  async #runEpoch(epoch: number, from: TrainSums): Promise<EpochReport> {
+    const { signal } = this.#options;
+    const run = this.#run as StageRun;
     const { sums, skipped } = await trainEpoch({
       model: this.#model,
-      source: (this.#computation as Computation).trainSource(epoch, from.batches),
+      source: run.computation.trainSource(epoch, from.batches),
       total: this.#data.splits.train.length,
       epoch,
-      optimizer: optimizer.kind,
-      accumulate,
+      optimizer: run.stage.optimizer.kind,
+      accumulate: run.stage.accumulate,
       from,
-      learningRates: (batch) => this.#learningRates(epoch, batch),
+      learningRates: (batch) => run.learningRates(epoch, batch, this.#history),
       signal,
-      onBatch,
+      onBatch: this.#onBatch(),
       onStopped: (done) => this.#checkpoint(done, true),
     });
     const report = await this.#validateTrained(epoch, sums, skipped);
     this.#history.push(report);
-    const stop = await this.#judge(report);
+    run.report.epochs += 1;
+    await this.#judge(report);
     await this.#checkpoint(noSums);
-    return { report, stop };
+    return report;
   }
 
   async #validateTrained(epoch: number, sums: TrainSums, skipped: EpochReport['skipped']) {
-    const rate = this.#largestRate(epoch, sums.batches - 1);
+    const rate = (this.#run as StageRun).largestRate(epoch, sums.batches - 1, this.#history);
     try {
       return await this.#validate(epoch, sums, rate, skipped);
     } catch (error) {
@@ -208,13 +296,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       // The epoch is trained: a resumed run only validates it.
       if (code === 'ABORTED') await this.#checkpoint(sums, true);
       if (code !== 'MODEL_FAILED') throw error;
-      throw new TorchgraftError(
-        'LOSS_NOT_FINITE',
-        `After batch ${sums.batches} of epoch ${epoch}, with a learning rate of ${rate.toPrecision(3)}, the model ` +
-          'gives no finite outputs any more. Try a learning rate ten times lower, or clipNorm: 1. The best weights ' +
-          'so far are kept.',
-        { cause: error },
-      );
+      throw divergence(error, epoch, sums.batches, rate);
     }
   }
 
@@ -225,29 +307,33 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     trainSkipped: EpochReport['skipped'],
   ): Promise<EpochReport> {
     const start = performance.now();
+    this.#evidence?.begin();
     const { metrics, skipped } = await evaluateSplit({
       model: this.#model,
-      source: (this.#computation as Computation).valSource(),
+      source: (this.#run as StageRun).computation.valSource(),
       total: this.#data.splits.val.length,
       classes: this.#data.classes,
       epoch,
-      onBatch: this.#options.onBatch,
+      onLogits: (batch, logits) => this.#evidence?.add(batch, logits),
+      onBatch: this.#onBatch(),
     });
     return makeReport(epoch, sums, metrics, {
+      stage: epoch === 0 ? null : (this.#run as StageRun).stage.name,
       learningRate,
       seconds: sums.seconds + (performance.now() - start) / 1000,
       skipped: [...trainSkipped, ...skipped],
     });
   }
 
-  /** Keeps the weights when they are the best so far. Returns whether to stop. */
-  async #judge(report: EpochReport): Promise<boolean> {
+  /** Keeps the weights when they are the best so far. */
+  async #judge(report: EpochReport): Promise<void> {
     // Training metrics are not known of epoch 0; a run judged by one starts at epoch 1.
-    if (!(this.#stopping.metric in report.metrics) && report.epoch === 0) return false;
-    const { best, stop } = this.#stopping.update(report.epoch, report.metrics);
+    if (!(this.#stopping.metric in report.metrics) && report.epoch === 0) return;
+    const { best } = this.#stopping.update(report.epoch, report.metrics);
     report.isBest = best;
-    if (best) await callNative(() => this.#model.native.keepBest());
-    return stop;
+    if (!best) return;
+    await callNative(() => this.#model.native.keepBest());
+    this.#evidence?.keepBest();
   }
 
   async #checkpoint(sums: TrainSums, isStopping = false): Promise<void> {
@@ -260,10 +346,12 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     await writeCheckpoint(checkpoint, this.#model, {
       epoch: this.#history.length,
       sums,
+      stages: this.#stages,
+      ...(this.#evidence ? { evidence: this.#evidence.evidence } : {}),
       baseline: this.#baseline,
       history: this.#history,
       stopping: this.#stopping.toJSON(),
-      precision: (this.#computation as Computation).report.plan.precision,
+      precision: this.#precision as Precision,
       recipe: this.#recipe,
     });
     const end = performance.now();
@@ -273,59 +361,26 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   /** Best weights back, and the card for `save`. */
   async #finish(): Promise<void> {
     underWay.delete(this.#model);
-    this.#computation?.dispose();
+    this.#decoded?.dispose();
     if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
-    if (this.result) this.#model.card = this.#card(this.result);
+    const { result } = this;
+    if (result) this.#model.card = makeCard(this.#model, this.#data, this.#recipe, result);
   }
 
-  #card({ best, baseline, history, preprocessing }: FineTuneResult): ModelCard {
-    return {
-      format: 1,
-      classes: [...this.#data.classes],
-      preprocessing,
-      provenance: {
-        source: this.#model.origin,
-        // A model that was adapted before keeps its history.
-        ...(this.#model.card ? { before: this.#model.card.provenance } : {}),
-        data: this.#data.summary,
-        options: this.#recipe,
-        versions: versions(),
-        date: new Date().toISOString(),
-      },
-      metrics: {
-        bestEpoch: best.epoch,
-        epochs: history.length,
-        validation: best.validation,
-        baseline: { loss: baseline.validation.loss, accuracy: baseline.validation.accuracy },
-      },
+  #onBatch(): ((progress: Progress) => void) | undefined {
+    const { onBatch } = this.#options;
+    if (!onBatch) return undefined;
+    const rest = {
+      stage: (this.#run as StageRun).stage.name,
+      epochs: (this.#prepared as Prepared).strategy.epochs,
     };
+    return (progress) => onBatch({ ...progress, ...rest });
   }
 
-  #learningRates(epoch: number, batch: number): number[] {
-    const { schedule, epochs, batchSize, accumulate } = this.#options;
-    const stepsPerEpoch = Math.ceil(Math.ceil(this.#data.splits.train.length / batchSize) / accumulate);
-    const factor = learningRateFactor(schedule, {
-      step: (epoch - 1) * stepsPerEpoch + Math.floor(batch / accumulate),
-      totalSteps: epochs * stepsPerEpoch,
-      stepsPerEpoch,
-      ...(schedule.kind === 'plateau'
-        ? { history: this.#history.map(({ metrics }) => metrics[schedule.metric] ?? Number.NaN) }
-        : {}),
-    });
-    return (this.#prepared as Prepared).groups.map(({ learningRate }) => learningRate * factor);
-  }
-
-  #largestRate(epoch: number, batch: number): number {
-    const learns = new Set(this.#model.trainable);
-    const { groups } = this.#prepared as Prepared;
-    const rates = this.#learningRates(epoch, Math.max(0, batch));
-    return Math.max(
-      ...rates.filter((_, index) => groups[index]?.parameters.some((name) => learns.has(name))),
-    );
-  }
-
-  #fullReading(): Reading {
-    return { ...this.#reading, preprocessing: (this.#prepared as Prepared).preprocessing };
+  #settings() {
+    const { preprocessing } = this.#prepared as Prepared;
+    const reading = { ...this.#reading, preprocessing };
+    return { model: this.#model, data: this.#data, options: this.#options, reading };
   }
 
   #reports(): EpochReport[] {

@@ -3,7 +3,7 @@ import { matchNames } from '../patterns.js';
 import type { CheckedOptions } from './options.js';
 
 // Rates that fine-tune well across the families; the body learns ten times slower than a head made of noise.
-const defaultRates: Record<NativeOptimizer['kind'], { head: number; body: number }> = {
+export const defaultRates: Record<NativeOptimizer['kind'], { head: number; body: number }> = {
   adamw: { head: 1e-3, body: 1e-4 },
   adam: { head: 1e-3, body: 1e-4 },
   sgd: { head: 1e-2, body: 1e-3 },
@@ -11,6 +11,14 @@ const defaultRates: Record<NativeOptimizer['kind'], { head: number; body: number
   // What its line search tries first.
   lbfgs: { head: 1, body: 1 },
 };
+
+/** How fast parameters learn where `learningRates` does not say. */
+export interface Pace {
+  /** Instead of the optimizer's default rates. */
+  rates?: { head: number; body: number };
+  /** Factor on a parameter's rate. */
+  factorOf?: (name: string) => number;
+}
 
 /**
  * Static parameter groups: every parameter is in one from the first step on, whether it learns yet or not. Parameters
@@ -26,6 +34,7 @@ export function buildGroups(
     CheckedOptions,
     'optimizer' | 'learningRate' | 'learningRates' | 'weightDecay' | 'decayNormAndBias'
   >,
+  pace: Pace = {},
 ): NativeGroup[] {
   const parameters = model.parameters.filter(({ dtype }) => dtype.startsWith('float'));
   const names = {
@@ -33,11 +42,12 @@ export function buildGroups(
     modules: model.modules.map(({ path }) => path),
   };
   const isHead = new Set(head);
-  const defaults = defaultRates[options.optimizer.kind];
+  const defaults = pace.rates ?? defaultRates[options.optimizer.kind];
+  const factorOf = pace.factorOf ?? (() => 1);
   const rates = new Map(
     names.parameters.map((name) => [
       name,
-      options.learningRate ?? (isHead.has(name) ? defaults.head : defaults.body),
+      factorOf(name) * (options.learningRate ?? (isHead.has(name) ? defaults.head : defaults.body)),
     ]),
   );
   for (const [pattern, rate] of Object.entries(options.learningRates)) {

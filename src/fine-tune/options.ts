@@ -17,8 +17,28 @@ import {
 } from '../training-options.js';
 import type { CachePlace } from './features.js';
 
-/** Which layers learn: the new head, the last k layers in forward order (the head counts), or all. */
-export type Strategy = 'head' | `last:${number}` | 'full';
+/**
+ * Which parameters learn, and when:
+ * - `head`: the new head; `last:k`: the last k layers in forward order (the head counts); `full`: all
+ * - `norm`, `bias`: the normalisation layers, or the biases, and the head
+ * - `llrd`: all, each layer slower than the one above it
+ * - `gradual`: the head first, then layer group by layer group from the top
+ * - `lp-ft`: a linear probe, then everything from its head; `lp-ft:last:k` the last k layers, `lp-ft:llrd` with
+ *   layer-wise decay
+ * - `auto`: a linear probe, and `lp-ft:llrd` from there where the validation images say that it is worth it
+ */
+export type Strategy =
+  | 'auto'
+  | 'head'
+  | `last:${number}`
+  | 'full'
+  | 'norm'
+  | 'bias'
+  | 'llrd'
+  | 'gradual'
+  | 'lp-ft'
+  | `lp-ft:last:${number}`
+  | 'lp-ft:llrd';
 
 /** What happens while an epoch runs; for progress displays. */
 export interface BatchProgress {
@@ -29,19 +49,39 @@ export interface BatchProgress {
   total: number;
   /** Mean training loss so far in this epoch; undefined while validating. */
   loss?: number;
+  /** The stage's name. */
+  stage: string;
+  /** Epochs of the whole run, at most. */
+  epochs: number;
 }
 
 /** Options of fineTune; all may be left out. */
 export interface FineTuneOptions {
-  /** Passes over the training images. Default 10. */
+  /** Passes over the training images, at most; with `lp-ft` and `auto` those after the probe. Default 10. */
   epochs?: number;
   /** Images a batch. Default 32. */
   batchSize?: number;
-  /** Default `head`. */
+  /** Default `auto`; `head` with L-BFGS. */
   strategy?: Strategy;
   /**
-   * For everything that learns. Default by optimizer: AdamW and Adam 1e-3 for the head and 1e-4 below it, SGD 1e-2 and
-   * 1e-3, RMSprop 1e-4 and 1e-5, L-BFGS 1.
+   * Learning rate of each layer over that of the one above it, with `llrd`, `last:k`, `full`, `gradual`, `lp-ft` and
+   * `auto`. Default with `llrd`, `lp-ft:llrd` and `auto` 0.9, in networks with attention or LayerNorm 0.75 a block;
+   * else 1.
+   */
+  layerDecay?: number;
+  /** With `gradual`: epochs after which the next group of layers learns, or `plateau`: when an epoch is no better. Default 1. */
+  unfreezeEvery?: number | 'plateau';
+  /** With `gradual`: groups of layers, the head alone being the first. Default 4, or as many as there are. */
+  stages?: number;
+  /**
+   * With `lp-ft` and `auto`: most epochs of the probe. Default 5, of up to 20 iterations of L-BFGS each; it ends when it
+   * has converged.
+   */
+  probeEpochs?: number;
+  /**
+   * For everything that learns; with `llrd` for the top, with `lp-ft` and `auto` not for the probe. Default by
+   * optimizer: AdamW and Adam 1e-3 for the head and 1e-4 below it, SGD 1e-2 and 1e-3, RMSprop 1e-4 and 1e-5, L-BFGS 1.
+   * `llrd` begins at the head's, `lp-ft` has the lower one throughout, `auto` and `lp-ft:llrd` begin at half the head's.
    */
   learningRate?: number;
   /** Learning rates by pattern (name, module, glob); of several that match, the last counts. */
@@ -62,7 +102,7 @@ export interface FineTuneOptions {
   schedule?: ScheduleOptions;
   /** Default `crossEntropy`. */
   loss?: LossOption;
-  /** Largest 2-norm of the gradient. Default: no clipping. */
+  /** Largest 2-norm of the gradient. Default: no clipping, with `auto` 1. */
   clipNorm?: number;
   /** Batches whose gradients are averaged before an optimizer step. Default 1. */
   accumulate?: number;
@@ -120,12 +160,26 @@ export interface FineTuneOptions {
 /** A strategy's name. */
 export const strategyPattern = z
   .string()
-  .regex(/^(head|full|last:[1-9]\d*)$/, 'expected head, last:K (for example last:2) or full');
+  .regex(
+    /^(auto|head|full|norm|bias|llrd|gradual|last:[1-9]\d*|lp-ft(:(llrd|last:[1-9]\d*))?)$/,
+    'expected head, last:K (for example last:2), full, norm, bias, llrd, gradual, lp-ft, lp-ft:last:K, lp-ft:llrd or auto',
+  );
+
+const defaultStrategy: Strategy = 'auto';
 
 const schema = z.strictObject({
   epochs: z.int().min(1).max(1_000_000).default(10),
   batchSize: z.int().min(1).max(65_536).default(32),
-  strategy: strategyPattern.default('head'),
+  strategy: strategyPattern.optional(),
+  layerDecay: z.number().gt(0).max(1).optional(),
+  unfreezeEvery: z
+    .union(
+      [z.int().min(1).max(1_000_000), z.literal('plateau')],
+      'expected a whole number from 1, or plateau',
+    )
+    .optional(),
+  stages: z.int().min(2).max(1000).optional(),
+  probeEpochs: z.int().min(1).max(1_000_000).optional(),
   learningRate: z.number().gt(0).optional(),
   learningRates: z.record(z.string(), z.number().min(0)).default({}),
   optimizer: optimizerOption.prefault('adamw'),
@@ -168,7 +222,8 @@ const schema = z.strictObject({
 });
 
 /** FineTuneOptions, checked and with defaults. */
-export type CheckedOptions = Omit<z.output<typeof schema>, 'schedule' | 'weightDecay'> & {
+export type CheckedOptions = Omit<z.output<typeof schema>, 'strategy' | 'schedule' | 'weightDecay'> & {
+  strategy: string;
   schedule: Schedule;
   weightDecay: number;
 };
@@ -181,15 +236,34 @@ export function checkFineTuneOptions(options: FineTuneOptions): CheckedOptions {
   }
   const isLbfgs = checked.optimizer.kind === 'lbfgs';
   const schedule = checkSchedule(checked.schedule ?? (isLbfgs ? 'constant' : 'cosine'), 'fineTune');
-  checkLbfgsRun(checked, schedule);
+  const strategy = checked.strategy ?? (isLbfgs ? 'head' : defaultStrategy);
+  checkLbfgsRun({ ...checked, strategy }, schedule);
+  checkStrategyOptions({ ...checked, strategy });
   return {
     ...checked,
+    strategy,
     schedule,
     weightDecay: checked.weightDecay ?? (checked.optimizer.kind === 'adamw' ? 0.01 : 0),
   };
 }
 
-function checkLbfgsRun(options: z.output<typeof schema>, schedule: Schedule): void {
+/** Which strategies each of these options is for. */
+const strategyOptions = {
+  layerDecay: /^(llrd|last:|full|gradual|lp-ft|auto)/,
+  unfreezeEvery: /^gradual$/,
+  stages: /^gradual$/,
+  probeEpochs: /^(lp-ft|auto)/,
+};
+
+function checkStrategyOptions(options: z.output<typeof schema> & { strategy: string }): void {
+  const { strategy } = options;
+  for (const [name, pattern] of Object.entries(strategyOptions)) {
+    if (options[name as keyof typeof strategyOptions] === undefined || pattern.test(strategy)) continue;
+    throw invalidValue(`fineTune: \`${name}\` has no meaning with strategy \`${strategy}\`. Leave it out.`);
+  }
+}
+
+function checkLbfgsRun(options: z.output<typeof schema> & { strategy: string }, schedule: Schedule): void {
   const { strategy, views, cache, split, head, trainBatchNorm } = options;
   const isConstant = schedule.kind === 'constant' && !schedule.warmup && !schedule.warmupEpochs;
   checkLbfgs(options, 'fineTune', [

@@ -1,22 +1,19 @@
 import type { ImageDataset } from '../data/dataset.js';
-import { completePreprocessing, nativePreprocess, type Preprocessing } from '../data/preprocessing.js';
-import { TorchgraftError } from '../errors.js';
+import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
 import { checkLbfgsModel } from '../lbfgs.js';
 import type { Model } from '../model.js';
-import type { NativeGroup } from '../native.js';
-import { callNative } from '../native-call.js';
-import { buildGroups } from './groups.js';
+import { ownerOf } from '../patterns.js';
 import type { CheckedOptions } from './options.js';
+import { compileStrategy } from './strategies/compile.js';
+import type { Strategy } from './strategies/stage.js';
 
 /** What the loop needs to know of a prepared model. */
 export interface Prepared {
   preprocessing: Preprocessing;
-  groups: NativeGroup[];
-  /** Names of the head's parameters. */
-  head: string[];
+  strategy: Strategy;
 }
 
-/** Gives the model its head, freezes what the strategy freezes, and configures native training. */
+/** Gives the model its head, and makes the strategy's stages for it. */
 export async function prepareModel(
   model: Model,
   data: ImageDataset,
@@ -25,22 +22,9 @@ export async function prepareModel(
   checkLbfgsModel(options, await model.summary(), 'fineTune');
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
   const head = await prepareHead(model, data.classes, preprocessing.size, options);
-  await model.setTrainable(chooseTrainable(model, head, options), { trainBatchNorm: options.trainBatchNorm });
-  const groups = buildGroups(await model.summary(), head, options);
-  await callNative(() =>
-    model.native.configure({
-      optimizer: options.optimizer,
-      groups,
-      loss: options.loss,
-      clipNorm: options.clipNorm ?? 0,
-      accumulate: options.accumulate,
-      auxiliaryWeight: 0.4,
-      seed: options.seed,
-      preprocess: nativePreprocess(preprocessing),
-      augment: options.augment,
-    }),
-  );
-  return { preprocessing, groups, head };
+  const summary = await model.summary();
+  const images = data.splits.train.length;
+  return { preprocessing, strategy: compileStrategy({ model, summary, head, options, images }) };
 }
 
 // A model fine-tuned before on the same classes goes on with the head it has.
@@ -55,27 +39,8 @@ async function prepareHead(
   if (isSame && !asksForHead) {
     const { heads, parameters } = await model.summary();
     const modules = new Set(heads.map(({ module }) => module));
-    return parameters.map(({ name }) => name).filter((name) => modules.has(name.replace(/\.?[^.]+$/, '')));
+    return parameters.map(({ name }) => name).filter((name) => modules.has(ownerOf(name)));
   }
   const made = await model.replaceHead({ ...head, classes: classes.length, seed, imageSize });
   return made.parameters;
-}
-
-/** Names of the parameters that a strategy lets learn. @throws NOT_TRAINABLE when `freeze` leaves none */
-export function chooseTrainable(
-  model: Model,
-  head: string[],
-  { strategy, freeze }: Pick<CheckedOptions, 'strategy' | 'freeze'>,
-): string[] {
-  const layers = Number(strategy.split(':')[1]);
-  const everything = () => model.select(/(?:)/);
-  const chosen =
-    strategy === 'head' ? head : strategy === 'full' ? everything() : model.select({ last: layers });
-  const frozen = new Set(freeze.length > 0 ? model.select(freeze) : []);
-  const names = [...new Set([...chosen, ...head])].filter((name) => !frozen.has(name));
-  if (names.length > 0) return names;
-  throw new TorchgraftError(
-    'NOT_TRAINABLE',
-    'fineTune: with this strategy and `freeze`, nothing is left to learn. Leave `freeze` out or name less.',
-  );
 }

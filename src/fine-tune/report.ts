@@ -6,6 +6,8 @@ import type { TrainSums } from './epoch.js';
 /** What is known after an epoch; epoch 0 is the model before the first step. Plain JSON. */
 export interface EpochReport {
   epoch: number;
+  /** Name of the stage that it was part of; null for epoch 0. */
+  stage: string | null;
   /**
    * Mean over the training images, in train mode, while weights change; with L-BFGS in eval mode, at the epoch's end.
    * Null for epoch 0.
@@ -37,7 +39,7 @@ export function makeReport(
   epoch: number,
   sums: TrainSums,
   validation: ClassificationMetrics,
-  rest: Pick<EpochReport, 'learningRate' | 'seconds' | 'skipped'>,
+  rest: Pick<EpochReport, 'stage' | 'learningRate' | 'seconds' | 'skipped'>,
 ): EpochReport {
   const trained = sums.count > 0;
   const trainLoss = trained ? sums.loss / sums.count : null;

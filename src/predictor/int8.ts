@@ -7,7 +7,7 @@ import type { OptimiseResult, Tensor } from '../native.js';
 import { argmax } from '../ranking.js';
 
 /** Images for int8: a data set (calibrates on training, measures on validation images), or images without labels. */
-export type Calibration = ImageDataset | readonly ImageSource[];
+export type CalibrationImages = ImageDataset | readonly ImageSource[];
 
 /** What 8-bit convolutions cost, measured on images that did not calibrate them. */
 export interface Int8Report {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Calibration } from './int8.js';
+import type { CalibrationImages } from './int8.js';
 
 export const predictorOptions = z.strictObject({
   maxBatch: z.int().min(1).max(1024).default(32),
@@ -7,7 +7,7 @@ export const predictorOptions = z.strictObject({
   maxQueue: z.int().min(1).default(1024),
   threads: z.int().min(1).max(1024).optional(),
   precision: z.enum(['auto', 'float32', 'bfloat16', 'float16', 'int8']).default('auto'),
-  calibration: z.custom<Calibration>().optional(),
+  calibration: z.custom<CalibrationImages>().optional(),
   maxAccuracyLoss: z.number().min(0).max(1).default(0.01),
   device: z.string().default('auto'),
 });

@@ -1,0 +1,25 @@
+import type { Preprocessing } from '../data/preprocessing.js';
+import type { ComputationReport } from './computation.js';
+import type { EpochReport } from './report.js';
+import type { StageReport } from './stage-run.js';
+
+/** What a finished, stopped or broken-off fine-tuning came to. */
+export interface FineTuneResult {
+  /** The model before the first step. */
+  baseline: EpochReport;
+  /** Epochs 1, 2, ... */
+  history: EpochReport[];
+  /**
+   * The epoch whose weights the model has now; may be the baseline. The last one where the metric was undefined in all.
+   */
+  best: EpochReport;
+  /** Why it ended: all epochs done, early stopping, or the caller left the loop or aborted. */
+  ended: 'finished' | 'early' | 'left';
+  preprocessing: Preprocessing;
+  /** The cut, precision and what was kept, of the last stage. */
+  computation: ComputationReport;
+  /** The parts of the run, in order; most strategies have one. */
+  stages: StageReport[];
+  /** What was decided on the way and why, one sentence each, for example that `auto` stopped at the probe. */
+  decisions: string[];
+}

@@ -1,0 +1,36 @@
+import type { ModelCard } from '../card.js';
+import type { ImageDataset } from '../data/dataset.js';
+import type { Model } from '../model.js';
+import { versions } from '../versions.js';
+import type { FineTuneResult } from './result.js';
+
+/** What a fine-tuned model carries for `save`. */
+export function makeCard(
+  model: Model,
+  data: ImageDataset,
+  recipe: Record<string, unknown>,
+  { best, baseline, history, preprocessing, stages, decisions }: FineTuneResult,
+): ModelCard {
+  return {
+    format: 1,
+    classes: [...data.classes],
+    preprocessing,
+    provenance: {
+      source: model.origin,
+      // A model that was adapted before keeps its history.
+      ...(model.card ? { before: model.card.provenance } : {}),
+      data: data.summary,
+      options: recipe,
+      stages,
+      decisions,
+      versions: versions(),
+      date: new Date().toISOString(),
+    },
+    metrics: {
+      bestEpoch: best.epoch,
+      epochs: history.length,
+      validation: best.validation,
+      baseline: { loss: baseline.validation.loss, accuracy: baseline.validation.accuracy },
+    },
+  };
+}

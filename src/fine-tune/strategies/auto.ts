@@ -1,0 +1,49 @@
+import { ownParameters } from '../../patterns.js';
+import { isFarFromCeiling, isProvenBetter } from './judgement.js';
+import { leaveOut } from './learnable.js';
+import { afterProbe, probe } from './probe.js';
+import type { Decision, Evidence, Stage, Strategy, StrategyContext } from './stage.js';
+
+/** Long enough for a gain to show, short enough to be given up. */
+const trialEpochs = 2;
+
+/**
+ * `auto`: a linear probe; where validation could show a gain over it, a short fine-tuning of everything from its head with
+ * layer-wise decay; and where that is better, the rest of it. Each stage begins from the best weights so far.
+ *
+ * BatchNorm stays as it was trained, weights and statistics: those of a small set of augmented images undo more than the
+ * weights gain (docs/architecture.md has the figures).
+ */
+export function auto(context: StrategyContext): Strategy {
+  const { epochs, clipNorm = 1 } = context.options;
+  const tried = Math.min(trialEpochs, epochs);
+  const choices = { part: 'full', isLayerwise: true, trainable: learning(context), clipNorm } as const;
+  const stages: [Stage, ...Stage[]] = [
+    probe(context),
+    afterProbe(context, { ...choices, name: 'trial', epochs: tried }),
+  ];
+  if (epochs > tried)
+    stages.push(afterProbe(context, { ...choices, name: 'fine-tune', epochs: epochs - tried }));
+  return {
+    stages,
+    epochs: stages.reduce((sum, stage) => sum + stage.epochs, 0),
+    decide: (index, evidence) => decide(index, evidence, context),
+    notices: [],
+  };
+}
+
+/** Everything but BatchNorm, unless that was asked for. */
+function learning({ model, summary, head, options }: StrategyContext): string[] {
+  const names = summary.parameters.map(({ name }) => name);
+  const norms = new Set(options.trainBatchNorm ? [] : ownParameters(summary.batchNorms, names));
+  return leaveOut(model, [...names.filter((name) => !norms.has(name)), ...head], options.freeze);
+}
+
+function decide(index: number, { before, best }: Evidence, { options }: StrategyContext): Decision {
+  // Judged by a training metric that was never finite: nothing can be said.
+  if (!best) return { goesOn: true, why: 'auto: nothing is known of the probe, so fine-tuning goes on.' };
+  const judging = { metric: options.earlyStopping.metric, seed: options.seed };
+  if (index === 0) return isFarFromCeiling(best, judging);
+  if (index === 1) return isProvenBetter(before ?? best, best, judging);
+  return { goesOn: true, why: '' };
+}
