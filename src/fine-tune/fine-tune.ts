@@ -61,6 +61,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   readonly #model: Model;
   readonly #data: ImageDataset;
   readonly #options: CheckedOptions;
+  /** Epochs after which this iteration ends, with a checkpoint from which the run can go on. */
+  readonly #until: number;
   readonly #recipe: Record<string, unknown>;
   readonly #reading: Omit<Reading, 'preprocessing'>;
   readonly #stopping: EarlyStopping;
@@ -75,10 +77,11 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   #ended: FineTuneResult['ended'] = 'left';
 
   /** Use {@link fineTune}. @internal */
-  constructor(model: Model, data: ImageDataset, options: CheckedOptions) {
+  constructor(model: Model, data: ImageDataset, options: CheckedOptions, until = options.epochs) {
     this.#model = model;
     this.#data = data;
     this.#options = options;
+    this.#until = Math.min(until, options.epochs);
     this.#recipe = recipeOf(options, data.summary.fingerprint);
     const { batchSize, threads, unreadable } = options;
     this.#reading = { batchSize, threads, unreadable };
@@ -126,7 +129,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
       let sums = await this.#begin();
       if (this.#ended === 'early') return;
-      for (let epoch = this.#history.length + 1; epoch <= this.#options.epochs; epoch++) {
+      for (let epoch = this.#history.length + 1; epoch <= this.#until; epoch++) {
         this.#isUnsaved = false;
         const { report, stop } = await this.#runEpoch(epoch, sums);
         sums = noSums;
