@@ -8,7 +8,7 @@ import {
 } from '../fine-tune/options.js';
 import { checkOptions } from '../options.js';
 import { rungEpochs } from './halving.js';
-import { type Dimension, defaultSpace, largestOf, readSpace, type SearchSpace } from './space.js';
+import { defaultSpace, largestOf, readSpace, type SearchDimension, type SearchSpace } from './space.js';
 import type { SearchTrial } from './trials.js';
 
 /** What all trials share: options of fineTune that are not searched. */
@@ -82,7 +82,7 @@ const schema = z.strictObject({
 export type CheckedSearch = Omit<z.output<typeof schema>, 'trials' | 'space'> & {
   /** Infinity for no limit. */
   trials: number;
-  dimensions: Dimension[];
+  dimensions: SearchDimension[];
   /** `fineTune` with its defaults. */
   shared: CheckedOptions;
   /** Epochs of each rung. */
@@ -123,7 +123,7 @@ function withoutFixed(given: FineTuneOptions): SearchSpace {
 function rungsOf(
   { method, minEpochs, reduction }: Pick<z.output<typeof schema>, 'method' | 'minEpochs' | 'reduction'>,
   shared: CheckedOptions,
-  dimensions: readonly Dimension[],
+  dimensions: readonly SearchDimension[],
 ): number[] {
   const searched = dimensions.find(({ name }) => name === 'epochs');
   const most = searched ? largestOf(searched) : shared.epochs;

@@ -3,7 +3,7 @@ import { formatTime } from '../report/progress.js';
 import { renderChart } from '../report/svg-chart.js';
 import { formatTable } from '../report/table.js';
 import type { SearchResult } from './search.js';
-import type { Dimension } from './space.js';
+import type { SearchDimension } from './space.js';
 import type { SearchTrial } from './trials.js';
 
 /** Trials that a table shows. */
@@ -75,7 +75,7 @@ export async function renderSearchChart(result: SearchResult): Promise<string> {
   return renderChart(option, { width: Math.max(600, 160 * axes.length), height: 460 });
 }
 
-function axisOf(dimension: Dimension, dim: number) {
+function axisOf(dimension: SearchDimension, dim: number) {
   const { name } = dimension;
   if (dimension.kind === 'choice')
     return { dim, name, type: 'category', data: dimension.values.map(describeValue) };
@@ -83,7 +83,7 @@ function axisOf(dimension: Dimension, dim: number) {
   return { dim, name, min, max, type: log ? 'log' : 'value', axisLabel: { formatter: describeNumber } };
 }
 
-function coordinate(trial: SearchTrial, { name, kind }: Dimension): unknown {
+function coordinate(trial: SearchTrial, { name, kind }: SearchDimension): unknown {
   const value = valueOf(trial, name);
   return kind === 'choice' ? describeValue(value) : value;
 }

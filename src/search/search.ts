@@ -11,7 +11,7 @@ import { type LoadOptions, loadModel, type Model } from '../model.js';
 import { compareValues, Halving } from './halving.js';
 import { Journal, type JournalEntry } from './journal.js';
 import { type CheckedSearch, checkSearchOptions, type SearchOptions } from './options.js';
-import { type Dimension, drawTrial } from './space.js';
+import { drawTrial, type SearchDimension } from './space.js';
 import { checkpointPath, runTrial, type SearchTrial, type TrialSettings } from './trials.js';
 
 /** What a search came to; plain JSON. */
@@ -24,7 +24,7 @@ export interface SearchResult {
   metric: string;
   mode: 'min' | 'max';
   /** What was searched. */
-  dimensions: Dimension[];
+  dimensions: SearchDimension[];
   /** Epochs of each rung. */
   rungs: number[];
   /** Why it ended: all trials are done, or the minutes are spent. */

@@ -53,7 +53,8 @@ export const defaultSpace: SearchSpace = {
   augment: ['none', 'default'],
 };
 
-export type Dimension =
+/** One dimension of a space. `whole`: whole numbers alone. */
+export type SearchDimension =
   | { name: string; kind: 'range'; low: number; high: number; log: boolean; whole: boolean }
   | { name: string; kind: 'choice'; values: readonly unknown[] };
 
@@ -69,7 +70,7 @@ const choiceSchema = z.array(z.unknown()).min(1, 'expected at least one value');
  * @throws INVALID_TYPE for an option that cannot be searched, naming the nearest, and for what is no range and no list;
  * INVALID_VALUE for an empty one, and for a value that the option does not take
  */
-export function readSpace(space: SearchSpace, where: string): Dimension[] {
+export function readSpace(space: SearchSpace, where: string): SearchDimension[] {
   if (typeof space !== 'object' || space === null || Array.isArray(space))
     throw invalidType(`${where}: \`space\` must be an object of ranges and lists.`);
   const entries = Object.entries(space).filter(([, given]) => given !== undefined);
@@ -79,7 +80,7 @@ export function readSpace(space: SearchSpace, where: string): Dimension[] {
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function readDimension(name: string, given: unknown, where: string): Dimension {
+function readDimension(name: string, given: unknown, where: string): SearchDimension {
   if (shared.includes(name))
     throw invalidType(`${where}: \`space.${name}\`: all trials share this option; it cannot be searched.`);
   if (!searchable.includes(name))
@@ -108,14 +109,14 @@ function readDimension(name: string, given: unknown, where: string): Dimension {
 }
 
 /** The configuration of a trial, a pure function of the space, the seed and the trial's number. */
-export function drawTrial(dimensions: readonly Dimension[], seed: number, trial: number): TrialConfig {
+export function drawTrial(dimensions: readonly SearchDimension[], seed: number, trial: number): TrialConfig {
   const next = randomIntegers(seed, trial);
   return Object.fromEntries(
     dimensions.map((dimension) => [dimension.name, draw(dimension, next() / 2 ** 32)]),
   );
 }
 
-function draw(dimension: Dimension, share: number): unknown {
+function draw(dimension: SearchDimension, share: number): unknown {
   if (dimension.kind === 'choice') return dimension.values[Math.floor(share * dimension.values.length)];
   const { low, high, log, whole } = dimension;
   if (whole) return Math.min(high, Math.floor(between(low, high + 1, log, share)));
@@ -128,6 +129,6 @@ function between(low: number, high: number, log: boolean, share: number): number
 }
 
 /** The largest value of a dimension of numbers. */
-export function largestOf(dimension: Dimension): number {
+export function largestOf(dimension: SearchDimension): number {
   return dimension.kind === 'range' ? dimension.high : Math.max(...(dimension.values as number[]));
 }
