@@ -16,8 +16,8 @@ export function rungEpochs(least: number, most: number, reduction: number): numb
 
 /**
  * Which trial to train next, by asynchronous successive halving (ASHA: Li et al. 2020, "A System for Massively Parallel
- * Hyperparameter Tuning", algorithm 2): a trial in the best third of its rung goes on to the next one, the highest rung
- * first; where there is none, a new trial begins. With one rung it is random search. What it says is a function of the
+ * Hyperparameter Tuning", algorithm 2): a trial in the best third of its rung so far goes on to the next one, the highest
+ * rung first; where there is none, a new trial begins. With one rung it is random search. What it says is a function of the
  * results so far, so that a search that is resumed asks for the same.
  */
 export class Halving {
@@ -52,10 +52,13 @@ export class Halving {
     this.#at(result.rung).set(result.trial, result);
   }
 
-  /** Whether a trial may still go on when no more than `trials` are drawn: ranks only get worse. */
+  /**
+   * Whether a trial may still go on when no more than `trials` are drawn: no rung gets more of them, and ranks only get
+   * worse.
+   */
   mayGoOn(result: RungResult, trials: number): boolean {
     if (!this.#canGoOn(result) || result.rung === this.#rungs.length - 1) return false;
-    const most = Math.floor(trials / this.#reduction ** (result.rung + 1));
+    const most = Math.floor(trials / this.#reduction);
     return this.#ranked(result.rung).indexOf(result) < Math.max(1, most);
   }
 

@@ -29,12 +29,8 @@ export interface SearchTrial {
 
 /** Errors that are the configuration's fault. All others end the search: they would befall every trial. */
 const trialFailures = [
-  'LOSS_NOT_FINITE',
-  'INVALID_VALUE',
-  'INVALID_TYPE',
-  'MODEL_FAILED',
-  'NOT_TRAINABLE',
-  'OUT_OF_MEMORY',
+  ...['LOSS_NOT_FINITE', 'INVALID_VALUE', 'INVALID_TYPE', 'MODEL_FAILED', 'NOT_TRAINABLE', 'OUT_OF_MEMORY'],
+  ...['NO_HEAD', 'PATTERN_UNMATCHED', 'SOURCE_INVALID'],
 ];
 
 export interface TrialSettings {
