@@ -5,11 +5,26 @@ import { type FineTuneOptions, fineTuneShape } from '../fine-tune/options.js';
 import { suggest } from '../options.js';
 import { checkSchedule, type ScheduleOptions } from '../schedule.js';
 
-/** Options that belong to a run, or must be the same for all trials. */
-const shared = [
-  ...['checkpoint', 'resume', 'signal', 'onBatch', 'seed', 'threads', 'decodedBytes', 'cache', 'unreadable'],
-  'earlyStopping',
-];
+/** The options of one trial that are searched; all but those that belong to a run, or that all trials must share. */
+export type TrialConfig = Omit<
+  FineTuneOptions,
+  | ('checkpoint' | 'resume' | 'signal' | 'onBatch' | 'seed' | 'threads')
+  | ('decodedBytes' | 'cache' | 'unreadable' | 'earlyStopping')
+>;
+
+const isShared: Record<Exclude<keyof FineTuneOptions, keyof TrialConfig>, true> = {
+  checkpoint: true,
+  resume: true,
+  signal: true,
+  onBatch: true,
+  seed: true,
+  threads: true,
+  decodedBytes: true,
+  cache: true,
+  unreadable: true,
+  earlyStopping: true,
+};
+const shared = Object.keys(isShared);
 const searchable = Object.keys(fineTuneShape).filter((name) => !shared.includes(name));
 
 /** Numbers from `low` to `high`, evenly or, with `log`, in their logarithm; whole where the option takes no others. */
@@ -19,29 +34,10 @@ export interface SearchRange {
   log?: boolean;
 }
 
-type SharedOption =
-  | (
-      | 'checkpoint'
-      | 'resume'
-      | 'signal'
-      | 'onBatch'
-      | 'seed'
-      | 'threads'
-      | 'decodedBytes'
-      | 'cache'
-      | 'unreadable'
-    )
-  | 'earlyStopping';
-
 /** What is searched: a range of numbers, or a list of values, for each of these options of fineTune. */
 export type SearchSpace = {
-  [K in Exclude<keyof FineTuneOptions, SharedOption>]?:
-    | SearchRange
-    | readonly NonNullable<FineTuneOptions[K]>[];
+  [K in keyof TrialConfig]?: SearchRange | readonly NonNullable<TrialConfig[K]>[];
 };
-
-/** The options of one trial that are searched. */
-export type TrialConfig = Omit<FineTuneOptions, SharedOption>;
 
 /** Searched unless told otherwise, each where `fineTune` does not fix it. */
 export const defaultSpace: SearchSpace = {
