@@ -29,7 +29,7 @@ const lively = {
 
 const rateAt = (index: number) => 1e-7 * 1e8 ** (index / 99);
 
-/** What fastai 2's valley, steep and minimum give for the same numbers, as indices into the whole curve. */
+/** What fastai 2's valley, steep and minimum gave for the same numbers, as indices into the whole curve. */
 const curves: [name: string, loss: (i: number) => number, steps: number, expected: number[]][] = [
   [
     'a fall, then a rise',
