@@ -40,6 +40,16 @@ export type { FineTuneResult } from './fine-tune/result.js';
 export type { StageReport } from './fine-tune/stage-run.js';
 export type { Libtorch } from './libtorch/find.js';
 export type { LibtorchFolder } from './libtorch/folder.js';
+export type { FoundRates } from './lr-find/groups.js';
+export {
+  type FindLearningRateOptions,
+  findLearningRate,
+  type LearningRateSearch,
+  type SweepOptions,
+} from './lr-find/lr-find.js';
+export { renderSweepChart, renderSweepText } from './lr-find/render.js';
+export type { LearningRateSuggestion, SweepPoint } from './lr-find/suggestions.js';
+export type { SweepEnd } from './lr-find/sweep.js';
 export {
   type BootstrapDifference,
   type BootstrapDifferenceOptions,
@@ -112,5 +122,10 @@ export type { Prediction, ScoredClass } from './ranking.js';
 export { calibrationTable, confusionTable, figuresTable, perClassTable } from './report/metrics-tables.js';
 export { modelTable } from './report/model-table.js';
 export type { Schedule, ScheduleOptions } from './schedule.js';
+export type { SearchOptions, SharedOptions } from './search/options.js';
+export { renderSearchChart, searchTable } from './search/render.js';
+export { type SearchResult, search } from './search/search.js';
+export type { SearchDimension, SearchRange, SearchSpace, TrialConfig } from './search/space.js';
+export type { SearchTrial } from './search/trials.js';
 export { createTrainer, Trainer, type TrainerBatch, type TrainerOptions } from './trainer.js';
 export type { AugmentOption, LossOption, OptimizerOption } from './training-options.js';

@@ -75,16 +75,15 @@ export async function loadModel(source: string | Uint8Array, options: LoadOption
   const place = device === 'auto' ? (addon.info().gpus > 0 ? 'cuda:0' : 'cpu') : device;
   // Beside the loading, which is on a thread of its own.
   const hashing = hash(source).catch((error: unknown) => error as Error);
-  const native = await callNative(() =>
-    addon.load(source, { device: place, threads: threads ?? availableParallelism() }),
-  );
+  const loading = { device: place, threads: threads ?? availableParallelism() };
+  const native = await callNative(() => addon.load(source, loading));
   const name = typeof source === 'string' ? source : 'the given bytes';
   try {
     const card = readCard(native.extra, name);
     const sha256 = await hashing;
     if (typeof sha256 !== 'string') throw sha256;
     const origin = { name: basename(name), sha256 };
-    return new Model(native, await callNative(() => native.describe()), origin, card);
+    return new Model(native, await callNative(() => native.describe()), origin, card, loading);
   } catch (error) {
     await native.dispose();
     throw error;
@@ -109,6 +108,8 @@ export class Model {
   /** The addon's side. Not for use outside torchgraft. @internal */
   readonly native: NativeModel;
   readonly origin: ModelOrigin;
+  /** Device and threads that it was loaded with. @internal */
+  readonly loading: { device: string; threads: number };
   /** Classes, preprocessing, provenance and metrics; what `save` writes. Undefined before the first fine-tuning. */
   card: ModelCard | undefined;
   #description: ModelDescription;
@@ -120,9 +121,11 @@ export class Model {
     description: ModelDescription,
     origin: ModelOrigin,
     card: ModelCard | undefined,
+    loading: { device: string; threads: number },
   ) {
     this.native = native;
     this.origin = origin;
+    this.loading = loading;
     this.card = card;
     this.#description = description;
   }

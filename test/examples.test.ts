@@ -13,8 +13,10 @@ import { addCache } from '../src/cli/cache.js';
 import { addDoctor, addSetup } from '../src/cli/doctor.js';
 import { addEval } from '../src/cli/eval.js';
 import { addInspect } from '../src/cli/inspect.js';
+import { addLrFind } from '../src/cli/lr-find.js';
 import { addPredict } from '../src/cli/predict.js';
 import { addQuickstart } from '../src/cli/quickstart.js';
+import { addSearch } from '../src/cli/search.js';
 import { addTrain } from '../src/cli/train.js';
 import { predictorOptions } from '../src/predictor/options.js';
 
@@ -222,12 +224,15 @@ t.test("the README's table has every option of createPredictor, with its default
 t.test('the README names every command and every option', async (t) => {
   const section = read('README.md').split('## On the command line')[1]?.split('\n## ')[0] ?? '';
   const program = new Command();
-  for (const add of [addTrain, addEval, addPredict, addInspect, addCache, addDoctor, addSetup, addQuickstart])
-    add(program);
+  const commandAdders = [
+    ...[addTrain, addLrFind, addSearch, addEval, addPredict, addInspect, addCache, addDoctor, addSetup],
+    addQuickstart,
+  ];
+  for (const add of commandAdders) add(program);
   const main = join(root, 'lib', 'cli', 'main.js');
   const help = execFileSync(process.execPath, [main, '--help'], { encoding: 'utf8' });
   const commands = help.split('Commands:\n')[1] ?? '';
-  const listed = [...commands.matchAll(/^ {2}(\w+) /gm)]
+  const listed = [...commands.matchAll(/^ {2}([\w-]+) /gm)]
     .map((match) => match[1])
     .filter((name) => name !== 'help');
   t.same(

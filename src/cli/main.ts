@@ -6,8 +6,10 @@ import { addDoctor, addSetup } from './doctor.js';
 import { addEval } from './eval.js';
 import { exitCode, explain } from './exit.js';
 import { addInspect } from './inspect.js';
+import { addLrFind } from './lr-find.js';
 import { addPredict } from './predict.js';
 import { addQuickstart } from './quickstart.js';
+import { addSearch } from './search.js';
 import { addTrain } from './train.js';
 
 /** The command line; `arguments_` without node and the script. Returns the exit code. */
@@ -19,6 +21,8 @@ export async function main(arguments_: string[]): Promise<number> {
     .exitOverride();
   for (const add of [
     addTrain,
+    addLrFind,
+    addSearch,
     addEval,
     addPredict,
     addInspect,

@@ -1,7 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
-import { TorchgraftError } from '../errors.js';
 import { fineTune } from '../fine-tune/fine-tune.js';
 import type { BatchProgress, FineTuneOptions } from '../fine-tune/options.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
@@ -9,6 +8,7 @@ import { loadModel, type Model } from '../model.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
 import { readData } from './arguments.js';
+import { listenForInterrupt } from './interrupt.js';
 import { epochEvent, epochLine, stageLine, startLines, summary } from './lines.js';
 import { writeRunFile } from './run-file.js';
 
@@ -27,7 +27,7 @@ const say = (text: string) => process.stderr.write(`${text}\n`);
 /** Trains, and leaves model.pt, run.json and checkpoint.pt in the run folder. Returns the exit code. */
 export async function runTraining(request: TrainRequest): Promise<number> {
   const { out, options } = request;
-  const interrupt = listenForInterrupt(out);
+  const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
   const started = performance.now();
   const data = await readData(request.data, options.seed ?? 0);
   await using model = await loadModel(request.model, {
@@ -129,24 +129,5 @@ function batchDisplay(progress: Progress): (batch: BatchProgress) => void {
     if (label !== shown) progress.start(label, total);
     shown = label;
     progress.update(done);
-  };
-}
-
-/** The first Ctrl-C stops after the batch and writes a checkpoint; the second ends the process at once. */
-function listenForInterrupt(out: string) {
-  const controller = new AbortController();
-  const onSignal = () => {
-    if (controller.signal.aborted) process.exit(130);
-    say(`\nInterrupted: writing a checkpoint to ${out}. Go on with --resume. Ctrl-C again ends at once.`);
-    controller.abort(new TorchgraftError('ABORTED', 'Interrupted.'));
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  return {
-    signal: controller.signal,
-    stop: () => {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
-    },
   };
 }

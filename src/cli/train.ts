@@ -17,10 +17,8 @@ import {
 } from './arguments.js';
 import { runTraining, type TrainRequest } from './run.js';
 
-interface TrainFlags {
-  model: string;
-  data: string;
-  out: string;
+/** Flags of what is trained and how; of every command that trains. */
+export interface TrainingFlags {
   epochs: number;
   batchSize: number;
   strategy?: Strategy;
@@ -50,6 +48,12 @@ interface TrainFlags {
   views?: number | 'live';
   cache: CachePlace;
   split: boolean;
+}
+
+interface TrainFlags extends TrainingFlags {
+  model: string;
+  data: string;
+  out: string;
   resume?: boolean;
   json?: boolean;
 }
@@ -64,7 +68,19 @@ export function addTrain(program: Command): Command {
       '--data <dir>',
       'folder with train/<class>/*, val/<class>/* or <class>/*; or a .csv or .jsonl manifest',
     )
-    .option('--out <run>', 'folder that receives model.pt, run.json and checkpoint.pt')
+    .option('--out <run>', 'folder that receives model.pt, run.json and checkpoint.pt');
+  return addTraining(command)
+    .option('--resume', 'go on from the checkpoint in the run folder, if there is one')
+    .option('--json', 'one JSON object a line on standard output')
+    .action(async (flags: TrainFlags, self: Command) => {
+      requireOptions(self, ['model', 'data', 'out']);
+      process.exitCode = await runTraining(toRequest(flags));
+    });
+}
+
+/** The options of {@link TrainingFlags}. */
+export function addTraining(command: Command): Command {
+  command
     .option(
       '--epochs <n>',
       'passes over the training images, those of a probe not counted',
@@ -147,13 +163,7 @@ function addRest(command: Command): Command {
         .choices(['disk', 'memory', 'none'])
         .default('disk'),
     )
-    .option('--no-split', 'run the model as it was loaded, frozen layers in each step')
-    .option('--resume', 'go on from the checkpoint in the run folder, if there is one')
-    .option('--json', 'one JSON object a line on standard output')
-    .action(async (flags: TrainFlags, self: Command) => {
-      requireOptions(self, ['model', 'data', 'out']);
-      process.exitCode = await runTraining(toRequest(flags));
-    });
+    .option('--no-split', 'run the model as it was loaded, frozen layers in each step');
 }
 
 function viewCount(text: string): number | 'live' {
@@ -173,8 +183,15 @@ function strategyName(text: string): Strategy {
 }
 
 function toRequest(flags: TrainFlags): TrainRequest {
-  const { model, data, out, seed, device, threads, json, resume } = flags;
-  const options: FineTuneOptions = {
+  const { model, data, out, device, json, resume } = flags;
+  const options = { ...toTrainingOptions(flags), resume: resume ?? false };
+  return { model, data, out, device, isJson: json ?? false, options };
+}
+
+/** What the flags say, as options of fineTune. */
+export function toTrainingOptions(flags: TrainingFlags): FineTuneOptions {
+  const { seed, threads } = flags;
+  return {
     epochs: flags.epochs,
     batchSize: flags.batchSize,
     optimizer: flags.optimizer as (typeof optimizerNames)[number],
@@ -184,7 +201,6 @@ function toRequest(flags: TrainFlags): TrainRequest {
     preprocessing: toPreprocessing(flags),
     seed,
     unreadable: flags.skipUnreadable ? 'skip' : 'fail',
-    resume: resume ?? false,
     precision: flags.precision,
     cache: flags.cache,
     split: flags.split,
@@ -204,10 +220,9 @@ function toRequest(flags: TrainFlags): TrainRequest {
       ? {}
       : { earlyStopping: parseEarlyStopping(flags.earlyStop, '--early-stop') }),
   };
-  return { model, data, out, device, isJson: json ?? false, options };
 }
 
-function toPreprocessing({ imageSize, mean, std, normalise }: TrainFlags): Partial<Preprocessing> {
+function toPreprocessing({ imageSize, mean, std, normalise }: TrainingFlags): Partial<Preprocessing> {
   if (normalise && (mean || std)) throw invalidValue('train: give either --normalise, or --mean and --std.');
   if ((mean === undefined) !== (std === undefined))
     throw invalidValue('train: --mean and --std go together.');

@@ -64,6 +64,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   readonly #model: Model;
   readonly #data: ImageDataset;
   readonly #options: CheckedOptions;
+  /** Epochs after which this iteration ends, with a checkpoint from which the run can go on. */
+  readonly #until: number;
   readonly #recipe: Record<string, unknown>;
   readonly #reading: Omit<Reading, 'preprocessing'>;
   readonly #stopping: EarlyStopping;
@@ -85,10 +87,11 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   #ended: FineTuneResult['ended'] = 'left';
 
   /** Use {@link fineTune}. @internal */
-  constructor(model: Model, data: ImageDataset, options: CheckedOptions) {
+  constructor(model: Model, data: ImageDataset, options: CheckedOptions, until = Number.POSITIVE_INFINITY) {
     this.#model = model;
     this.#data = data;
     this.#options = options;
+    this.#until = until;
     this.#recipe = recipeOf(options, data.summary.fingerprint);
     const { batchSize, threads, unreadable } = options;
     this.#reading = { batchSize, threads, unreadable };
@@ -150,7 +153,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
       let sums = await this.#begin();
       this.#lookAhead();
-      while (this.#upcoming) {
+      while (this.#upcoming && this.#history.length < this.#until) {
         this.#isUnsaved = false;
         await this.#enter(this.#upcoming);
         const report = await this.#runEpoch(this.#history.length + 1, sums);

@@ -221,6 +221,9 @@ const schema = z.strictObject({
     .optional(),
 });
 
+/** How each option is checked alone, by name. */
+export const fineTuneShape: Readonly<Record<string, z.ZodType>> = schema.shape;
+
 /** FineTuneOptions, checked and with defaults. */
 export type CheckedOptions = Omit<z.output<typeof schema>, 'strategy' | 'schedule' | 'weightDecay'> & {
   strategy: string;

@@ -6,11 +6,13 @@ import {
   classificationStatistic,
   createPredictor,
   createTrainer,
+  findLearningRate,
   fineTune,
   imageFolder,
   loadClassifier,
   loadModel,
   type NamedMetrics,
+  search,
   tuneThreshold,
 } from '../../src/index.js';
 
@@ -46,6 +48,19 @@ async function misuse(): Promise<void> {
   // @ts-expect-error no such strategy
   fineTune(model, data, { strategy: 'tail' });
   fineTune(model, data, { strategy: 'last:2', optimizer: { kind: 'sgd', nesterov: true }, augment: 'none' });
+  await findLearningRate(model, data, { strategy: 'full', sweep: { steps: 50 } });
+  // @ts-expect-error no such option of the sweep
+  await findLearningRate(model, data, { sweep: { step: 50 } });
+  await search('model.pt', data, {
+    folder: 'out',
+    space: { epochs: { low: 1, high: 9 }, strategy: ['last:3'] },
+  });
+  // @ts-expect-error a folder is needed
+  await search('model.pt', data, { trials: 3 });
+  // @ts-expect-error all trials share their seed
+  await search('model.pt', data, { folder: 'out', space: { seed: [1, 2] } });
+  // @ts-expect-error no such strategy
+  await search('model.pt', data, { folder: 'out', space: { strategy: ['tail'] } });
   // @ts-expect-error no such optimizer option
   fineTune(model, data, { optimizer: { kind: 'sgd', beta1: 0.9 } });
   // @ts-expect-error data and model the other way round

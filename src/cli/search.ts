@@ -1,0 +1,162 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { writeAtomically } from '../atomic-file.js';
+import { invalidValue, TorchgraftError } from '../errors.js';
+import { formatTime, Progress } from '../report/progress.js';
+import type { SharedOptions } from '../search/options.js';
+import { renderSearchChart, searchTable } from '../search/render.js';
+import { type SearchResult, search } from '../search/search.js';
+import { defaultSpace, type SearchSpace } from '../search/space.js';
+import type { SearchTrial } from '../search/trials.js';
+import { positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
+import { listenForInterrupt } from './interrupt.js';
+import { addTraining, type TrainingFlags, toTrainingOptions } from './train.js';
+
+interface SearchFlags extends TrainingFlags {
+  model: string;
+  data: string;
+  out: string;
+  space?: string;
+  method: 'asha' | 'random';
+  trials?: number;
+  minutes?: number;
+  reduction: number;
+  minEpochs: number;
+  resume?: boolean;
+  json?: boolean;
+}
+
+/** `torchgraft search`. */
+export function addSearch(program: Command): Command {
+  const command = program
+    .command('search')
+    .description('Search learning rate, layers, epochs and more; keeps the best model')
+    .option('--model <file>', 'TorchScript model, scripted or traced')
+    .option('--data <dir>', 'folder or manifest, as for train')
+    .option('--out <dir>', 'folder that receives model.pt, search.jsonl, search.json and search.svg')
+    .option(
+      '--space <file>',
+      'JSON: what is searched, { "learningRate": { "low", "high", "log" }, "strategy": [...] }',
+    )
+    .addOption(
+      new Option('--method <name>', 'asha: most trials stop after few epochs; random: none does')
+        .choices(['asha', 'random'])
+        .default('asha'),
+    )
+    .option('--trials <n>', 'trials at most (default: 20; no limit with --minutes)', wholeNumber(1))
+    .option('--minutes <x>', 'no training begins after so many minutes of training', positiveNumber)
+    .option('--reduction <n>', 'asha: one trial in so many goes on', wholeNumber(2), 3)
+    .option('--min-epochs <n>', 'asha: epochs before the first are left behind', wholeNumber(1), 1);
+  return addTraining(command)
+    .option('--resume', 'go on with the search in the folder, if there is one')
+    .option('--json', 'one JSON object a line on standard output')
+    .addHelpText(
+      'after',
+      '\nThe options between --min-epochs and --resume are those of train. Where one is given, it holds for all trials.',
+    )
+    .action(async (flags: SearchFlags, self: Command) => {
+      requireOptions(self, ['model', 'data', 'out']);
+      const result = await run(flags, sharedOptions(flags, self));
+      await writeFiles(flags.out, result);
+      if (flags.json) process.stdout.write(`${JSON.stringify({ event: 'done', ...result })}\n`);
+      else process.stdout.write(`${summary(result)}\n`);
+    });
+}
+
+/** What was given on the command line, and what is not searched unless told otherwise. */
+function sharedOptions(flags: SearchFlags, command: Command): SharedOptions {
+  const { checkpoint, resume, signal, onBatch, ...options } = toTrainingOptions(flags);
+  const left = Object.entries(options).filter(
+    ([name]) => !Object.hasOwn(defaultSpace, name) || command.getOptionValueSource(name) !== 'default',
+  );
+  return Object.fromEntries(left);
+}
+
+async function run(flags: SearchFlags, fineTune: SharedOptions): Promise<SearchResult> {
+  const { out, method, trials, minutes, reduction, minEpochs, seed, device, threads } = flags;
+  const space = flags.space === undefined ? undefined : await readSpaceFile(flags.space);
+  const data = await readData(flags.data, seed);
+  const interrupt = listenForInterrupt(`what was done is in ${out}. Go on with --resume.`);
+  const progress = new Progress({ stream: process.stderr });
+  try {
+    return await search(flags.model, data, {
+      ...{ folder: out, fineTune, method, reduction, minEpochs, seed, device, signal: interrupt.signal },
+      resume: flags.resume ?? false,
+      ...(space === undefined ? {} : { space }),
+      ...(trials === undefined ? {} : { trials }),
+      ...(minutes === undefined ? {} : { minutes }),
+      ...(threads === undefined ? {} : { threads }),
+      onTrial: (trial) => {
+        progress.line(trialLine(trial));
+        if (flags.json) process.stdout.write(`${JSON.stringify({ event: 'trial', ...trial })}\n`);
+      },
+      onBatch: batchDisplay(progress),
+    });
+  } finally {
+    progress.finish();
+    interrupt.stop();
+  }
+}
+
+function batchDisplay(progress: Progress) {
+  let shown = '';
+  return ({
+    trial,
+    phase,
+    epoch,
+    done,
+    total,
+  }: {
+    trial: number;
+    phase: string;
+    epoch: number;
+    done: number;
+    total: number;
+  }) => {
+    const label = `trial ${trial}, ${phase === 'train' ? `epoch ${epoch}` : 'validating'}`;
+    if (label !== shown) progress.start(label, total);
+    shown = label;
+    progress.update(done);
+  };
+}
+
+async function readSpaceFile(path: string): Promise<SearchSpace> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new TorchgraftError('FILE_NOT_FOUND', `No search space at ${path}.`, { cause });
+  }
+  try {
+    return JSON.parse(text) as SearchSpace;
+  } catch (error) {
+    throw invalidValue(`search: ${path} is not JSON: ${(error as Error).message}.`);
+  }
+}
+
+async function writeFiles(folder: string, result: SearchResult): Promise<void> {
+  const files = [
+    ['search.json', `${JSON.stringify(result, null, 2)}\n`],
+    ['search.svg', await renderSearchChart(result)],
+  ] as const;
+  for (const [name, text] of files)
+    await writeAtomically(join(folder, name), (temporary) => writeFile(temporary, text));
+}
+
+function trialLine({ trial, rung, epochs, value, config, failure, seconds }: SearchTrial): string {
+  const what = failure
+    ? `failed (${failure.code})`
+    : `${epochs} epochs, best ${value?.toFixed(4) ?? 'unknown'}`;
+  return `trial ${String(trial).padStart(3)}  rung ${rung}  ${what}  ${formatTime(seconds)}  ${JSON.stringify(config)}`;
+}
+
+function summary(result: SearchResult): string {
+  const { best, metric, model, seconds, ended } = result;
+  return [
+    searchTable(result),
+    '',
+    `best   trial ${best.trial}: ${metric} ${best.value?.toFixed(4)} at epoch ${best.bestEpoch}; ${JSON.stringify(best.config)}`,
+    `saved  ${model}  (${formatTime(seconds)} of training${ended === 'minutes' ? ', the minutes are spent' : ''})`,
+  ].join('\n');
+}

@@ -1,0 +1,131 @@
+import { z } from 'zod';
+import { invalidValue } from '../errors.js';
+import {
+  type BatchProgress,
+  type CheckedOptions,
+  checkFineTuneOptions,
+  type FineTuneOptions,
+} from '../fine-tune/options.js';
+import { checkOptions } from '../options.js';
+import { rungEpochs } from './halving.js';
+import { defaultSpace, largestOf, readSpace, type SearchDimension, type SearchSpace } from './space.js';
+import type { SearchTrial } from './trials.js';
+
+/** What all trials share: options of fineTune that are not searched. */
+export type SharedOptions = Omit<FineTuneOptions, 'checkpoint' | 'resume' | 'signal' | 'onBatch'>;
+
+/** Options of search; all but `folder` may be left out. */
+export interface SearchOptions {
+  /** Folder that receives the journal, checkpoints while it runs, and the best trial's model.pt; made if need be. */
+  folder: string;
+  /**
+   * What is searched. Default: learning rate (1e-5 to 3e-2), strategy (`head`, `last:2`, `full`), epochs (5, 10, 20),
+   * batch size (16, 32, 64), weight decay (1e-4 to 1e-1) and augmentation, but for what `fineTune` fixes.
+   */
+  space?: SearchSpace;
+  /** Options that all trials share. `earlyStopping.metric` (`valMacroF1`) is what trials are compared by. */
+  fineTune?: SharedOptions;
+  /** `asha`: successive halving, most trials stop after few epochs; or `random`: each trial has all its epochs. Default `asha`. */
+  method?: 'asha' | 'random';
+  /** Trials drawn at most. Default 20; without limit when `minutes` is given. */
+  trials?: number;
+  /** No training begins after so many minutes of training, earlier calls on this folder included. Default: no limit. */
+  minutes?: number;
+  /** ASHA: one trial in so many goes on to the next rung, with so many times the epochs. Default 3. */
+  reduction?: number;
+  /** ASHA: epochs of the first rung. Default 1. */
+  minEpochs?: number;
+  /** Of the trials' configurations; `fineTune.seed` is the trainings'. Default 0. */
+  seed?: number;
+  /** Go on with the journal in the folder, if there is one. Default false: a folder that has one is refused. */
+  resume?: boolean;
+  /** As of loadModel. */
+  device?: string;
+  /** Threads of libtorch, as of loadModel. */
+  threads?: number;
+  /** Stops within a batch with ABORTED; a later call with `resume` goes on from there. */
+  signal?: AbortSignal;
+  /** Called when a trial has reached a rung, also for those that are read from the journal. */
+  onTrial?: (trial: SearchTrial) => void;
+  /** Called after each batch. */
+  onBatch?: (progress: BatchProgress & { trial: number }) => void;
+}
+
+const schema = z.strictObject({
+  folder: z.string().min(1),
+  space: z.custom<SearchSpace>().optional(),
+  fineTune: z
+    .looseObject({})
+    .transform((options) => options as SharedOptions)
+    .default({}),
+  method: z.enum(['asha', 'random']).default('asha'),
+  trials: z.int().min(1).max(1_000_000).optional(),
+  minutes: z.number().gt(0).optional(),
+  reduction: z.int().min(2).max(100).default(3),
+  minEpochs: z.int().min(1).default(1),
+  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
+  resume: z.boolean().default(false),
+  device: z.string().optional(),
+  threads: z.int().min(1).max(1024).optional(),
+  signal: z.instanceof(AbortSignal).optional(),
+  onTrial: z
+    .instanceof(Function)
+    .transform((call) => call as NonNullable<SearchOptions['onTrial']>)
+    .optional(),
+  onBatch: z
+    .instanceof(Function)
+    .transform((call) => call as NonNullable<SearchOptions['onBatch']>)
+    .optional(),
+});
+
+/** SearchOptions, checked and with defaults. */
+export type CheckedSearch = Omit<z.output<typeof schema>, 'trials' | 'space'> & {
+  /** Infinity for no limit. */
+  trials: number;
+  dimensions: SearchDimension[];
+  /** `fineTune` with its defaults. */
+  shared: CheckedOptions;
+  /** Epochs of each rung. */
+  rungs: number[];
+};
+
+/** @throws INVALID_TYPE or INVALID_VALUE naming the option */
+export function checkSearchOptions(options: SearchOptions): CheckedSearch {
+  const { space, trials, ...rest } = checkOptions(schema, options, 'search');
+  const given = rest.fineTune as FineTuneOptions;
+  for (const name of ['checkpoint', 'resume', 'signal', 'onBatch'] as const) {
+    if (given[name] === undefined) continue;
+    throw invalidValue(`search: \`fineTune.${name}\`: each trial has its own. Use the options of search.`);
+  }
+  const shared = checkFineTuneOptions(rest.fineTune);
+  const dimensions = readSpace(space ?? withoutFixed(given), 'search');
+  const both = dimensions.find(({ name }) => given[name as keyof FineTuneOptions] !== undefined);
+  if (both) {
+    throw invalidValue(
+      `search: \`${both.name}\` is both in \`space\` and in \`fineTune\`. Leave one of them out.`,
+    );
+  }
+  return {
+    ...rest,
+    ...{ dimensions, shared },
+    trials: trials ?? (rest.minutes === undefined ? 20 : Number.POSITIVE_INFINITY),
+    rungs: rungsOf(rest, shared, dimensions),
+  };
+}
+
+function withoutFixed(given: FineTuneOptions): SearchSpace {
+  const free = Object.entries(defaultSpace).filter(
+    ([name]) => given[name as keyof FineTuneOptions] === undefined,
+  );
+  return Object.fromEntries(free);
+}
+
+function rungsOf(
+  { method, minEpochs, reduction }: Pick<z.output<typeof schema>, 'method' | 'minEpochs' | 'reduction'>,
+  shared: CheckedOptions,
+  dimensions: readonly SearchDimension[],
+): number[] {
+  const searched = dimensions.find(({ name }) => name === 'epochs');
+  const most = searched ? largestOf(searched) : shared.epochs;
+  return method === 'random' ? [most] : rungEpochs(Math.min(minEpochs, most), most, reduction);
+}
