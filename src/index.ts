@@ -35,6 +35,9 @@ export type { CachePlace, FeatureReport } from './fine-tune/features.js';
 export { type FineTuneResult, FineTuning, fineTune } from './fine-tune/fine-tune.js';
 export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/options.js';
 export type { EpochReport } from './fine-tune/report.js';
+export type { Mistake, OcclusionMap, ReportContent, SavedModel } from './html-report/content.js';
+export { renderReport } from './html-report/page.js';
+export { type ReportedRun, type ReportOptions, writeReport } from './html-report/write.js';
 export type { Libtorch } from './libtorch/find.js';
 export type { LibtorchFolder } from './libtorch/folder.js';
 export type {
@@ -72,6 +75,7 @@ export type {
   TensorData,
   Value,
 } from './native.js';
+export type { Outcomes } from './outcomes.js';
 export { type PlanOptions, planModel } from './plan.js';
 export type { PredictorOptions, PredictorRequestOptions } from './predictor/options.js';
 export { createPredictor, Predictor, type PredictorStats } from './predictor/predictor.js';
@@ -79,6 +83,8 @@ export type { Latencies, LatencySummary, RequestCounts } from './predictor/stati
 export type { Prediction, ScoredClass } from './ranking.js';
 export { confusionTable, perClassTable } from './report/metrics-tables.js';
 export { modelTable } from './report/model-table.js';
+export { type RunRecord, readRunRecord } from './run-record.js';
 export type { Schedule, ScheduleOptions } from './schedule.js';
+export { EventFile } from './tensorboard/event-file.js';
 export { createTrainer, Trainer, type TrainerBatch, type TrainerOptions } from './trainer.js';
 export type { AugmentOption, LossOption, OptimizerOption } from './training-options.js';

@@ -8,6 +8,7 @@ import { exitCode, explain } from './exit.js';
 import { addInspect } from './inspect.js';
 import { addPredict } from './predict.js';
 import { addQuickstart } from './quickstart.js';
+import { addReport } from './report.js';
 import { addTrain } from './train.js';
 
 /** The command line; `arguments_` without node and the script. Returns the exit code. */
@@ -21,6 +22,7 @@ export async function main(arguments_: string[]): Promise<number> {
     addTrain,
     addEval,
     addPredict,
+    addReport,
     addInspect,
     addCache,
     addDoctor,

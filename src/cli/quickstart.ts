@@ -12,6 +12,7 @@ import { type Column, formatTable } from '../report/table.js';
 import { wholeNumber } from './arguments.js';
 import { backbonePreprocessing } from './embedded.js';
 import { epochLine, percent } from './lines.js';
+import { tryReport } from './report.js';
 
 const assets = fileURLToPath(new URL('../../assets/', import.meta.url));
 
@@ -24,7 +25,7 @@ export function addQuickstart(program: Command): Command {
     .description(
       'Fine-tune the embedded network on the embedded defect photographs, beside one from random weights',
     )
-    .option('--out <run>', 'folder that receives model.pt', 'runs/quickstart')
+    .option('--out <run>', 'folder that receives model.pt and report.html', 'runs/quickstart')
     .option('--epochs <n>', 'for both networks', wholeNumber(1), 8)
     .action(async ({ out, epochs }: { out: string; epochs: number }) => {
       const data = await imageFolder(join(assets, 'defects'));
@@ -39,7 +40,9 @@ export function addQuickstart(program: Command): Command {
       say(`\n${confusionTable(transfer.best.validation)}\n`);
       await showPredictions(join(out, 'model.pt'), data);
       say(compare(transfer, scratch));
-      say(`\nSaved ${join(out, 'model.pt')}. Try: npx torchgraft predict ${out} <image>`);
+      say(
+        `\nSaved ${join(out, 'model.pt')} and a report beside it. Try: npx torchgraft predict ${out} <image>`,
+      );
     });
 }
 
@@ -65,6 +68,10 @@ async function run(
   if (file) {
     await mkdir(join(file, '..'), { recursive: true });
     await model.save(file);
+    await tryReport(join(file, '..', 'report.html'), say, async () => {
+      const outcomes = await training.validationOutcomes();
+      return { model, data, result: training.result as FineTuneResult, outcomes, modelFile: file };
+    });
   }
   return training.result as FineTuneResult;
 }

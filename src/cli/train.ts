@@ -47,6 +47,8 @@ interface TrainFlags {
   cache: CachePlace;
   split: boolean;
   resume?: boolean;
+  report: boolean;
+  tensorboard?: boolean;
   json?: boolean;
 }
 
@@ -60,7 +62,7 @@ export function addTrain(program: Command): Command {
       '--data <dir>',
       'folder with train/<class>/*, val/<class>/* or <class>/*; or a .csv or .jsonl manifest',
     )
-    .option('--out <run>', 'folder that receives model.pt, run.json and checkpoint.pt')
+    .option('--out <run>', 'folder that receives model.pt, run.json, checkpoint.pt and report.html')
     .option('--epochs <n>', 'passes over the training images', wholeNumber(1), 10)
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option(
@@ -127,6 +129,8 @@ function addRest(command: Command): Command {
     )
     .option('--no-split', 'run the model as it was loaded, frozen layers in each step')
     .option('--resume', 'go on from the checkpoint in the run folder, if there is one')
+    .option('--no-report', 'write no report.html')
+    .option('--tensorboard', 'write the figures of each epoch to an event file for TensorBoard')
     .option('--json', 'one JSON object a line on standard output')
     .action(async (flags: TrainFlags, self: Command) => {
       requireOptions(self, ['model', 'data', 'out']);
@@ -144,7 +148,7 @@ function strategyName(text: string): Strategy {
 }
 
 function toRequest(flags: TrainFlags): TrainRequest {
-  const { model, data, out, seed, device, threads, json, resume } = flags;
+  const { model, data, out, seed, device, threads, json, resume, report, tensorboard = false } = flags;
   const options: FineTuneOptions = {
     epochs: flags.epochs,
     batchSize: flags.batchSize,
@@ -171,7 +175,7 @@ function toRequest(flags: TrainFlags): TrainRequest {
       ? {}
       : { earlyStopping: parseEarlyStopping(flags.earlyStop, '--early-stop') }),
   };
-  return { model, data, out, device, isJson: json ?? false, options };
+  return { model, data, out, device, isJson: json ?? false, report, tensorboard, options };
 }
 
 function toPreprocessing({ imageSize, mean, std, normalise }: TrainFlags): Partial<Preprocessing> {

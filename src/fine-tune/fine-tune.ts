@@ -6,6 +6,7 @@ import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from '../e
 import { metricNames } from '../metrics/names.js';
 import type { Model } from '../model.js';
 import { callNative } from '../native-call.js';
+import { collectOutcomes, type Outcomes } from '../outcomes.js';
 import { learningRateFactor } from '../schedule.js';
 import { versions } from '../versions.js';
 import { readCheckpoint, recipeOf, writeCheckpoint } from './checkpoint.js';
@@ -111,6 +112,30 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       preprocessing: this.#prepared.preprocessing,
       computation: this.#computation.report,
     };
+  }
+
+  /**
+   * What the best weights say of each validation image: one more pass, on kept features where there are any. Once the
+   * iteration has ended, and before the model is changed or disposed.
+   *
+   * @throws INVALID_VALUE before the end, BUSY, DISPOSED, IMAGE_UNREADABLE
+   */
+  async validationOutcomes(): Promise<Outcomes> {
+    if (!this.#computation || underWay.has(this.#model)) {
+      throw invalidValue(
+        'fineTune: validationOutcomes is for after the last epoch. Iterate to the end first.',
+      );
+    }
+    try {
+      return await collectOutcomes({
+        model: this.#model,
+        source: this.#computation.valSource(),
+        total: this.#data.splits.val.length,
+        classes: this.#data.classes,
+      });
+    } finally {
+      this.#computation.dispose();
+    }
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<EpochReport, void, void> {

@@ -1,0 +1,105 @@
+import type { Outcomes } from '../outcomes.js';
+import { type CalibrationBin, calibrate } from './calibration.js';
+import { axis, drawChart, figure, grid, lineSeries, type Series } from './charts.js';
+import { formatShare } from './format.js';
+import { type Html, html } from './html.js';
+
+/** Whether the probabilities can be believed. */
+export function calibrationSection(outcomes: Outcomes | undefined): Html {
+  return html`<section id="calibration"><h2>Whether its probabilities hold</h2>
+${
+  outcomes && outcomes.labels.length > 0
+    ? charts(outcomes)
+    : html`<p class="missing">The probabilities of the validation images were not at hand.</p>`
+}</section>`;
+}
+
+function charts({ probabilities, labels, classes }: Outcomes): Html {
+  const { bins, expectedError, confidence } = calibrate(probabilities, labels, classes.length);
+  const accuracy = bins.reduce((sum, bin) => sum + bin.accuracy * bin.count, 0) / labels.length;
+  const verdict =
+    confidence > accuracy ? 'more sure of itself than it is right' : 'more often right than it is sure';
+  const legend: Series[] = [
+    { name: 'share right', color: '--val', points: [] },
+    {
+      name: 'as it should be',
+      color: '--muted',
+      dashed: true,
+      points: [
+        [0, 0],
+        [1, 1],
+      ],
+    },
+  ];
+  const counts: Series[] = [{ name: 'images', color: '--train', points: [] }];
+  return html`<p>On average the model gave its answer a probability of ${formatShare(confidence)} and was right on
+${formatShare(accuracy)} of the images: it is ${verdict}. The expected calibration error is
+<strong>${formatShare(expectedError)}</strong> (ten bins, predicted class). Bins with few images say little.</p>
+<div class="charts">
+${figure('Reliability', legend, reliability(bins, legend[1] as Series))}
+${figure('How sure it was', counts, histogram(bins), html`Probability of the predicted class.`)}
+</div>`;
+}
+
+function reliability(bins: CalibrationBin[], diagonal: Series): Html {
+  return drawChart(
+    {
+      grid,
+      xAxis: [binAxis(bins, 'probability of the predicted class'), axis({ min: 0, max: 1, show: false })],
+      yAxis: axis({ min: 0, max: 1, axisLabel: { formatter: percentLabel } }),
+      series: [
+        bars(
+          bins.map(({ count, accuracy }) => (count > 0 ? accuracy : 0)),
+          '--val',
+        ),
+        { ...lineSeries(diagonal), xAxisIndex: 1, symbolSize: 0, z: 3 },
+      ],
+    },
+    'Reliability diagram: share of right answers by probability',
+  );
+}
+
+function histogram(bins: CalibrationBin[]): Html {
+  return drawChart(
+    {
+      grid,
+      xAxis: binAxis(bins, 'probability of the predicted class'),
+      yAxis: axis({ min: 0, minInterval: 1 }),
+      series: [
+        {
+          ...bars(
+            bins.map(({ count }) => count),
+            '--train',
+          ),
+          label: countLabels,
+        },
+      ],
+    },
+    'Histogram of the probabilities of the predicted classes',
+  );
+}
+
+const countLabels = {
+  show: true,
+  position: 'top',
+  color: 'var(--muted)',
+  fontSize: 12,
+  fontFamily: 'inherit',
+  formatter: ({ value }: { value: number }) => (value > 0 ? String(value) : ''),
+};
+
+function binAxis(bins: CalibrationBin[], name: string) {
+  return axis({
+    ...{ type: 'category', name, nameLocation: 'middle', nameGap: 26 },
+    data: bins.map(({ high }) => `≤ ${high.toFixed(1)}`),
+    axisLabel: { interval: 0, formatter: (text: string) => text.replace('≤ ', '') },
+  });
+}
+
+function bars(data: number[], color: string) {
+  return { type: 'bar', silent: true, data, barCategoryGap: '12%', itemStyle: { color: `var(${color})` } };
+}
+
+function percentLabel(value: number): string {
+  return `${Math.round(value * 100)} %`;
+}
