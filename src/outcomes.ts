@@ -1,5 +1,5 @@
 import type { SkippedImage } from './data/loader.js';
-import { type Evaluation, evaluateSplit } from './fine-tune/epoch.js';
+import type { SourceBatch } from './fine-tune/source.js';
 
 /** What a model says of each image of a split. */
 export interface Outcomes {
@@ -15,27 +15,47 @@ export interface Outcomes {
   skipped: SkippedImage[];
 }
 
-/** One pass over a split in eval mode, with every image's probabilities. */
-export async function collectOutcomes(run: Omit<Evaluation, 'onLogits'>): Promise<Outcomes> {
-  const size = run.classes.length;
-  const rows: Float32Array[] = [];
-  const labels: number[] = [];
-  const paths: string[] = [];
-  const { skipped } = await evaluateSplit({
-    ...run,
-    onLogits: (batch, logits) => {
-      rows.push(softmax(logits, size));
-      labels.push(...batch.labels);
-      paths.push(...batch.paths);
-    },
-  });
-  const probabilities = new Float32Array(labels.length * size);
-  let at = 0;
-  for (const row of rows) {
-    probabilities.set(row, at);
-    at += row.length;
+/** Gathers what a model says of each image, batch by batch. */
+export class OutcomeCollector {
+  readonly #classes: readonly string[];
+  readonly #batches: { logits: Float32Array; labels: Int32Array; paths: string[] }[] = [];
+  readonly #maxBytes: number;
+  #bytes = 0;
+
+  /** @param maxBytes most memory for logits: beyond it nothing is kept, and `outcomes` gives undefined */
+  constructor(classes: readonly string[], maxBytes = Number.POSITIVE_INFINITY) {
+    this.#classes = classes;
+    this.#maxBytes = maxBytes;
   }
-  return { classes: [...run.classes], probabilities, labels: Int32Array.from(labels), paths, skipped };
+
+  /** Keeps the logits [n, classes] of a batch, and copies of its labels and paths, whose arrays are used again. */
+  add({ labels, paths }: Pick<SourceBatch, 'labels' | 'paths'>, logits: Float32Array): void {
+    this.#bytes += logits.byteLength;
+    if (this.#bytes > this.#maxBytes) this.#batches.length = 0;
+    else this.#batches.push({ logits, labels: labels.slice(), paths: [...paths] });
+  }
+
+  outcomes(skipped: SkippedImage[]): Outcomes | undefined {
+    if (this.#bytes > this.#maxBytes) return undefined;
+    const size = this.#classes.length;
+    return {
+      classes: [...this.#classes],
+      probabilities: softmax(concatenate(this.#batches.map(({ logits }) => logits)), size),
+      labels: Int32Array.from(this.#batches.flatMap(({ labels }) => [...labels])),
+      paths: this.#batches.flatMap(({ paths }) => paths),
+      skipped,
+    };
+  }
+}
+
+function concatenate(parts: Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 /** Softmax of each row of [n, size]. */

@@ -68,9 +68,9 @@ async function run(
   if (file) {
     await mkdir(join(file, '..'), { recursive: true });
     await model.save(file);
-    await tryReport(join(file, '..', 'report.html'), say, async () => {
-      const outcomes = await training.validationOutcomes();
-      return { model, data, result: training.result as FineTuneResult, outcomes, modelFile: file };
+    await tryReport(join(file, '..', 'report.html'), say, {
+      ...{ model, data, result: training.result as FineTuneResult, modelFile: file },
+      outcomes: training.validationOutcomes,
     });
   }
   return training.result as FineTuneResult;

@@ -24,11 +24,11 @@ import { readData } from './arguments.js';
 export async function tryReport(
   file: string,
   say: (line: string) => void,
-  gather: () => Promise<ReportedRun>,
+  run: ReportedRun,
 ): Promise<string | undefined> {
   const start = performance.now();
   try {
-    await writeReport(file, await gather());
+    await writeReport(file, run);
     say(`report ${file}  (${formatTime((performance.now() - start) / 1000)})`);
     return file;
   } catch (error) {

@@ -54,9 +54,9 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   await writeRunFile(join(out, 'run.json'), record);
   for (const line of summary(result, data.classes, file, totals)) say(line);
   const report = request.report
-    ? await tryReport(join(out, 'report.html'), say, async () => {
-        const outcomes = await run.validationOutcomes();
-        return { model, data, result, record, outcomes, modelFile: file };
+    ? await tryReport(join(out, 'report.html'), say, {
+        ...{ model, data, result, record, modelFile: file },
+        outcomes: run.validationOutcomes,
       })
     : undefined;
   emit(request, {

@@ -6,7 +6,7 @@ import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from '../e
 import { metricNames } from '../metrics/names.js';
 import type { Model } from '../model.js';
 import { callNative } from '../native-call.js';
-import { collectOutcomes, type Outcomes } from '../outcomes.js';
+import { OutcomeCollector, type Outcomes } from '../outcomes.js';
 import { learningRateFactor } from '../schedule.js';
 import { versions } from '../versions.js';
 import { readCheckpoint, recipeOf, writeCheckpoint } from './checkpoint.js';
@@ -54,6 +54,14 @@ export function fineTune(model: Model, data: ImageDataset, options: FineTuneOpti
 /** Checkpoints take at most about a twentieth of a run. */
 const checkpointShare = 19;
 
+/** Most memory for the logits of a validation pass; the last pass and the best are kept. */
+const outcomeBytes = 64 * 2 ** 20;
+
+interface PassOutcomes {
+  collected: OutcomeCollector;
+  skipped: EpochReport['skipped'];
+}
+
 /** Models in a loop: between two batches nothing native would refuse a second one. */
 const underWay = new WeakSet<Model>();
 
@@ -69,6 +77,9 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   #computation: Computation | undefined;
   #baseline: EpochReport | undefined;
   #history: EpochReport[] = [];
+  /** Of the last validation pass, and of the one whose weights are the best. */
+  #lastOutcomes: PassOutcomes | undefined;
+  #bestOutcomes: PassOutcomes | undefined;
   /** The last finished epoch is in no checkpoint yet. */
   #isUnsaved = false;
   #saved = { at: Number.NEGATIVE_INFINITY, took: 0 };
@@ -115,27 +126,11 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   }
 
   /**
-   * What the best weights say of each validation image: one more pass, on kept features where there are any. Once the
-   * iteration has ended, and before the model is changed or disposed.
-   *
-   * @throws INVALID_VALUE before the end, BUSY, DISPOSED, IMAGE_UNREADABLE
+   * What the best weights said of each validation image. Undefined before there are any, where they are from before this
+   * run was resumed, and where the logits take more than 64 MiB.
    */
-  async validationOutcomes(): Promise<Outcomes> {
-    if (!this.#computation || underWay.has(this.#model)) {
-      throw invalidValue(
-        'fineTune: validationOutcomes is for after the last epoch. Iterate to the end first.',
-      );
-    }
-    try {
-      return await collectOutcomes({
-        model: this.#model,
-        source: this.#computation.valSource(),
-        total: this.#data.splits.val.length,
-        classes: this.#data.classes,
-      });
-    } finally {
-      this.#computation.dispose();
-    }
+  get validationOutcomes(): Outcomes | undefined {
+    return this.#bestOutcomes?.collected.outcomes(this.#bestOutcomes.skipped);
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<EpochReport, void, void> {
@@ -247,14 +242,17 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     trainSkipped: EpochReport['skipped'],
   ): Promise<EpochReport> {
     const start = performance.now();
+    const collected = new OutcomeCollector(this.#data.classes, outcomeBytes);
     const { metrics, skipped } = await evaluateSplit({
       model: this.#model,
       source: (this.#computation as Computation).valSource(),
       total: this.#data.splits.val.length,
       classes: this.#data.classes,
       epoch,
+      onLogits: (batch, logits) => collected.add(batch, logits),
       onBatch: this.#options.onBatch,
     });
+    this.#lastOutcomes = { collected, skipped };
     return makeReport(epoch, sums, metrics, {
       learningRate,
       seconds: sums.seconds + (performance.now() - start) / 1000,
@@ -268,7 +266,10 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     if (!(this.#stopping.metric in report.metrics) && report.epoch === 0) return false;
     const { best, stop } = this.#stopping.update(report.epoch, report.metrics);
     report.isBest = best;
-    if (best) await callNative(() => this.#model.native.keepBest());
+    if (best) {
+      await callNative(() => this.#model.native.keepBest());
+      this.#bestOutcomes = this.#lastOutcomes;
+    }
     return stop;
   }
 

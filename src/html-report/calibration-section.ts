@@ -17,13 +17,14 @@ ${
 function charts({ probabilities, labels, classes }: Outcomes): Html {
   const { bins, expectedError, confidence } = calibrate(probabilities, labels, classes.length);
   const accuracy = bins.reduce((sum, bin) => sum + bin.accuracy * bin.count, 0) / labels.length;
+  const gap = confidence - accuracy;
   const verdict =
-    confidence > accuracy ? 'more sure of itself than it is right' : 'more often right than it is sure';
+    Math.abs(gap) < 0.02 ? 'about as sure as it is right' : gap > 0 ? 'overconfident' : 'underconfident';
   const legend: Series[] = [
     { name: 'share right', color: '--val', points: [] },
     {
       name: 'as it should be',
-      color: '--muted',
+      color: '--ink',
       dashed: true,
       points: [
         [0, 0],
@@ -37,7 +38,7 @@ ${formatShare(accuracy)} of the images: it is ${verdict}. The expected calibrati
 <strong>${formatShare(expectedError)}</strong> (ten bins, predicted class). Bins with few images say little.</p>
 <div class="charts">
 ${figure('Reliability', legend, reliability(bins, legend[1] as Series))}
-${figure('How sure it was', counts, histogram(bins), html`Probability of the predicted class.`)}
+${figure('How sure it was', counts, histogram(bins), html`A bar holds the images up to the probability below it.`)}
 </div>`;
 }
 
@@ -97,7 +98,13 @@ function binAxis(bins: CalibrationBin[], name: string) {
 }
 
 function bars(data: number[], color: string) {
-  return { type: 'bar', silent: true, data, barCategoryGap: '12%', itemStyle: { color: `var(${color})` } };
+  return {
+    type: 'bar',
+    silent: true,
+    data,
+    barCategoryGap: '12%',
+    itemStyle: { color: `var(${color})`, opacity: 0.75 },
+  };
 }
 
 function percentLabel(value: number): string {

@@ -47,7 +47,7 @@ export function axis(options: Record<string, unknown>) {
 
 const text = { color: 'var(--muted)', fontSize: 12, fontFamily: 'inherit' };
 
-export const grid = { left: 46, right: 14, top: 22, bottom: 44 };
+export const grid = { left: 56, right: 14, top: 22, bottom: 44 };
 
 /** Lines over epochs, the best epoch marked. */
 export function drawEpochLines(

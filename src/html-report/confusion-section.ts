@@ -30,9 +30,10 @@ diagonal is right, red off it is wrong.${
 }
 
 function matrix({ confusionMatrix }: ClassificationMetrics, names: string[], shown: number[]): Html {
+  const isTall = shown.length > 8 || shown.some((index) => (names[index] as string).length > 12);
   return scrolling(
     'Confusion matrix',
-    html`<table class="matrix"><thead><tr><th scope="col" class="corner">true ↓ said →</th>${shown.map(
+    html`<table class="matrix${isTall && ' tall'}"><thead><tr><th scope="col" class="corner">true ↓ said →</th>${shown.map(
       (column) => html`<th scope="col"><span>${named(names[column] as string)}</span></th>`,
     )}</tr></thead><tbody>
 ${shown.map((row) => {
@@ -50,7 +51,7 @@ function cell(count: number, support: number, isHit: boolean): Html {
   if (count === 0) return html`<td class="${isHit ? 'hit' : 'none'}">${isHit ? '0' : '·'}</td>`;
   const share = Math.round((100 * count) / support);
   const kind = `${isHit ? 'hit' : 'miss'}${share > 50 ? ' strong' : ''}`;
-  return html`<td class="${kind}" style="--share:${Math.max(4, share)}%">${formatCount(count)}</td>`;
+  return html`<td class="${kind}" style="--share:${Math.max(isHit ? 6 : 16, share)}%">${formatCount(count)}</td>`;
 }
 
 function pairList({ perClass }: ClassificationMetrics, pairs: Confusion[], names: string[]): Html {

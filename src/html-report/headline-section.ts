@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { bestEpochOf, type RunRecord } from '../run-record.js';
@@ -30,7 +31,7 @@ function what({ source, data, trainable, request }: RunRecord): Html {
   const strategy = request?.strategy;
   return html`${source ? named(source.name) : 'A network'} was fine-tuned to tell ${counted(data.classes.length, 'class', 'classes')} apart${
     images !== undefined && html`, on ${counted(images, 'training image')}`
-  }${data.source !== undefined && html` of ${named(data.source)}`}${
+  }${data.source !== undefined && html` of ${named(basename(data.source))}`}${
     typeof strategy === 'string' && html`, strategy ${strategy}`
   }${trainable && html`; ${counted(trainable.length, 'parameter tensor')} learned`}.`;
 }
@@ -64,7 +65,7 @@ ${bar('Before the first step', record.baseline.validation.accuracy, 'base')}
 ${bar(html`Always ${named(majority.class)}`, share, 'base')}
 </div>
 <p class="note">Accuracy. With ${counted(validation.count, 'validation image')}, the whisker is the 95 % Wilson interval:
-${formatShare(interval[0])} to ${formatShare(interval[1])}. ${named(majority.class)} is the most frequent class.</p>`;
+${formatShare(interval[0])} to ${formatShare(interval[1])}. No class is more frequent than ${named(majority.class)}.</p>`;
 }
 
 function bar(name: Fragment, share: number, kind: string, interval?: readonly [number, number]): Html {
@@ -96,7 +97,7 @@ function tiles({ record, outcomes }: ReportContent, { validation }: EpochReport)
   return html`<div class="tiles">
 ${tile(validation.macro.f1.toFixed(3), 'macro F1')}
 ${tile(validation.loss.toFixed(3), 'validation loss')}
-${validation.topK && validation.topK.k < validation.perClass.length && tile(formatShare(validation.topK.accuracy), `among the first ${validation.topK.k}`)}
+${validation.topK && 2 * validation.topK.k <= validation.perClass.length && tile(formatShare(validation.topK.accuracy), `top-${validation.topK.k} accuracy`)}
 ${calibration !== undefined && tile(formatShare(calibration), 'calibration error')}
 ${tile(formatSeconds(record.totalSeconds ?? trained), record.totalSeconds === undefined ? 'in epochs' : 'in all')}
 ${speeds.length > 0 && tile(formatCount(Math.round(median(speeds))), 'training images/s')}

@@ -4,6 +4,7 @@ import { drawEpochLines, figure, type Series } from './charts.js';
 import { formatCount, formatRate, formatSeconds, formatShare } from './format.js';
 import { type Html, html } from './html.js';
 import { table } from './table.js';
+import { drawTimes, timeSeries } from './time-chart.js';
 
 /** Loss, accuracy and learning rate over the epochs, and the figures behind them. */
 export function learningSection(record: RunRecord): Html {
@@ -13,6 +14,7 @@ export function learningSection(record: RunRecord): Html {
   const rates: Series[] = [
     { name: 'largest rate', color: '--rate', points: pointsOf(epochs, ({ learningRate }) => learningRate) },
   ];
+  const times = timeSeries(epochs);
   const mark = { best: bestEpoch };
   return html`<section id="learning"><h2>How it learned</h2>
 <p>Training figures are means over an epoch while weights change, on augmented images where there is augmentation;
@@ -24,6 +26,7 @@ ${
 ${figure('Loss', losses, drawEpochLines(losses, { ...mark, label: 'Loss over epochs', y: { min: 0 } }))}
 ${figure('Scores', scores, drawEpochLines(scores, { ...mark, label: 'Accuracy and macro F1 over epochs', y: { scale: true, max: 1 } }))}
 ${figure('Learning rate', rates, drawEpochLines(rates, { ...mark, label: 'Learning rate over epochs', y: { min: 0, axisLabel: { formatter: formatRate } } }), html`Largest of what learns, at each epoch’s end.`)}
+${figure('Time of an epoch', times, drawTimes(times))}
 </div>`
 }
 <details><summary>All epochs</summary>${epochTable(record)}</details></section>`;

@@ -1,17 +1,16 @@
-import { basename, dirname, join } from 'node:path';
+import { isAbsolute, relative } from 'node:path';
 import type { Mistake, ReportContent } from './content.js';
 import { counted, formatShare } from './format.js';
 import { type Html, html, named } from './html.js';
 
 /** The most confident wrong answers as pictures. */
-export function mistakesSection({ mistakes, outcomes }: ReportContent): Html {
+export function mistakesSection({ mistakes, outcomes, record }: ReportContent): Html {
   return html`<section id="mistakes"><h2>Where it was most wrong</h2>
-${body(mistakes, outcomes !== undefined)}</section>`;
+${body(outcomes && mistakes, record.data.source)}</section>`;
 }
 
-function body(mistakes: Mistake[] | undefined, isKnown: boolean): Html {
-  if (!mistakes || !isKnown)
-    return html`<p class="missing">The answers on single images were not at hand.</p>`;
+function body(mistakes: Mistake[] | undefined, source: string | undefined): Html {
+  if (!mistakes) return html`<p class="missing">The answers on single images were not at hand.</p>`;
   if (mistakes.length === 0) return html`<p class="missing">No validation image was classified wrongly.</p>`;
   const explained = mistakes.filter(({ occlusion }) => occlusion).length;
   return html`<p>${counted(mistakes.length, 'wrong answer')}, the most confident first, as the model saw the images. Look
@@ -23,10 +22,11 @@ map (Zeiler and Fergus 2014), not Grad-CAM: a grey patch is moved over the image
 took probability from the wrong answer. What glows is what the model answered from; the depth of colour is relative to
 the largest drop, which is given.</p>`
 }
-<div class="mistakes">${mistakes.map(card)}</div>`;
+<div class="mistakes">${mistakes.map((mistake) => card(mistake, source))}</div>`;
 }
 
-function card({ path, truth, predicted, confidence, truthProbability, picture, occlusion }: Mistake): Html {
+function card(mistake: Mistake, source: string | undefined): Html {
+  const { path, truth, predicted, confidence, truthProbability, picture, occlusion } = mistake;
   return html`<article class="mistake"><div class="pair">${
     picture
       ? html`<img src="${picture}" alt="" width="128" height="128">`
@@ -34,8 +34,18 @@ function card({ path, truth, predicted, confidence, truthProbability, picture, o
   }${occlusion && html`<img src="${occlusion.picture}" alt="occlusion map" width="128" height="128">`}</div>
 <p><b class="said">${named(predicted)}</b> ${formatShare(confidence)}<br>
 is <b>${named(truth)}</b> ${formatShare(truthProbability)}</p>
-<p class="file" title="${path}">${named(join(basename(dirname(path)), basename(path)))}${
-    occlusion && html`<br>largest drop ${formatShare(occlusion.largestDrop)}`
+<p class="file">${named(withinData(path, source))}${
+    occlusion && html`<br>${drop(occlusion.largestDrop)}`
   }</p></article>
 `;
+}
+
+/** A file's path within the data, so that a report that is passed on tells no folders of its writer. */
+function withinData(path: string, source: string | undefined): string {
+  const inside = source === undefined ? path : relative(source, path);
+  return inside.startsWith('..') || isAbsolute(inside) ? path : inside;
+}
+
+function drop(largest: number): string {
+  return largest < 0.001 ? 'no patch took any from it' : `largest drop ${formatShare(largest)}`;
 }

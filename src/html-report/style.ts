@@ -52,7 +52,7 @@ const headline = `
 .whisker::before { left: 0; } .whisker::after { right: 0; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 0.75rem; margin: 1.5rem 0; }
 .tile { background: var(--card); border: 1px solid var(--faint); border-radius: 10px; padding: 0.75rem 0.9rem; }
-.tile b { display: block; font-size: 1.35rem; font-weight: 600; line-height: 1.25; }
+.tile b { display: block; font-size: 1.25rem; font-weight: 600; line-height: 1.25; white-space: nowrap; }
 .tile span { color: var(--muted); font-size: 0.85rem; }
 .remarks { background: var(--soft); border-radius: 10px; padding: 0.9rem 1.1rem; margin: 1.5rem 0 0; }
 .remarks h3 { margin-top: 0; } .remarks ul, .limits { margin: 0; padding-left: 1.1rem; max-width: 48rem; }
@@ -60,8 +60,8 @@ const headline = `
 
 const charts = `
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
-.chart { margin: 0; background: var(--card); border: 1px solid var(--faint); border-radius: 10px; padding: 0.9rem 0.9rem 0.4rem; }
-.chart svg { display: block; width: 100%; height: auto; font-family: inherit; }
+.chart { display: flex; flex-direction: column; margin: 0; background: var(--card); border: 1px solid var(--faint); border-radius: 10px; padding: 0.9rem 0.9rem 0.4rem; }
+.chart svg { display: block; width: 100%; height: auto; margin-top: auto; }
 .chart svg text { font-family: inherit; }
 figcaption { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; align-items: baseline; margin-bottom: 0.4rem; }
 .legend { display: flex; flex-wrap: wrap; gap: 0 0.9rem; font-size: 0.82rem; color: var(--muted); }
@@ -83,7 +83,9 @@ tr.marked th, tr.marked td { font-weight: 650; background: var(--soft); } tr.mar
 .matrix { border-collapse: separate; border-spacing: 2px; }
 .matrix td { min-width: 2.7rem; height: 2.3rem; padding: 0.2rem 0.4rem; text-align: center; border: 0; border-radius: 4px; }
 .matrix th { border: 0; } .matrix tbody th { padding-right: 0.6rem; }
-.matrix thead th { text-align: center; max-width: 7rem; white-space: normal; } .matrix .corner { font-size: 0.75rem; text-align: left; }
+.matrix thead th { text-align: center; } .matrix.tall thead th span { writing-mode: vertical-rl; transform: rotate(180deg);
+  max-height: 12rem; overflow: hidden; text-overflow: ellipsis; }
+ .matrix .corner { font-size: 0.75rem; text-align: left; }
 .matrix .hit { background: color-mix(in oklab, var(--hit) var(--share, 0%), var(--faint)); }
 .matrix .miss { background: color-mix(in oklab, var(--miss) var(--share, 0%), var(--faint)); }
 .matrix .none { color: var(--rule); } .matrix .strong { color: var(--on-strong); font-weight: 600; }
@@ -102,9 +104,9 @@ const mistakes = `
 .mistake { background: var(--card); border: 1px solid var(--faint); border-radius: 10px; padding: 0.7rem; }
 .mistake p { margin: 0.5rem 0 0; font-size: 0.9rem; line-height: 1.4; } .mistake .file { font-size: 0.78rem; overflow-wrap: anywhere; }
 .mistake .said { color: var(--miss); }
-.pair { display: flex; gap: 0.4rem; } .pair img { width: 7.6rem; height: 7.6rem; border-radius: 5px; display: block; }
-.pair .unreadable { display: grid; place-items: center; width: 7.6rem; height: 7.6rem; background: var(--faint);
-  border-radius: 5px; color: var(--muted); font-size: 0.8rem; text-align: center; padding: 0.5rem; }`;
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 0.4rem; }
+.pair img, .pair .unreadable { width: 100%; height: auto; aspect-ratio: 1; border-radius: 5px; display: block; }
+.pair .unreadable { display: grid; place-items: center; background: var(--faint); color: var(--muted); font-size: 0.8rem; text-align: center; padding: 0.5rem; }`;
 
 const narrow = `
 @media (max-width: 46rem) {

@@ -8,11 +8,12 @@ import type { ImageDataset, Sample } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
 import { nativePreprocess } from '../data/preprocessing.js';
 import { invalidType } from '../errors.js';
+import { evaluateSplit } from '../fine-tune/epoch.js';
 import type { FineTuneResult } from '../fine-tune/fine-tune.js';
 import { imageSource } from '../fine-tune/source.js';
 import type { Model } from '../model.js';
 import { checkOptions } from '../options.js';
-import { collectOutcomes, type Outcomes } from '../outcomes.js';
+import { OutcomeCollector, type Outcomes } from '../outcomes.js';
 import { makeRunRecord, type RunRecord } from '../run-record.js';
 import type { ReportContent, SavedModel } from './content.js';
 import { showMistakes } from './mistakes.js';
@@ -42,7 +43,7 @@ export interface ReportedRun {
   /** What is told of the run beside what model, data and result say; default: nothing more. */
   record?: RunRecord;
   /** What `FineTuning.validationOutcomes` gave; default: the validation images are classified now. */
-  outcomes?: Outcomes;
+  outcomes?: Outcomes | undefined;
   /** The saved model, to be named with its SHA-256. */
   modelFile?: string;
 }
@@ -55,7 +56,7 @@ export interface ReportedRun {
  * @example
  * const run = fineTune(model, data, { epochs: 5 });
  * for await (const epoch of run);
- * await writeReport('report.html', { model, data, result: run.result, outcomes: await run.validationOutcomes() });
+ * await writeReport('report.html', { model, data, result: run.result, outcomes: run.validationOutcomes });
  *
  * @throws INVALID_TYPE, INVALID_VALUE, FILE_NOT_FOUND (no such folder), IMAGE_UNREADABLE, BUSY, DISPOSED
  */
@@ -104,13 +105,16 @@ export async function classifySamples(
     unreadable: 'skip' as const,
     view: 'eval' as const,
   };
-  return collectOutcomes({
+  const collected = new OutcomeCollector(classes);
+  const { skipped } = await evaluateSplit({
     model,
     source: imageSource(new BatchLoader(samples, reading)),
     total: samples.length,
     classes,
     preprocess: nativePreprocess(preprocessing),
+    onLogits: (batch, logits) => collected.add(batch, logits),
   });
+  return collected.outcomes(skipped) as Outcomes;
 }
 
 /** The worst mistakes, as many with maps as the model's size allows. */
