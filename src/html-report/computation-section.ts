@@ -24,11 +24,12 @@ function cut(plan: Plan): Html {
     .map(({ shape, dtype }) => `${dtype.toLowerCase()} [${shape.join(', ')}]`)
     .join(', ');
   return html`<p>The frozen part, ${counted(plan.prefixLayers.length, 'layer')} up to ${code(plan.prefixLayers.at(-1) ?? '')},
-was split off, compiled and proven equal to the model as it was; it has <strong>${formatShare(share, digits)}</strong> of the
+was split off, compiled, and shown on the first images to compute what it computed before; it has <strong>${formatShare(share, digits)}</strong> of the
 forward arithmetic, which needed no backward pass. ${counted(plan.suffixLayers.length, 'layer')} learned, from
 ${code(plan.suffixLayers[0] ?? '')} on. What crosses the cut of one image: ${code(shapes)}.</p>
 <div class="cut" role="img" aria-label="${formatShare(share, digits)} of the arithmetic is frozen">
-<span class="frozen" style="--share:${(share * 100).toFixed(2)}%">frozen</span><span class="learns">learns</span></div>
+<span class="frozen" style="--share:${(share * 100).toFixed(2)}%"></span><span class="learns"></span></div>
+<p class="cut-names note"><span>frozen ${formatShare(share, digits)}</span><span>learns ${formatShare(1 - share, digits)}</span></p>
 <details><summary>Layers of both parts</summary><div class="columns">
 <div><h3>Frozen</h3><p class="layers">${plan.prefixLayers.map((layer) => html`${code(layer)} `)}</p></div>
 <div><h3>Learns</h3><p class="layers">${plan.suffixLayers.map((layer) => html`${code(layer)} `)}</p></div></div></details>`;

@@ -1,19 +1,28 @@
 import { isAbsolute, relative } from 'node:path';
+import type { ClassificationMetrics } from '../metrics/classification.js';
+import { bestEpochOf } from '../run-record.js';
 import type { Mistake, ReportContent } from './content.js';
 import { counted, formatShare } from './format.js';
+import { hits } from './headline-section.js';
 import { type Html, html, named } from './html.js';
 
 /** The most confident wrong answers as pictures. */
 export function mistakesSection({ mistakes, outcomes, record }: ReportContent): Html {
   return html`<section id="mistakes"><h2>Where it was most wrong</h2>
-${body(outcomes && mistakes, record.data.source)}</section>`;
+${body(outcomes && mistakes, bestEpochOf(record).validation, record.data.source)}</section>`;
 }
 
-function body(mistakes: Mistake[] | undefined, source: string | undefined): Html {
+function body(
+  mistakes: Mistake[] | undefined,
+  validation: ClassificationMetrics,
+  source: string | undefined,
+): Html {
   if (!mistakes) return html`<p class="missing">The answers on single images were not at hand.</p>`;
-  if (mistakes.length === 0) return html`<p class="missing">No validation image was classified wrongly.</p>`;
+  const count = validation.count - hits(validation);
+  if (count === 0) return html`<p class="missing">No validation image was classified wrongly.</p>`;
   const explained = mistakes.filter(({ occlusion }) => occlusion).length;
-  return html`<p>${counted(mistakes.length, 'wrong answer')}, the most confident first, as the model saw the images. Look
+  const shown = mistakes.length < count ? `The ${mistakes.length} most confident of ` : '';
+  return html`<p>${shown}${counted(count, 'wrong answer')}, the most confident first, as the model saw the images. Look
 here for wrong labels before you look for a better model.</p>
 ${
   explained > 0 &&

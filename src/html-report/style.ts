@@ -94,10 +94,10 @@ tr.marked th, tr.marked td { font-weight: 650; background: var(--soft); } tr.mar
 .facts dt { color: var(--muted); } .facts dd { margin: 0; overflow-wrap: anywhere; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); gap: 0.5rem 2rem; }
 .layers { font-size: 0.9rem; }
-.cut { display: flex; height: 2rem; border-radius: 6px; overflow: hidden; font-size: 0.82rem; line-height: 2rem; margin: 1rem 0; }
-.cut span { padding: 0 0.6rem; white-space: nowrap; overflow: hidden; }
-.cut .frozen { flex: 0 0 calc(var(--share) * 0.85); background: var(--rate); color: var(--paper); }
-.cut .learns { flex: 1 1 auto; background: var(--hit); color: var(--on-strong); }`;
+.cut { display: flex; gap: 2px; height: 1.1rem; border-radius: 4px; overflow: hidden; margin: 1rem 0 0.3rem; }
+.cut .frozen { flex: 0 1 var(--share); background: var(--rate); opacity: 0.75; }
+.cut .learns { flex: 1 0 3px; background: var(--hit); }
+.cut-names { display: flex; justify-content: space-between; max-width: none; }`;
 
 const mistakes = `
 .mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(16.5rem, 1fr)); gap: 0.9rem; }
@@ -125,7 +125,8 @@ const print = `
   body { font-size: 10pt; } main { max-width: none; padding: 0; } nav { display: none; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   .chart, .mistake, .tile, tr, .baselines { break-inside: avoid; } h2, h3 { break-after: avoid; }
-  .charts { grid-template-columns: 1fr 1fr; } .scroll { overflow: visible; }
+  .charts { grid-template-columns: 1fr 1fr; } .confusion { grid-template-columns: 1fr; }
+  .mistakes { grid-template-columns: repeat(3, 1fr); } .scroll { overflow: visible; }
 }`;
 
 /** The report's whole style sheet. It names no file and no address. */

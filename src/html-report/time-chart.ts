@@ -10,7 +10,7 @@ export function timeSeries(epochs: EpochReport[]): Series[] {
     epochs.map((report) => [report.epoch, Math.max(0, seconds(report))]);
   return [
     { name: 'training', color: '--train', points: of((epoch) => epoch.trainSeconds - waited(epoch)) },
-    { name: 'waiting for images', color: '--miss', points: of(waited) },
+    { name: 'waiting for images', color: '--rate', points: of(waited) },
     { name: 'validation', color: '--val', points: of((epoch) => epoch.seconds - epoch.trainSeconds) },
   ];
 }
