@@ -21,12 +21,9 @@ export function scalarEvent(wallTime: number, step: number, scalars: Record<stri
   const values = Object.entries(scalars).map(([tag, value]) =>
     bytes(1, Buffer.concat([bytes(1, Buffer.from(tag)), float(2, value)])),
   );
-  return Buffer.concat([
-    double(1, wallTime),
-    key(2, varintType),
-    varint(step),
-    bytes(5, Buffer.concat(values)),
-  ]);
+  // What is 0 is left out, but for members of a oneof, as simple_value is.
+  const stepField = step === 0 ? [] : [key(2, varintType), varint(step)];
+  return Buffer.concat([double(1, wallTime), ...stepField, bytes(5, Buffer.concat(values))]);
 }
 
 /** A TFRecord: length, its checksum, the data, its checksum; little-endian. */
