@@ -20,27 +20,34 @@ export function confusionSection(metrics: ClassificationMetrics): Html {
   const pairs = confusions(metrics);
   const shown =
     names.length <= matrixClasses ? names.map((_, index) => index) : mostConfused(pairs, names.length);
+  // Names that stand side by side would be wider than the page: they stand on end.
+  const isTall = shown.length > 8 || shown.some((index) => (names[index] as string).length > 12);
   return html`<section id="confusion"><h2>What it confuses</h2>
 <p>Rows are true classes, columns what the model said. A cell’s depth of colour is its share of the row: green on the
 diagonal is right, red off it is wrong.${
     shown.length < names.length &&
     html` Of ${names.length} classes the ${shown.length} with the most mistakes are shown.`
   }</p>
-<div class="confusion">${matrix(metrics, names, shown)}${pairList(metrics, pairs, names)}</div></section>`;
+<div class="confusion${isTall && ' wide'}">${matrix(metrics, names, shown, isTall)}${pairList(metrics, pairs, names)}</div></section>`;
 }
 
-function matrix({ confusionMatrix }: ClassificationMetrics, names: string[], shown: number[]): Html {
-  const isTall = shown.length > 8 || shown.some((index) => (names[index] as string).length > 12);
+function matrix(
+  { confusionMatrix }: ClassificationMetrics,
+  names: string[],
+  shown: number[],
+  isTall: boolean,
+): Html {
   return scrolling(
     'Confusion matrix',
     html`<table class="matrix${isTall && ' tall'}"><thead><tr><th scope="col" class="corner">true ↓ said →</th>${shown.map(
-      (column) => html`<th scope="col"><span>${named(names[column] as string)}</span></th>`,
+      (column) =>
+        html`<th scope="col" title="${names[column] as string}"><span>${named(names[column] as string)}</span></th>`,
     )}</tr></thead><tbody>
 ${shown.map((row) => {
   const counts = confusionMatrix[row] as number[];
   const support = counts.reduce((sum, count) => sum + count, 0);
-  return html`<tr><th scope="row">${named(names[row] as string)}</th>${shown.map((column) =>
-    cell(counts[column] as number, support, row === column),
+  return html`<tr><th scope="row" title="${names[row] as string}">${named(names[row] as string)}</th>${shown.map(
+    (column) => cell(counts[column] as number, support, row === column),
   )}</tr>
 `;
 })}</tbody></table>`,

@@ -73,7 +73,7 @@ const tables = `
 table { border-collapse: collapse; font-size: 0.9rem; }
 th, td { padding: 0.36rem 0.75rem; text-align: right; border-bottom: 1px solid var(--faint); white-space: nowrap; }
 tbody th, thead th:first-child { text-align: left; font-weight: 400; padding-left: 0; }
-tbody th { max-width: 18rem; white-space: normal; min-width: 7rem; }
+tbody th { max-width: 18rem; white-space: normal; min-width: 7rem; position: sticky; left: 0; background: var(--paper); }
 thead th { color: var(--muted); font-weight: 500; font-size: 0.82rem; vertical-align: bottom; border-bottom-color: var(--rule); }
 tr.marked th, tr.marked td { font-weight: 650; background: var(--soft); } tr.marked th { padding-left: 0.5rem; }
 .meter { display: inline-block; min-width: 5.5rem; padding: 0 0.3rem; background: linear-gradient(to right,
@@ -86,6 +86,9 @@ tr.marked th, tr.marked td { font-weight: 650; background: var(--soft); } tr.mar
 .matrix thead th { text-align: center; } .matrix.tall thead th span { writing-mode: vertical-rl; transform: rotate(180deg);
   max-height: 12rem; overflow: hidden; text-overflow: ellipsis; }
  .matrix .corner { font-size: 0.75rem; text-align: left; }
+.confusion.wide { grid-template-columns: minmax(0, 1fr); } .matrix.tall { font-size: 0.8rem; }
+.matrix.tall td { min-width: 2rem; height: 1.8rem; padding: 0.1rem 0.2rem; }
+.matrix.tall tbody th { max-width: 13rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .matrix .hit { background: color-mix(in oklab, var(--hit) var(--share, 0%), var(--faint)); }
 .matrix .miss { background: color-mix(in oklab, var(--miss) var(--share, 0%), var(--faint)); }
 .matrix .none { color: var(--rule); } .matrix .strong { color: var(--on-strong); font-weight: 600; }
