@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import t from 'tap';
 import { calibrate } from '../src/html-report/calibration.js';
@@ -113,4 +116,19 @@ t.test('numbers for people', async (t) => {
   t.same([12, 76_300_000].map(formatMagnitude), ['12.0 ', '76.3 M']);
   t.same([0, 0.001, 0.00005].map(formatRate), ['0', '0.001', '5.0e-5']);
   t.equal(formatCount(12345), '12,345');
+});
+
+t.test('importing torchgraft loads no charts: only a report does', async (t) => {
+  const seen = new Set<string>();
+  const visit = (file: string): void => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    const text = readFileSync(file, 'utf8');
+    for (const [, name = ''] of text.matchAll(/^(?:import|export|\} from)\b[^'(]*'([^']+)';$/gm)) {
+      t.notMatch(name, /^echarts/, file);
+      if (name.startsWith('.')) visit(join(dirname(file), name));
+    }
+  };
+  visit(fileURLToPath(new URL('../lib/index.js', import.meta.url)));
+  t.ok([...seen].some((file) => file.endsWith('html-report/page.js')));
 });

@@ -19,20 +19,27 @@ function cut(plan: Plan): Html {
     return html`<p>The model ran unsplit, every layer in each step${plan.reason && html`: ${plan.reason}`}.</p>`;
   }
   const share = plan.totalFlops > 0 ? plan.prefixFlops / plan.totalFlops : 0;
-  const digits = share > 0.99 ? 2 : 0;
+  const [frozen, learns] = shares(share);
   const shapes = plan.crossings
     .map(({ shape, dtype }) => `${dtype.toLowerCase()} [${shape.join(', ')}]`)
     .join(', ');
   return html`<p>The frozen part, ${counted(plan.prefixLayers.length, 'layer')} up to ${code(plan.prefixLayers.at(-1) ?? '')},
-was split off, compiled, and shown on the first images to compute what it computed before; it has <strong>${formatShare(share, digits)}</strong> of the
+was split off, compiled, and shown on the first images to compute what it computed before; it has <strong>${frozen}</strong> of the
 forward arithmetic, which needed no backward pass. ${counted(plan.suffixLayers.length, 'layer')} learned, from
 ${code(plan.suffixLayers[0] ?? '')} on. What crosses the cut of one image: ${code(shapes)}.</p>
-<div class="cut" role="img" aria-label="${formatShare(share, digits)} of the arithmetic is frozen">
+<div class="cut" role="img" aria-label="${frozen} of the arithmetic is frozen">
 <span class="frozen" style="--share:${(share * 100).toFixed(2)}%"></span><span class="learns"></span></div>
-<p class="cut-names note"><span>frozen ${formatShare(share, digits)}</span><span>learns ${formatShare(1 - share, digits)}</span></p>
+<p class="cut-names note"><span>frozen ${frozen}</span><span>learns ${learns}</span></p>
 <details><summary>Layers of both parts</summary><div class="columns">
 <div><h3>Frozen</h3><p class="layers">${plan.prefixLayers.map((layer) => html`${code(layer)} `)}</p></div>
 <div><h3>Learns</h3><p class="layers">${plan.suffixLayers.map((layer) => html`${code(layer)} `)}</p></div></div></details>`;
+}
+
+/** The frozen share and the rest, with digits enough that neither is told as nothing. */
+function shares(frozen: number): [string, string] {
+  if (frozen > 0.9999) return ['more than 99.99 %', 'less than 0.01 %'];
+  const digits = frozen > 0.99 ? 2 : 0;
+  return [formatShare(frozen, digits), formatShare(1 - frozen, digits)];
 }
 
 function computationFacts({ plan, precision, views, features, trainable }: RunRecord): [string, Fragment][] {
@@ -57,7 +64,12 @@ function keptFeatures({ computed, found, rowBytes, file }: NonNullable<RunRecord
   return `${formatCount(computed)} computed, ${formatCount(found)} from earlier runs, ${formatMagnitude(rowBytes)}B each, ${place}`;
 }
 
-function timeFacts({ epochs, totalSeconds, peakRssMb, baseline }: RunRecord): [string, Fragment][] {
+/** Waiting counts what has to be there before a step: decoded images, and the features of those seen first. */
+export function waitingFor(features: RunRecord['features']): string {
+  return features ? 'images and features' : 'waiting for images';
+}
+
+function timeFacts({ features, epochs, totalSeconds, peakRssMb, baseline }: RunRecord): [string, Fragment][] {
   const sum = (pick: (epoch: (typeof epochs)[number]) => number | undefined) =>
     epochs.reduce((total, epoch) => total + (pick(epoch) ?? 0), 0);
   const trained = sum(({ trainSeconds }) => trainSeconds);
@@ -69,7 +81,7 @@ function timeFacts({ epochs, totalSeconds, peakRssMb, baseline }: RunRecord): [s
     ['before the first step', formatSeconds(baseline.seconds)],
     ['an epoch', epochs.length > 0 && `${formatSeconds(whole / epochs.length)} on average`],
     ['training alone', epochs.length > 0 && formatSeconds(trained)],
-    ['waiting for images', trained > 0 && `${formatShare(waited / trained)} of that`],
+    [waitingFor(features), trained > 0 && `${formatShare(waited / trained)} of that`],
     [
       'training images/s',
       speeds.length > 0 &&

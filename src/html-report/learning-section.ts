@@ -14,7 +14,7 @@ export function learningSection(record: RunRecord): Html {
   const rates: Series[] = [
     { name: 'largest rate', color: '--rate', points: pointsOf(epochs, ({ learningRate }) => learningRate) },
   ];
-  const times = timeSeries(epochs);
+  const times = timeSeries(record);
   const mark = { best: bestEpoch };
   return html`<section id="learning"><h2>How it learned</h2>
 <p>Training figures are means over an epoch while weights change, on augmented images where there is augmentation;
