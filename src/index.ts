@@ -38,6 +38,9 @@ export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/optio
 export type { EpochReport } from './fine-tune/report.js';
 export type { FineTuneResult } from './fine-tune/result.js';
 export type { StageReport } from './fine-tune/stage-run.js';
+export type { Mistake, OcclusionMap, ReportContent, SavedModel } from './html-report/content.js';
+export { renderReport } from './html-report/page.js';
+export { type ReportedRun, type ReportOptions, writeReport } from './html-report/write.js';
 export type { Libtorch } from './libtorch/find.js';
 export type { LibtorchFolder } from './libtorch/folder.js';
 export type { FoundRates } from './lr-find/groups.js';
@@ -112,6 +115,7 @@ export type {
   TensorData,
   Value,
 } from './native.js';
+export type { Outcomes } from './outcomes.js';
 export { type PlanOptions, planModel } from './plan.js';
 export { clearPlans, planCacheFiles } from './plan-cache.js';
 export type { CalibrationImages, Int8Report } from './predictor/int8.js';
@@ -121,11 +125,13 @@ export type { Latencies, LatencySummary, RequestCounts } from './predictor/stati
 export type { Prediction, ScoredClass } from './ranking.js';
 export { calibrationTable, confusionTable, figuresTable, perClassTable } from './report/metrics-tables.js';
 export { modelTable } from './report/model-table.js';
+export { type RunRecord, readRunRecord } from './run-record.js';
 export type { Schedule, ScheduleOptions } from './schedule.js';
 export type { SearchOptions, SharedOptions } from './search/options.js';
 export { renderSearchChart, searchTable } from './search/render.js';
 export { type SearchResult, search } from './search/search.js';
 export type { SearchDimension, SearchRange, SearchSpace, TrialConfig } from './search/space.js';
 export type { SearchTrial } from './search/trials.js';
+export { EventFile } from './tensorboard/event-file.js';
 export { createTrainer, Trainer, type TrainerBatch, type TrainerOptions } from './trainer.js';
 export type { AugmentOption, LossOption, OptimizerOption } from './training-options.js';

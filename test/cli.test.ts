@@ -66,7 +66,7 @@ t.test('train --json: one object a line, and the run folder', async (t) => {
   t.match(stderr, /epoch {2}1 .* images\/s/, 'lines for people go to standard error');
   t.match(stderr, /^kept {3}features: 480 computed, 0 from earlier runs$/m);
   t.notMatch(stderr, /\r/, 'plain lines in a pipe');
-  t.same(readdirSync(run).sort(), ['checkpoint.pt', 'model.pt', 'run.json']);
+  t.same(readdirSync(run).sort(), ['checkpoint.pt', 'model.pt', 'report.html', 'run.json']);
   const record = JSON.parse(readFileSync(join(run, 'run.json'), 'utf8'));
   t.match(record, {
     request: { epochs: 2, augment: 'none' },
@@ -158,7 +158,7 @@ t.test('exit codes: 2 for wrong usage, 1 for what fails', async (t) => {
 });
 
 t.test('help everywhere', async (t) => {
-  for (const name of ['train', 'eval', 'predict', 'inspect', 'doctor', 'setup', 'quickstart']) {
+  for (const name of ['train', 'eval', 'predict', 'report', 'inspect', 'doctor', 'setup', 'quickstart']) {
     const { code, stdout } = await torchgraft([name, '--help']);
     t.equal(code, 0);
     t.match(stdout, new RegExp(`Usage: torchgraft ${name}`));

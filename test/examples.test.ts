@@ -16,6 +16,7 @@ import { addInspect } from '../src/cli/inspect.js';
 import { addLrFind } from '../src/cli/lr-find.js';
 import { addPredict } from '../src/cli/predict.js';
 import { addQuickstart } from '../src/cli/quickstart.js';
+import { addReport } from '../src/cli/report.js';
 import { addSearch } from '../src/cli/search.js';
 import { addTrain } from '../src/cli/train.js';
 import { predictorOptions } from '../src/predictor/options.js';
@@ -225,7 +226,18 @@ t.test('the README names every command and every option', async (t) => {
   const section = read('README.md').split('## On the command line')[1]?.split('\n## ')[0] ?? '';
   const program = new Command();
   const commandAdders = [
-    ...[addTrain, addLrFind, addSearch, addEval, addPredict, addInspect, addCache, addDoctor, addSetup],
+    ...[
+      addTrain,
+      addLrFind,
+      addSearch,
+      addEval,
+      addPredict,
+      addReport,
+      addInspect,
+      addCache,
+      addDoctor,
+      addSetup,
+    ],
     addQuickstart,
   ];
   for (const add of commandAdders) add(program);

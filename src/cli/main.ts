@@ -9,6 +9,7 @@ import { addInspect } from './inspect.js';
 import { addLrFind } from './lr-find.js';
 import { addPredict } from './predict.js';
 import { addQuickstart } from './quickstart.js';
+import { addReport } from './report.js';
 import { addSearch } from './search.js';
 import { addTrain } from './train.js';
 
@@ -25,6 +26,7 @@ export async function main(arguments_: string[]): Promise<number> {
     addSearch,
     addEval,
     addPredict,
+    addReport,
     addInspect,
     addCache,
     addDoctor,

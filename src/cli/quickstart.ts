@@ -13,6 +13,7 @@ import { type Column, formatTable } from '../report/table.js';
 import { wholeNumber } from './arguments.js';
 import { backbonePreprocessing } from './embedded.js';
 import { epochLine, percent } from './lines.js';
+import { tryReport } from './report.js';
 
 const assets = fileURLToPath(new URL('../../assets/', import.meta.url));
 
@@ -25,7 +26,7 @@ export function addQuickstart(program: Command): Command {
     .description(
       'Fine-tune the embedded network on the embedded defect photographs, beside one from random weights',
     )
-    .option('--out <run>', 'folder that receives model.pt', 'runs/quickstart')
+    .option('--out <run>', 'folder that receives model.pt and report.html', 'runs/quickstart')
     .option('--epochs <n>', 'for both networks', wholeNumber(1), 8)
     .action(async ({ out, epochs }: { out: string; epochs: number }) => {
       const data = await imageFolder(join(assets, 'defects'));
@@ -40,7 +41,9 @@ export function addQuickstart(program: Command): Command {
       say(`\n${confusionTable(transfer.best.validation)}\n`);
       await showPredictions(join(out, 'model.pt'), data);
       say(compare(transfer, scratch));
-      say(`\nSaved ${join(out, 'model.pt')}. Try: npx torchgraft predict ${out} <image>`);
+      say(
+        `\nSaved ${join(out, 'model.pt')} and a report beside it. Try: npx torchgraft predict ${out} <image>`,
+      );
     });
 }
 
@@ -66,6 +69,10 @@ async function run(
   if (file) {
     await mkdir(join(file, '..'), { recursive: true });
     await model.save(file);
+    await tryReport(join(file, '..', 'report.html'), say, {
+      ...{ model, data, result: training.result as FineTuneResult, modelFile: file },
+      outcomes: training.validationOutcomes,
+    });
   }
   return training.result as FineTuneResult;
 }

@@ -1,16 +1,19 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
-import { fineTune } from '../fine-tune/fine-tune.js';
+import { type FineTuning, fineTune } from '../fine-tune/fine-tune.js';
 import type { BatchProgress, FineTuneOptions } from '../fine-tune/options.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import { loadModel, type Model } from '../model.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
+import { makeRunRecord } from '../run-record.js';
 import { readData } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
 import { epochEvent, epochLine, stageLine, startLines, summary } from './lines.js';
+import { tryReport } from './report.js';
 import { writeRunFile } from './run-file.js';
+import { type Scalars, startScalars } from './scalars.js';
 
 /** What `torchgraft train` was asked to do. */
 export interface TrainRequest {
@@ -19,12 +22,16 @@ export interface TrainRequest {
   out: string;
   device: string;
   isJson: boolean;
+  /** Write report.html. */
+  report: boolean;
+  /** Write a TensorBoard event file. */
+  tensorboard: boolean;
   options: FineTuneOptions;
 }
 
 const say = (text: string) => process.stderr.write(`${text}\n`);
 
-/** Trains, and leaves model.pt, run.json and checkpoint.pt in the run folder. Returns the exit code. */
+/** Trains, and leaves model.pt, run.json, checkpoint.pt and report.html in the run folder. Returns the exit code. */
 export async function runTraining(request: TrainRequest): Promise<number> {
   const { out, options } = request;
   const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
@@ -35,15 +42,24 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     ...(options.threads ? { threads: options.threads } : {}),
   });
   await mkdir(out, { recursive: true });
-  const result = await train(model, data, request, interrupt.signal).finally(interrupt.stop);
+  const run = await train(model, data, request, interrupt.signal).finally(interrupt.stop);
+  const result = run.result as FineTuneResult;
   const file = join(out, 'model.pt');
   await model.save(file);
   const totals = {
     totalSeconds: (performance.now() - started) / 1000,
     peakRssMb: process.resourceUsage().maxRSS / 1024,
   };
-  await writeRunFile(join(out, 'run.json'), request, data, model, result, totals);
+  const { options: asked, isJson, ...rest } = request;
+  const record = { request: { ...rest, ...asked }, ...makeRunRecord(model, data, result), ...totals };
+  await writeRunFile(join(out, 'run.json'), record);
   for (const line of summary(result, data.classes, file, totals)) say(line);
+  const report = request.report
+    ? await tryReport(join(out, 'report.html'), say, {
+        ...{ model, data, result, record, modelFile: file },
+        outcomes: run.validationOutcomes,
+      })
+    : undefined;
   emit(request, {
     event: 'done',
     bestEpoch: result.best.epoch,
@@ -55,6 +71,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     ...(result.computation.features ? { features: result.computation.features } : {}),
     ...totals,
     model: file,
+    ...(report ? { report } : {}),
   });
   return 0;
 }
@@ -69,17 +86,19 @@ async function train(
   data: ImageDataset,
   request: TrainRequest,
   signal: AbortSignal,
-): Promise<FineTuneResult> {
+): Promise<FineTuning> {
   for (const line of startLines(model, data, request)) say(line);
   const { notices, device } = model;
   emit(request, { event: 'start', ...data.summary, device, notices, warnings: data.warnings });
   const progress = new Progress({ stream: process.stderr });
+  const scalars: Scalars | undefined = request.tensorboard ? startScalars(request, say) : undefined;
   let isBaselineTold = false;
   const tellBaseline = () => {
     if (isBaselineTold || !run.baseline) return;
     isBaselineTold = true;
     tellStages();
     progress.line(epochLine(run.baseline));
+    scalars?.add(run.baseline);
     emit(request, { ...epochEvent(run.baseline), event: 'baseline' });
   };
   let stagesTold = 0;
@@ -112,13 +131,14 @@ async function train(
   try {
     for await (const epoch of run) {
       progress.line(epochLine(epoch));
+      scalars?.add(epoch);
       emit(request, epochEvent(epoch));
     }
     tellStages();
   } finally {
     progress.finish();
   }
-  return run.result as FineTuneResult;
+  return run;
 }
 
 function batchDisplay(progress: Progress): (batch: BatchProgress) => void {

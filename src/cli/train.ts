@@ -55,6 +55,8 @@ interface TrainFlags extends TrainingFlags {
   data: string;
   out: string;
   resume?: boolean;
+  report: boolean;
+  tensorboard?: boolean;
   json?: boolean;
 }
 
@@ -68,9 +70,11 @@ export function addTrain(program: Command): Command {
       '--data <dir>',
       'folder with train/<class>/*, val/<class>/* or <class>/*; or a .csv or .jsonl manifest',
     )
-    .option('--out <run>', 'folder that receives model.pt, run.json and checkpoint.pt');
+    .option('--out <run>', 'folder that receives model.pt, run.json, checkpoint.pt and report.html');
   return addTraining(command)
     .option('--resume', 'go on from the checkpoint in the run folder, if there is one')
+    .option('--no-report', 'write no report.html')
+    .option('--tensorboard', 'write the figures of each epoch to an event file for TensorBoard')
     .option('--json', 'one JSON object a line on standard output')
     .action(async (flags: TrainFlags, self: Command) => {
       requireOptions(self, ['model', 'data', 'out']);
@@ -183,9 +187,9 @@ function strategyName(text: string): Strategy {
 }
 
 function toRequest(flags: TrainFlags): TrainRequest {
-  const { model, data, out, device, json, resume } = flags;
+  const { model, data, out, device, json, resume, report, tensorboard = false } = flags;
   const options = { ...toTrainingOptions(flags), resume: resume ?? false };
-  return { model, data, out, device, isJson: json ?? false, options };
+  return { model, data, out, device, isJson: json ?? false, report, tensorboard, options };
 }
 
 /** What the flags say, as options of fineTune. */

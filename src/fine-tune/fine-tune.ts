@@ -6,6 +6,7 @@ import { metricNames } from '../metrics/names.js';
 import type { Model } from '../model.js';
 import type { Precision } from '../native.js';
 import { callNative } from '../native-call.js';
+import type { Outcomes } from '../outcomes.js';
 import {
   type CheckpointState,
   loadCheckpoint,
@@ -32,6 +33,7 @@ import { makeCard } from './run-card.js';
 import { configureStage, type StageReport, StageRun } from './stage-run.js';
 import { nextStep } from './strategies/next.js';
 import type { Stage } from './strategies/stage.js';
+import { ValidationOutcomes } from './validation-outcomes.js';
 
 /**
  * Fine-tunes a model on a folder of images. Iterate over it: each epoch is a report; leaving the loop stops training.
@@ -76,7 +78,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   #stages: StageReport[] = [];
   /** What `auto` came to in the first stage; the others have the same, so that no clock changes a number. */
   #precision: Precision | undefined;
-  #evidence: EvidenceKeeper | undefined;
+  readonly #outcomes: ValidationOutcomes;
   #decoded: DecodedImages | undefined;
   #baseline: EpochReport | undefined;
   #history: EpochReport[] = [];
@@ -90,6 +92,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   constructor(model: Model, data: ImageDataset, options: CheckedOptions, until = Number.POSITIVE_INFINITY) {
     this.#model = model;
     this.#data = data;
+    this.#outcomes = new ValidationOutcomes(data.classes);
     this.#options = options;
     this.#until = until;
     this.#recipe = recipeOf(options, data.summary.fingerprint);
@@ -127,7 +130,9 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   get result(): FineTuneResult | undefined {
     if (!this.#baseline || !this.#prepared || !this.#run) return undefined;
     // Where the metric was undefined throughout, no weights were kept, and the model has those of the last epoch.
-    const best = this.#reports()[this.#stopping.best?.epoch ?? this.#history.length] ?? this.#baseline;
+    const best =
+      [this.#baseline, ...this.#history][this.#stopping.best?.epoch ?? this.#history.length] ??
+      this.#baseline;
     return {
       baseline: this.#baseline,
       history: [...this.#history],
@@ -138,6 +143,14 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       stages: this.stages,
       decisions: this.decisions,
     };
+  }
+
+  /**
+   * What the best weights said of each validation image. Undefined before there are any, where they are from before this
+   * run was resumed, and where the logits take more than 64 MiB.
+   */
+  get validationOutcomes(): Outcomes | undefined {
+    return this.#outcomes.best;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<EpochReport, void, void> {
@@ -177,7 +190,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     const { checkpoint, resume } = this.#options;
     const { stages, decide } = (this.#prepared as Prepared).strategy;
     const state = checkpoint && resume ? await readCheckpoint(checkpoint, this.#recipe) : undefined;
-    if (decide) this.#evidence = new EvidenceKeeper(state?.evidence);
+    if (decide) this.#outcomes.evidence = new EvidenceKeeper(state?.evidence);
     if (checkpoint && state) return this.#resume(checkpoint, state);
     await this.#start(stages[0]);
     this.#baseline = await this.#validate(0, noSums, 0, []);
@@ -217,7 +230,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     if (stage === this.#run?.stage) return;
     if (!stage.continues && this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
     this.#stopping.renew();
-    this.#evidence?.beginStage();
+    this.#outcomes.evidence?.beginStage();
     await this.#start(stage);
   }
 
@@ -259,7 +272,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       report,
       history: this.#history,
       isSpent: this.#stopping.isSpent,
-      evidence: this.#evidence?.evidence,
+      evidence: this.#outcomes.evidence?.evidence,
     });
     if (next.decision) report.decision = next.decision.why;
     if (next.ended) this.#ended = next.ended;
@@ -310,16 +323,16 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     trainSkipped: EpochReport['skipped'],
   ): Promise<EpochReport> {
     const start = performance.now();
-    this.#evidence?.begin();
     const { metrics, skipped } = await evaluateSplit({
       model: this.#model,
       source: (this.#run as StageRun).computation.valSource(),
       total: this.#data.splits.val.length,
       classes: this.#data.classes,
       epoch,
-      onLogits: (batch, logits) => this.#evidence?.add(batch, logits),
+      onLogits: this.#outcomes.begin(),
       onBatch: this.#onBatch(),
     });
+    this.#outcomes.end(skipped);
     return makeReport(epoch, sums, metrics, {
       stage: epoch === 0 ? null : (this.#run as StageRun).stage.name,
       learningRate,
@@ -336,7 +349,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     report.isBest = best;
     if (!best) return;
     await callNative(() => this.#model.native.keepBest());
-    this.#evidence?.keepBest();
+    this.#outcomes.keepBest();
   }
 
   async #checkpoint(sums: TrainSums, isStopping = false): Promise<void> {
@@ -350,15 +363,14 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       epoch: this.#history.length,
       sums,
       stages: this.#stages,
-      ...(this.#evidence ? { evidence: this.#evidence.evidence } : {}),
+      evidence: this.#outcomes.evidence?.evidence,
       baseline: this.#baseline,
       history: this.#history,
       stopping: this.#stopping.toJSON(),
       precision: this.#precision as Precision,
       recipe: this.#recipe,
     });
-    const end = performance.now();
-    this.#saved = { at: end, took: end - start };
+    this.#saved = { at: performance.now(), took: performance.now() - start };
   }
 
   /** Best weights back, and the card for `save`. */
@@ -384,9 +396,5 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     const { preprocessing } = this.#prepared as Prepared;
     const reading = { ...this.#reading, preprocessing };
     return { model: this.#model, data: this.#data, options: this.#options, reading };
-  }
-
-  #reports(): EpochReport[] {
-    return [this.#baseline as EpochReport, ...this.#history];
   }
 }

@@ -52,7 +52,11 @@ export function calibrationOf(scores: ClassificationScores): Calibration {
 }
 
 /** [n], probability of the predicted class. */
-export function confidences({ labels, predicted, probabilities }: ClassificationScores): Float32Array {
+export function confidences({
+  labels,
+  predicted,
+  probabilities,
+}: Pick<ClassificationScores, 'labels' | 'predicted' | 'probabilities'>): Float32Array {
   const classes = probabilities.length / labels.length;
   return Float32Array.from(predicted, (index, sample) => probabilities[sample * classes + index] as number);
 }

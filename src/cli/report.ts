@@ -1,0 +1,92 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { loadClassifier } from '../classifier.js';
+import type { Sample } from '../data/dataset.js';
+import type { ReportContent } from '../html-report/content.js';
+import {
+  classifySamples,
+  describeFile,
+  pictures,
+  type ReportedRun,
+  saveReport,
+  writeReport,
+} from '../html-report/write.js';
+import { formatTime } from '../report/progress.js';
+import { type RunRecord, readRunRecord } from '../run-record.js';
+import { readData } from './arguments.js';
+
+/**
+ * Writes the report of a run that has just ended. A report that fails costs no training: it is said and no more.
+ *
+ * @returns the file, or undefined when it could not be written
+ */
+export async function tryReport(
+  file: string,
+  say: (line: string) => void,
+  run: ReportedRun,
+): Promise<string | undefined> {
+  const start = performance.now();
+  try {
+    await writeReport(file, run);
+    say(`report ${file}  (${formatTime((performance.now() - start) / 1000)})`);
+    return file;
+  } catch (error) {
+    say(`note   The report could not be written: ${(error as Error).message} The model is saved.`);
+    return undefined;
+  }
+}
+
+interface ReportFlags {
+  data?: string;
+  out?: string;
+  device: string;
+}
+
+/** `torchgraft report`. */
+export function addReport(program: Command): Command {
+  return program
+    .command('report')
+    .description('Write report.html of a finished run again, from its run.json, its model and its images')
+    .argument('<run>', 'run folder')
+    .option('--data <dir>', 'where the images are now (default: where they were)')
+    .option('--out <file>', 'the report (default: report.html in the run folder)')
+    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
+    .action(async (run: string, flags: ReportFlags) => {
+      const record = await readRunRecord(join(run, 'run.json'));
+      const file = flags.out ?? join(run, 'report.html');
+      const { missing = [], ...content } = await gatherAgain(run, record, flags);
+      await saveReport(file, { ...content, missing });
+      for (const line of missing) process.stderr.write(`note   ${line}\n`);
+      process.stdout.write(`${file}\n`);
+    });
+}
+
+/** What can still be known of a run: the model may be gone, and the images moved or changed. */
+async function gatherAgain(run: string, record: RunRecord, flags: ReportFlags): Promise<ReportContent> {
+  const file = join(run, 'model.pt');
+  if (!existsSync(file))
+    return { record, missing: [`${file} is not there, so no image was classified again.`] };
+  const model = await describeFile(file);
+  await using classifier = await loadClassifier(file, { device: flags.device });
+  const { card } = classifier;
+  const found = await findImages(record, flags.data);
+  if ('why' in found) return { record, card, model, missing: [found.why] };
+  const labelled = { model: classifier.model, card };
+  const outcomes = await classifySamples(labelled, found.samples, 2);
+  return { record, card, model, outcomes, mistakes: await pictures(labelled, outcomes, record) };
+}
+
+/** The validation images, if they are the ones of the run. */
+async function findImages(
+  { data, request }: RunRecord,
+  moved: string | undefined,
+): Promise<{ samples: Sample[] } | { why: string }> {
+  const source = moved ?? data.source;
+  if (source === undefined || !existsSync(source)) {
+    return { why: `The images are not at ${source} any more: --data says where they are.` };
+  }
+  const now = await readData(source, Number(request?.seed ?? 0));
+  if (now.summary.fingerprint === data.fingerprint) return { samples: now.splits.val };
+  return { why: `The images at ${source} are not those of the run, so none was classified again.` };
+}

@@ -1,0 +1,130 @@
+import { bestEpochOf, type RunRecord } from '../run-record.js';
+import type { ReportContent } from './content.js';
+import { counted, formatCount, formatMagnitude } from './format.js';
+import { code, type Fragment, type Html, html, named } from './html.js';
+import { facts, table } from './table.js';
+
+/** What a person needs to know of the model before using it: data, lineage, preprocessing, limits. */
+export function cardSection(content: ReportContent): Html {
+  const { record } = content;
+  return html`<section id="card"><h2>Model card</h2>
+<div class="columns"><div><h3>Model</h3>${facts(modelFacts(content))}</div>
+<div><h3>Images</h3>${facts(imageFacts(record))}</div></div>
+${counts(record)}
+<h3>Limits</h3><ul class="limits">${limits(content).map((limit) => html`<li>${limit}</li>`)}</ul>
+<details><summary>Every option</summary><pre>${JSON.stringify(record.options ?? record.request ?? {}, null, 2)}</pre></details>
+</section>`;
+}
+
+function modelFacts({ record, card, model }: ReportContent): [string, Fragment][] {
+  const { source } = record;
+  return [
+    ['saved as', model && html`${code(model.file)}, ${formatMagnitude(model.bytes)}B`],
+    ['SHA-256', model && code(model.sha256)],
+    ['grown from', source && html`${code(source.name)}<br>SHA-256 ${code(source.sha256)}`],
+    ...ancestors(card?.provenance.before).map((name): [string, Fragment] => [
+      'which was grown from',
+      code(name),
+    ]),
+    [
+      'licences',
+      licences(card?.provenance) ?? 'none recorded: ask for those of the source model and the images',
+    ],
+    ['preprocessing', record.preprocessing && preprocessing(record.preprocessing)],
+    ['classes', record.data.classes.map((name, index) => html`${index > 0 && ', '}${named(name)}`)],
+  ];
+}
+
+/** The files that earlier fine-tunings began with, newest first. */
+function ancestors(before: unknown): string[] {
+  if (typeof before !== 'object' || before === null) return [];
+  const { source, before: earlier } = before as {
+    source?: { name?: unknown; sha256?: unknown };
+    before?: unknown;
+  };
+  const known = source ? [`${source.name} (SHA-256 ${source.sha256})`] : [];
+  return [...known, ...ancestors(earlier)];
+}
+
+/** What the provenance calls a licence, wherever in it. */
+function licences(provenance: unknown): string | undefined {
+  const found = new Set<string>();
+  const visit = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return;
+    for (const [name, inner] of Object.entries(value)) {
+      if (/^licen[cs]e$/i.test(name) && typeof inner === 'string') found.add(inner);
+      visit(inner);
+    }
+  };
+  visit(provenance);
+  return found.size > 0 ? [...found].join('; ') : undefined;
+}
+
+function preprocessing({
+  size,
+  resize,
+  crop,
+  mean,
+  std,
+  interpolation,
+}: NonNullable<RunRecord['preprocessing']>): string {
+  const cut =
+    crop === 'center' ? `resized to ${resize} px, ${size} px cut from the middle` : `squashed to ${size} px`;
+  return `${cut} (${interpolation}); mean ${mean.join(', ')}; std ${std.join(', ')}`;
+}
+
+function imageFacts({ data }: RunRecord): [string, Fragment][] {
+  const { validation } = data;
+  return [
+    ['source', data.source !== undefined && code(data.source)],
+    [
+      'validation',
+      validation === 'given'
+        ? 'a split of its own'
+        : validation &&
+          `${Math.round(validation.share * 100)} % of each class, split off with seed ${validation.seed}`,
+    ],
+    ['fingerprint', data.fingerprint !== undefined && code(data.fingerprint)],
+  ];
+}
+
+function counts({ data }: RunRecord): Html | undefined {
+  if (!data.counts) return undefined;
+  const splits = Object.entries(data.counts);
+  return html`<details><summary>Images of each class</summary>${table({
+    label: 'Images of each class and split',
+    head: ['class', ...splits.map(([split]) => split)],
+    rows: data.classes.map((name) => ({
+      cells: [named(name), ...splits.map(([, ofClass]) => formatCount(ofClass[name] ?? 0))],
+    })),
+  })}</details>`;
+}
+
+/** What these figures do not say. */
+function limits({ record, outcomes }: ReportContent): Html[] {
+  const { validation } = bestEpochOf(record);
+  const rare = validation.perClass.filter(({ support }) => support < 20);
+  const { test } = record.data.counts ?? {};
+  return [
+    html`The figures hold for images like the ${counted(validation.count, 'validation image')}, taken in the same way. Of
+      others, other light, cameras or backgrounds, they say nothing.`,
+    html`Every image gets one of the ${formatCount(record.data.classes.length)} classes, also one that shows none of them.`,
+    html`The validation images chose the best epoch.${
+      test
+        ? ' The data has a test split, which nothing here has looked at: torchgraft eval --split test.'
+        : ' An estimate that nothing has looked at needs a test split.'
+    }`,
+    ...(rare.length > 0
+      ? [
+          html`${rare.slice(0, 8).map(({ class: name }, index) => html`${index > 0 && ', '}${named(name)}`)}${
+            rare.length > 8 && html` and ${formatCount(rare.length - 8)} more`
+          } ${rare.length === 1 ? 'has' : 'have'} fewer than 20 validation images: ${
+            rare.length === 1 ? 'its' : 'their'
+          } scores are rough.`,
+        ]
+      : []),
+    ...(outcomes
+      ? [html`Probabilities are softmax outputs, as calibrated as the diagram above shows them to be.`]
+      : []),
+  ];
+}

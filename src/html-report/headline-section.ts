@@ -1,0 +1,143 @@
+import { basename } from 'node:path';
+import type { EpochReport } from '../fine-tune/report.js';
+import type { ClassificationMetrics } from '../metrics/classification.js';
+import { bestEpochOf, type RunRecord } from '../run-record.js';
+import { calibrate } from './calibration.js';
+import type { ReportContent } from './content.js';
+import { counted, formatCount, formatSeconds, formatShare } from './format.js';
+import { type Fragment, type Html, html, named } from './html.js';
+
+/** What came out, in plain words, beside what comes without learning. */
+export function headlineSection(content: ReportContent): Html {
+  const { record } = content;
+  const best = bestEpochOf(record);
+  const { validation } = best;
+  return html`<header><p class="overline">torchgraft · training report${dateOf(content)}</p>
+<h1>Right on ${formatCount(hits(validation))} of ${counted(validation.count, 'validation image')}</h1>
+<p class="lead">${what(record)} ${chosen(record, best)}</p>
+${bars(record, validation)}
+${tiles(content, best)}
+${remarks(content)}</header>`;
+}
+
+/** Samples classified rightly. */
+export function hits({ accuracy, count }: ClassificationMetrics): number {
+  return Math.round(accuracy * count);
+}
+
+function what({ source, data, trainable, request }: RunRecord): Html {
+  const { train } = data.counts ?? {};
+  const images = train && Object.values(train).reduce((sum, count) => sum + count, 0);
+  const strategy = request?.strategy;
+  return html`${source ? named(source.name) : 'A network'} was fine-tuned to tell ${counted(data.classes.length, 'class', 'classes')} apart${
+    images !== undefined && html`, on ${counted(images, 'training image')}`
+  }${data.source !== undefined && html` of ${named(basename(data.source))}`}${
+    typeof strategy === 'string' && html`, strategy ${strategy}`
+  }${trainable && html`; ${counted(trainable.length, 'parameter tensor')} learned`}.`;
+}
+
+const endings = {
+  finished: 'all epochs were done',
+  early: 'no improvement was seen any more',
+  left: 'it was stopped',
+} as const;
+
+function chosen({ epochs, ended, options }: RunRecord, best: EpochReport): Html {
+  const metric = (options?.earlyStopping as { metric?: string } | undefined)?.metric;
+  const why =
+    ended && html`; training ended after ${counted(epochs.length, 'epoch')} because ${endings[ended]}`;
+  return html`The weights kept are those ${
+    best.epoch === 0
+      ? html`<strong>before the first step</strong>: no epoch was better`
+      : html`of epoch <strong>${best.epoch}</strong>`
+  }${metric && html`, the best by ${named(metric)}`}${why}. The validation images chose that epoch, so these figures are
+slightly flattering.`;
+}
+
+/** The model beside answers that need no learning. */
+function bars(record: RunRecord, validation: ClassificationMetrics): Html {
+  const interval = wilson(hits(validation), validation.count);
+  const majority = validation.perClass.reduce((most, one) => (one.support > most.support ? one : most));
+  const share = validation.count > 0 ? majority.support / validation.count : 0;
+  return html`<div class="baselines">
+${bar('This model', validation.accuracy, 'model', interval)}
+${bar('Before the first step', record.baseline.validation.accuracy, 'base')}
+${bar(html`Always ${named(majority.class)}`, share, 'base')}
+</div>
+<p class="note">Accuracy. With ${counted(validation.count, 'validation image')}, the whisker is the 95 % Wilson interval:
+${formatShare(interval[0])} to ${formatShare(interval[1])}. No class is more frequent than ${named(majority.class)}.</p>`;
+}
+
+function bar(name: Fragment, share: number, kind: string, interval?: readonly [number, number]): Html {
+  const whisker =
+    interval &&
+    html`<span class="whisker" style="--from:${percent(interval[0])};--to:${percent(interval[1])}"></span>`;
+  return html`<div class="baseline ${kind}"><span class="name">${name}</span><span class="track"><span class="fill"
+style="--share:${percent(share)}"></span>${whisker}</span><span class="value">${formatShare(share)}</span></div>`;
+}
+
+const percent = (share: number) => `${(share * 100).toFixed(2)}%`;
+
+/** The 95 % interval of a share of which `successes` of `count` were seen (Wilson 1927). */
+export function wilson(successes: number, count: number): readonly [number, number] {
+  if (count === 0) return [0, 1];
+  const z = 1.959964;
+  const share = successes / count;
+  const middle = (share + z ** 2 / (2 * count)) / (1 + z ** 2 / count);
+  const half =
+    (z / (1 + z ** 2 / count)) * Math.sqrt((share * (1 - share)) / count + z ** 2 / (4 * count ** 2));
+  return [Math.max(0, middle - half), Math.min(1, middle + half)];
+}
+
+function tiles({ record, outcomes }: ReportContent, { validation }: EpochReport): Html {
+  const speeds = record.epochs.map(({ imagesPerSecond }) => imagesPerSecond).filter((speed) => speed > 0);
+  const trained = record.epochs.reduce((sum, { seconds }) => sum + seconds, 0);
+  const calibration = outcomes && calibrate(outcomes).expectedError;
+  return html`<div class="tiles">
+${tile(validation.macro.f1.toFixed(3), 'macro F1')}
+${tile(validation.loss.toFixed(3), 'validation loss')}
+${validation.topK && 2 * validation.topK.k <= validation.perClass.length && tile(formatShare(validation.topK.accuracy), `top-${validation.topK.k} accuracy`)}
+${calibration !== undefined && tile(formatShare(calibration), 'calibration error')}
+${tile(formatSeconds(record.totalSeconds ?? trained), record.totalSeconds === undefined ? 'in epochs' : 'in all')}
+${speeds.length > 0 && tile(formatCount(Math.round(median(speeds))), 'training images/s')}
+</div>`;
+}
+
+function tile(value: string, name: string): Html {
+  return html`<div class="tile"><b>${value}</b><span>${name}</span></div>`;
+}
+
+/** The middle value; of an even number the upper of both. */
+function median(values: number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+}
+
+/** What a reader should know first. */
+function remarks({ record, missing = [] }: ReportContent): Html | undefined {
+  const skipped = new Set(
+    [record.baseline, ...record.epochs].flatMap((report) => (report.skipped ?? []).map(({ path }) => path)),
+  );
+  const lines = [
+    ...(record.data.warnings ?? []),
+    ...(record.notices ?? []),
+    ...(record.computationNotices ?? []),
+    ...(skipped.size > 0
+      ? [`${counted(skipped.size, 'image')} could not be decoded, for example ${[...skipped][0]}.`]
+      : []),
+    ...missing,
+  ];
+  if (lines.length === 0) return undefined;
+  return html`<aside class="remarks"><h3>Worth knowing</h3><ul>${lines.map((line) => html`<li>${line}</li>`)}</ul></aside>`;
+}
+
+function dateOf({ card }: ReportContent): Html | undefined {
+  const date = new Date(String(card?.provenance.date));
+  if (Number.isNaN(date.getTime())) return undefined;
+  const text = date.toLocaleDateString('en-GB', {
+    day: 'numeric',
+    month: 'long',
+    year: 'numeric',
+    timeZone: 'UTC',
+  });
+  return html` · <time datetime="${date.toISOString()}">${text}</time>`;
+}

@@ -1,0 +1,111 @@
+import type { EpochReport } from '../fine-tune/report.js';
+import type { RunRecord } from '../run-record.js';
+import { drawEpochLines, figure, type Series } from './charts.js';
+import { formatCount, formatRate, formatSeconds, formatShare } from './format.js';
+import { type Html, html } from './html.js';
+import { table } from './table.js';
+import { drawTimes, timeSeries } from './time-chart.js';
+
+/** Loss, accuracy and learning rate over the epochs, and the figures behind them. */
+export function learningSection(record: RunRecord): Html {
+  const { bestEpoch, epochs } = record;
+  const losses = lossSeries(record);
+  const scores = scoreSeries(record);
+  const rates: Series[] = [
+    { name: 'largest rate', color: '--rate', points: pointsOf(epochs, ({ learningRate }) => learningRate) },
+  ];
+  const times = timeSeries(record);
+  const mark = { best: bestEpoch };
+  return html`<section id="learning"><h2>How it learned</h2>
+<p>Training figures are means over an epoch while weights change, on augmented images where there is augmentation;
+validation figures are of the weights at the epoch’s end. Epoch 0 is the model before the first step.</p>
+${
+  epochs.length === 0
+    ? html`<p class="missing">No epoch was finished, so there are no curves.</p>`
+    : html`<div class="charts">
+${figure('Loss', losses, drawEpochLines(losses, { ...mark, label: 'Loss over epochs', y: { min: 0 } }))}
+${figure('Scores', scores, drawEpochLines(scores, { ...mark, label: 'Accuracy and macro F1 over epochs', y: { scale: true, max: 1 } }))}
+${figure('Learning rate', rates, drawEpochLines(rates, { ...mark, label: 'Learning rate over epochs', y: { min: 0, axisLabel: { formatter: formatRate } } }), html`Largest of what learns, at each epoch’s end.`)}
+${figure('Time of an epoch', times, drawTimes(times))}
+</div>`
+}
+<details><summary>All epochs</summary>${epochTable(record)}</details></section>`;
+}
+
+function lossSeries({ baseline, epochs }: RunRecord): Series[] {
+  return [
+    {
+      name: 'validation',
+      color: '--val',
+      points: pointsOf([baseline, ...epochs], ({ validation }) => validation.loss),
+    },
+    {
+      name: 'training',
+      color: '--train',
+      dashed: true,
+      points: pointsOf(epochs, ({ trainLoss }) => trainLoss),
+    },
+  ];
+}
+
+function scoreSeries({ baseline, epochs }: RunRecord): Series[] {
+  const all = [baseline, ...epochs];
+  return [
+    {
+      name: 'validation accuracy',
+      color: '--val',
+      points: pointsOf(all, ({ validation }) => validation.accuracy),
+    },
+    {
+      name: 'validation macro F1',
+      color: '--f1',
+      points: pointsOf(all, ({ validation }) => validation.macro.f1),
+    },
+    {
+      name: 'training accuracy',
+      color: '--train',
+      dashed: true,
+      points: pointsOf(epochs, ({ trainAccuracy }) => trainAccuracy),
+    },
+  ];
+}
+
+function pointsOf(epochs: EpochReport[], value: (epoch: EpochReport) => number | null): Series['points'] {
+  return epochs.flatMap((report) => {
+    const y = value(report);
+    return y === null ? [] : [[report.epoch, y] as const];
+  });
+}
+
+function epochTable({ baseline, epochs, bestEpoch }: RunRecord): Html {
+  return table({
+    label: 'Figures of all epochs',
+    head: [
+      'epoch',
+      'train loss',
+      'train accuracy',
+      'val loss',
+      'val accuracy',
+      'macro F1',
+      'learning rate',
+      'images/s',
+      'waiting',
+      'time',
+    ],
+    rows: [baseline, ...epochs].map((report) => ({
+      isMarked: report.epoch === bestEpoch,
+      cells: [
+        `${report.epoch}${report.epoch === bestEpoch ? ' (best)' : ''}`,
+        report.trainLoss?.toFixed(4) ?? '–',
+        report.trainAccuracy === null ? '–' : formatShare(report.trainAccuracy),
+        report.validation.loss.toFixed(4),
+        formatShare(report.validation.accuracy),
+        report.validation.macro.f1.toFixed(4),
+        report.epoch === 0 ? '–' : formatRate(report.learningRate),
+        report.imagesPerSecond > 0 ? formatCount(Number(report.imagesPerSecond.toPrecision(3))) : '–',
+        report.epoch === 0 ? '–' : formatShare(report.waitShare ?? 0),
+        formatSeconds(report.seconds),
+      ],
+    })),
+  });
+}

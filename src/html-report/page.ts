@@ -1,0 +1,61 @@
+import { bestEpochOf } from '../run-record.js';
+import { cardSection } from './card-section.js';
+import { classesSection } from './classes-section.js';
+import { computationSection } from './computation-section.js';
+import { confusionSection } from './confusion-section.js';
+import type { ReportContent } from './content.js';
+import { formatShare } from './format.js';
+import { headlineSection } from './headline-section.js';
+import { html, trusted } from './html.js';
+import { mistakesSection } from './mistakes-section.js';
+import { style } from './style.js';
+
+/**
+ * A training report as one HTML file: it asks for nothing from anywhere, needs no JavaScript, and follows light and dark.
+ * What is missing from the content is said in its place. All names in it are escaped.
+ *
+ * @returns the file's text
+ */
+export async function renderReport(content: ReportContent): Promise<string> {
+  // Drawing charts takes a library that nobody else should wait for.
+  const [{ learningSection }, { calibrationSection }] = await Promise.all([
+    import('./learning-section.js'),
+    import('./calibration-section.js'),
+  ]);
+  const { validation } = bestEpochOf(content.record);
+  const name = content.record.source?.name ?? 'model';
+  return html`<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${formatShare(validation.accuracy)} · ${name} · torchgraft</title>
+<style>${trusted(style)}</style></head><body><main>
+${headlineSection(content)}
+<nav aria-label="Sections">${sections.map(([id, title]) => html`<a href="#${id}">${title}</a> `)}</nav>
+${learningSection(content.record)}
+${confusionSection(validation)}
+${classesSection(validation)}
+${calibrationSection(content.outcomes)}
+${mistakesSection(content)}
+${computationSection(content.record)}
+${cardSection(content)}
+<footer>Written by torchgraft${versionOf(content)}. This file is whole: it loads nothing.</footer>
+</main></body></html>
+`.text;
+}
+
+const sections = [
+  ['learning', 'Learning'],
+  ['confusion', 'Confusion'],
+  ['classes', 'Classes'],
+  ['calibration', 'Calibration'],
+  ['mistakes', 'Mistakes'],
+  ['computation', 'Computation'],
+  ['card', 'Model card'],
+] as const;
+
+function versionOf({ record }: ReportContent): string {
+  const version = record.environment?.torchgraft;
+  return version === undefined ? '' : ` ${version}`;
+}

@@ -1,0 +1,41 @@
+import sharp, { type Sharp } from 'sharp';
+import type { Occlusion } from './occlusion.js';
+
+/** Side of a picture in the report, pixels. */
+const pictureSide = 128;
+
+/** The glow of an occlusion map. */
+const glow = { r: 255, g: 96, b: 24 };
+/** How much the deepest glow covers. */
+const deepest = 0.8;
+/** A map whose largest drop is below this stays faint: its differences are noise. */
+const faintDrop = 0.05;
+
+/** An image as the model saw it, RGB [size, size, 3], as a data: URI. */
+export async function drawPicture(pixels: Uint8Array, size: number): Promise<string> {
+  return toUri(shrink(pixels, size));
+}
+
+/** The same in grey, glowing where covering it takes probability from the class. */
+export async function drawOcclusion(pixels: Uint8Array, size: number, map: Occlusion): Promise<string> {
+  const largest = map.drops.reduce((most, drop) => Math.max(most, drop), faintDrop);
+  const rgba = Buffer.alloc(map.drops.length * 4);
+  for (const [place, drop] of map.drops.entries()) {
+    rgba.set([glow.r, glow.g, glow.b, Math.round(255 * deepest * (drop / largest))], place * 4);
+  }
+  const overlay = await sharp(rgba, { raw: { width: map.side, height: map.side, channels: 4 } })
+    .resize(pictureSide, pictureSide, { kernel: 'cubic', fit: 'fill' })
+    .png()
+    .toBuffer();
+  const grey = await shrink(pixels, size).modulate({ saturation: 0.15 }).png().toBuffer();
+  return toUri(sharp(grey).composite([{ input: overlay }]));
+}
+
+function shrink(pixels: Uint8Array, size: number): Sharp {
+  return sharp(pixels, { raw: { width: size, height: size, channels: 3 } }).resize(pictureSide, pictureSide);
+}
+
+async function toUri(image: Sharp): Promise<string> {
+  const jpeg = await image.flatten().jpeg({ quality: 82 }).toBuffer();
+  return `data:image/jpeg;base64,${jpeg.toString('base64')}`;
+}

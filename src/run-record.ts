@@ -1,0 +1,137 @@
+import { readFile } from 'node:fs/promises';
+import { availableParallelism, cpus } from 'node:os';
+import { z } from 'zod';
+import type { DatasetSummary, ImageDataset } from './data/dataset.js';
+import type { Preprocessing } from './data/preprocessing.js';
+import { TorchgraftError } from './errors.js';
+import type { ComputationReport } from './fine-tune/computation.js';
+import type { EpochReport } from './fine-tune/report.js';
+import type { FineTuneResult } from './fine-tune/result.js';
+import type { StageReport } from './fine-tune/stage-run.js';
+import type { Model, ModelOrigin } from './model.js';
+import type { Plan, Precision } from './native.js';
+import { versions } from './versions.js';
+
+/** What a fine-tuning was and came to, as plain JSON: the content of run.json. Older files lack what may be undefined. */
+export interface RunRecord {
+  /** What the command line was asked for; undefined where a program called fineTune. */
+  request?: Record<string, unknown>;
+  /** Every option that decides what a run computes. */
+  options?: Record<string, unknown>;
+  source?: ModelOrigin;
+  device?: string;
+  notices?: string[];
+  data: Pick<DatasetSummary, 'classes'> & Partial<DatasetSummary> & { warnings?: string[] };
+  preprocessing?: Preprocessing;
+  environment?: Record<string, string | number>;
+  /** Names of the parameters that learned. */
+  trainable?: string[];
+  /** The parts of the run, and what was decided between them. */
+  stages?: StageReport[];
+  decisions?: string[];
+  plan?: Plan;
+  precision?: Precision;
+  views?: ComputationReport['views'];
+  features?: ComputationReport['features'];
+  computationNotices?: string[];
+  ended?: FineTuneResult['ended'];
+  /** 0 is the model before the first step. */
+  bestEpoch: number;
+  baseline: EpochReport;
+  epochs: EpochReport[];
+  totalSeconds?: number;
+  peakRssMb?: number;
+}
+
+/** The record of a finished run; call it while the model is there. */
+export function makeRunRecord(model: Model, data: ImageDataset, result: FineTuneResult): RunRecord {
+  const { plan, views, features, notices } = result.computation;
+  return {
+    options: model.card?.provenance.options as Record<string, unknown>,
+    source: model.origin,
+    device: model.device,
+    notices: model.notices,
+    data: { ...data.summary, warnings: data.warnings },
+    preprocessing: result.preprocessing,
+    environment: {
+      ...versions(),
+      platform: `${process.platform}-${process.arch}`,
+      processor: cpus()[0]?.model ?? 'unknown',
+      processors: availableParallelism(),
+    },
+    trainable: model.trainable,
+    stages: result.stages,
+    decisions: result.decisions,
+    plan,
+    precision: plan.precision,
+    views,
+    features,
+    computationNotices: notices,
+    ended: result.ended,
+    bestEpoch: result.best.epoch,
+    baseline: result.baseline,
+    epochs: result.history,
+  };
+}
+
+const scores = z.looseObject({ precision: z.number(), recall: z.number(), f1: z.number() });
+
+const epochSchema = z.looseObject({
+  epoch: z.int().min(0),
+  trainLoss: z.number().nullable(),
+  trainAccuracy: z.number().nullable(),
+  learningRate: z.number(),
+  seconds: z.number(),
+  validation: z.looseObject({
+    count: z.number(),
+    loss: z.number(),
+    accuracy: z.number(),
+    macro: scores,
+    perClass: z.array(scores.extend({ class: z.string(), support: z.number() })),
+    confusionMatrix: z.array(z.array(z.number())),
+  }),
+});
+
+/** Without these there is nothing to tell of a run. */
+const recordSchema = z
+  .looseObject({
+    data: z.looseObject({ classes: z.array(z.string()).min(1) }),
+    bestEpoch: z.int().min(0),
+    baseline: epochSchema,
+    epochs: z.array(epochSchema),
+  })
+  .refine(({ bestEpoch, epochs }) => bestEpoch <= epochs.length, {
+    path: ['bestEpoch'],
+    message: 'is none of the epochs',
+  });
+
+/** Reads a run.json. @throws FILE_NOT_FOUND, DATA_INVALID where it is none or damaged */
+export async function readRunRecord(path: string): Promise<RunRecord> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new TorchgraftError(
+      'FILE_NOT_FOUND',
+      `No run at ${path}: \`torchgraft train\` writes this file when it ends.`,
+      { cause },
+    );
+  });
+  const parsed = recordSchema.safeParse(parseJson(text));
+  if (parsed.success) return parsed.data as unknown as RunRecord;
+  const issue = parsed.error.issues[0];
+  throw new TorchgraftError(
+    'DATA_INVALID',
+    `${path} is not the record of a torchgraft run: ${issue?.path.join('.') || 'the file'}: ${issue?.message}.`,
+  );
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The epoch whose weights were kept. */
+export function bestEpochOf({ bestEpoch, baseline, epochs }: RunRecord): EpochReport {
+  return bestEpoch === 0 ? baseline : (epochs[bestEpoch - 1] as EpochReport);
+}
