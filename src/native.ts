@@ -240,6 +240,8 @@ export interface NativeModel {
   describe(): Promise<ModelDescription>;
   /** Values of parameters and buffers by name. */
   values(names: string[]): Promise<Tensor[]>;
+  /** Sets parameters and buffers by name, all or none. */
+  setValues(names: string[], tensors: Tensor[]): Promise<void>;
   /** Gradients of parameters by name; null where undefined. */
   gradients(names: string[]): Promise<(Tensor | null)[]>;
   /** In eval mode, without gradients. */
@@ -265,6 +267,8 @@ export interface NativeModel {
   findFeatures(keys: Uint8Array): Promise<Int32Array>;
   /** Runs the prefix on images and keeps what crosses; row numbers, -1 where there is no room. */
   storeFeatures(batch: NativeFeatureBatch): Promise<Int32Array>;
+  /** The kept features of rows, one tensor [n, ...] for each crossing value. */
+  readFeatures(rows: Int32Array): Promise<Tensor[]>;
   step(batch: NativeBatch | NativeRows): Promise<StepResult>;
   evaluate(
     batch: (Omit<NativeBatch, 'target'> | Omit<NativeRows, 'target'>) & {
@@ -314,6 +318,9 @@ export interface NativeBinding {
     target: Uint8Array,
     offset: number,
   ): Promise<{ width: number; height: number }>;
+  logME(features: Tensor, labels: Int32Array, classes: number): Promise<number>;
+  hScore(features: Tensor, labels: Int32Array, classes: number, shrinkage: number): Promise<number>;
+  ridge(features: Tensor, targets: Tensor, lambdas: number[]): Promise<{ weight: Tensor; bias: Tensor }[]>;
   /** Objects alive natively, for leak tests. */
   live(): { models: number; tasks: number };
 }

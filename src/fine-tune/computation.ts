@@ -25,13 +25,8 @@ export interface ComputationReport {
   notices: string[];
 }
 
-interface Settings {
-  model: Model;
-  data: ImageDataset;
+interface Settings extends PlanSettings {
   options: CheckedOptions;
-  reading: Reading;
-  /** Of the run that is resumed. */
-  precision: Precision | undefined;
 }
 
 /**
@@ -127,8 +122,21 @@ export class Computation {
   }
 }
 
-/** The plan, proven on the first training images, or in an earlier run of a model with the same frozen part. */
-async function makePlan(settings: Settings): Promise<Plan> {
+/** What a plan depends on. */
+export interface PlanSettings {
+  model: Model;
+  data: ImageDataset;
+  options: Pick<CheckedOptions, 'precision' | 'split' | 'cache' | 'strategy' | 'augment' | 'seed'>;
+  reading: Reading;
+  /** Of the run that is resumed. */
+  precision: Precision | undefined;
+}
+
+/**
+ * The plan, proven on the first training images, or in an earlier run of a model with the same frozen part. The model
+ * must be configured.
+ */
+export async function makePlan(settings: PlanSettings): Promise<Plan> {
   const { model, options, reading } = settings;
   const precision = settings.precision ?? options.precision;
   const { native } = model;
@@ -150,7 +158,7 @@ async function makePlan(settings: Settings): Promise<Plan> {
 }
 
 async function planOn(
-  { model, data, options, reading }: Settings,
+  { model, data, options, reading }: PlanSettings,
   precision: Precision | 'auto',
 ): Promise<Plan> {
   const loader = new BatchLoader(data.splits.train, {
