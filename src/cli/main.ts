@@ -2,12 +2,14 @@
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../versions.js';
 import { addCache } from './cache.js';
+import { addCheck } from './check.js';
 import { addDoctor, addSetup } from './doctor.js';
 import { addEval } from './eval.js';
 import { exitCode, explain } from './exit.js';
 import { addInspect } from './inspect.js';
 import { addPredict } from './predict.js';
 import { addQuickstart } from './quickstart.js';
+import { addRank } from './rank.js';
 import { addTrain } from './train.js';
 
 /** The command line; `arguments_` without node and the script. Returns the exit code. */
@@ -22,6 +24,8 @@ export async function main(arguments_: string[]): Promise<number> {
     addEval,
     addPredict,
     addInspect,
+    addRank,
+    addCheck,
     addCache,
     addDoctor,
     addSetup,
