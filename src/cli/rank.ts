@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { type Normalisation, normalisation } from '../data/preprocessing.js';
 import { type Candidate, type RankBy, type Ranking, rankModels } from '../probe/rank.js';
 import { rankingTable } from '../report/ranking-table.js';
-import { modelFile, normalisationName, readData, requireOptions, sideOf, wholeNumber } from './arguments.js';
+import { normalisationName, readData, requireOptions, sideOf, wholeNumber } from './arguments.js';
 
 interface RankFlags {
   data: string;
@@ -91,11 +93,17 @@ function refuseUnused({ normalise, imageSize }: RankFlags, models: string[], sel
   if (stray !== undefined) self.error(`error: an option is for ${stray}, which is none of the models`);
 }
 
+/** A run folder's model; any other path as it is, so that what is wrong with it is listed in the ranking. */
+function runModel(path: string): string {
+  const file = join(path, 'model.pt');
+  return existsSync(file) ? file : path;
+}
+
 function toCandidate(file: string, { normalise, imageSize }: RankFlags): Candidate {
   const name = normalise.get(file) ?? normalise.get('');
   const side = imageSize.get(file) ?? imageSize.get('');
   return {
-    file: modelFile(file),
+    file: runModel(file),
     preprocessing: { ...(side ? sideOf(side) : {}), ...(name ? normalisation(name) : {}) },
   };
 }
