@@ -34,7 +34,7 @@ export async function writeHead(model: Model, features: Features, probe: ProbeRe
     );
   }
   const { size } = features.preprocessing;
-  const before = await readHead(model);
+  const before = { ...(await readHead(model)), trainable: model.trainable };
   const { module, outFeatures } = before.head;
   const given = { layer: module, imageSize: size };
   await model.replaceHead({ ...given, classes: probe.classes.length });
@@ -43,6 +43,7 @@ export async function writeHead(model: Model, features: Features, probe: ProbeRe
   } catch (error) {
     await model.replaceHead({ ...given, classes: outFeatures });
     await setHead(model, before.head, before.map);
+    await model.setTrainable(before.trainable);
     throw error;
   }
   model.card = {
