@@ -319,7 +319,7 @@ export interface NativeBinding {
     offset: number,
   ): Promise<{ width: number; height: number }>;
   logME(features: Tensor, labels: Int32Array, classes: number): Promise<number>;
-  hScore(features: Tensor, labels: Int32Array, classes: number, shrinkage: number): Promise<number>;
+  hScore(features: Tensor, labels: Int32Array, classes: number, shrinkage: boolean): Promise<number>;
   ridge(features: Tensor, targets: Tensor, lambdas: number[]): Promise<{ weight: Tensor; bias: Tensor }[]>;
   /** Objects alive natively, for leak tests. */
   live(): { models: number; tasks: number };

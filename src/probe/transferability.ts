@@ -5,8 +5,8 @@ import type { Features } from './features.js';
 import { checkFeatures } from './result.js';
 
 /**
- * LogME of the training features: the logarithm of the maximum evidence of Bayesian linear regression of the classes,
- * per image and averaged over the classes (You et al., LogME: Practical Assessment of Pre-trained Models for Transfer
+ * LogME of the training features: the logarithm of the evidence of a Bayesian linear model of each class against the rest,
+ * at its maximum, per image, mean over the classes (You et al., LogME: Practical Assessment of Pre-trained Models for Transfer
  * Learning, 2021). The higher, the better the features explain the labels; without fitting a classifier, and without
  * looking at the validation images. Values of one data set can be compared, also between different d.
  *
@@ -19,18 +19,17 @@ export async function logME(features: Features): Promise<number> {
 }
 
 /**
- * H-score of the training features: trace of the inverse covariance of the features times the covariance of the class
- * means (Bao et al., An Information-Theoretic Approach to Transferability in Task Transfer Learning, 2019), with the
- * covariance shrunk towards a multiple of the identity (Ibrahim et al., Newer is not always better, 2022), without
- * which it says nothing where features outnumber images. From 0 to at most classes - 1; the higher, the better.
+ * H-score of the training features, 0 to classes - 1: how much of their variance the classes explain (Bao et al., An
+ * Information-Theoretic Approach to Transferability in Task Transfer Learning, 2019), with the covariance shrunk as Ledoit and
+ * Wolf do (Ibrahim et al., Newer is not always better, 2021): without it the score says nothing where there are more
+ * features than images. The higher, the better; values of one data set can be compared.
  *
- * @param shrinkage share of the identity, 0 to 1; default 0.1
  * @throws INVALID_TYPE, INVALID_VALUE, SHAPE_MISMATCH, MODEL_FAILED
  */
-export async function hScore(features: Features, shrinkage = 0.1): Promise<number> {
+export async function hScore(features: Features): Promise<number> {
   checkFeatures(features, 'hScore');
   const { classes, train } = features;
-  return callNative(() => loadAddon().hScore(trainTensor(features), train.labels, classes.length, shrinkage));
+  return callNative(() => loadAddon().hScore(trainTensor(features), train.labels, classes.length, true));
 }
 
 function trainTensor({ train: { features, shape } }: Features): Tensor {
