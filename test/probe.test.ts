@@ -1,14 +1,12 @@
 /** Features of frozen trunks, heads written from probes, transfer checks and rankings. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { loadImages } from '../src/data/images.js';
 import { nativePreprocess, type Preprocessing } from '../src/data/preprocessing.js';
 import {
   extractFeatures,
   fineTune,
-  imageFolder,
   loadClassifier,
   logisticProbe,
   type Model,
