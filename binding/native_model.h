@@ -20,6 +20,13 @@ struct Loaded {
   std::unique_ptr<Serving> serving;
 };
 
+// What a job that gives no value ends with.
+Finish nothing();
+// Throws Failure("MODEL_FROZEN") where the model only predicts; `verb` opens the message.
+void refuseServing(const Loaded& loaded, const char* verb);
+// Throws Failure("NOT_TRAINABLE") before configure().
+Trainer& trainerOf(Loaded& loaded, const char* verb);
+
 class NativeModel : public Napi::ObjectWrap<NativeModel> {
  public:
   static Napi::Function define(Napi::Env env);
@@ -38,6 +45,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
 
   Napi::Value describe(const Napi::CallbackInfo& info);
   Napi::Value values(const Napi::CallbackInfo& info);
+  Napi::Value setValues(const Napi::CallbackInfo& info);
   Napi::Value gradients(const Napi::CallbackInfo& info);
   Napi::Value forward(const Napi::CallbackInfo& info);
   Napi::Value setTrainable(const Napi::CallbackInfo& info);
@@ -51,6 +59,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value openFeatures(const Napi::CallbackInfo& info);
   Napi::Value findFeatures(const Napi::CallbackInfo& info);
   Napi::Value storeFeatures(const Napi::CallbackInfo& info);
+  Napi::Value readFeatures(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value keepBest(const Napi::CallbackInfo& info);

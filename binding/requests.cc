@@ -76,15 +76,19 @@ HeadRequest readHeadRequest(const Napi::Value& value) {
   return request;
 }
 
+std::vector<int64_t> readRows(const Napi::Value& value, const std::string& where) {
+  const at::Tensor rows = readInts(value, where);
+  if (rows.numel() == 0) throw Failure("SHAPE_MISMATCH", where + " is empty.");
+  return {rows.const_data_ptr<int32_t>(), rows.const_data_ptr<int32_t>() + rows.numel()};
+}
+
 Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTarget) {
   auto object = readObject(value, where);
   Batch batch;
   if (isAbsent(object, "rows")) {
     batch.inputs = readTensors(object.Get("inputs"), where + ": inputs");
   } else {
-    const at::Tensor rows = readInts(object.Get("rows"), where + ": rows");
-    if (rows.numel() == 0) throw Failure("SHAPE_MISMATCH", where + ": rows is empty.");
-    batch.rows.assign(rows.const_data_ptr<int32_t>(), rows.const_data_ptr<int32_t>() + rows.numel());
+    batch.rows = readRows(object.Get("rows"), where + ": rows");
   }
   if (needsTarget || !isAbsent(object, "target")) batch.target = readTensor(object.Get("target"), where + ": target");
   if (!isAbsent(object, "indices")) batch.indices = readInts(object.Get("indices"), where + ": indices");

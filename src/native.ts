@@ -240,8 +240,12 @@ export interface NativeModel {
   describe(): Promise<ModelDescription>;
   /** Values of parameters and buffers by name. */
   values(names: string[]): Promise<Tensor[]>;
-  /** Sets parameters and buffers by name, all or none. */
-  setValues(names: string[], tensors: Tensor[]): Promise<void>;
+  /**
+   * Sets parameters and buffers by name, all or none. Values are float32 or float64 of the same shape and finite
+   * throughout; one of integers (a counter) cannot be set. A plan, and features kept under it, hold only where
+   * everything that is set learns.
+   */
+  setValues(names: string[], values: Tensor[]): Promise<void>;
   /** Gradients of parameters by name; null where undefined. */
   gradients(names: string[]): Promise<(Tensor | null)[]>;
   /** In eval mode, without gradients. */
@@ -267,7 +271,7 @@ export interface NativeModel {
   findFeatures(keys: Uint8Array): Promise<Int32Array>;
   /** Runs the prefix on images and keeps what crosses; row numbers, -1 where there is no room. */
   storeFeatures(batch: NativeFeatureBatch): Promise<Int32Array>;
-  /** The kept features of rows, one tensor [n, ...] for each crossing value. */
+  /** Kept features of these rows, one tensor for each crossing value of the plan, [n, ...], float32. */
   readFeatures(rows: Int32Array): Promise<Tensor[]>;
   step(batch: NativeBatch | NativeRows): Promise<StepResult>;
   evaluate(

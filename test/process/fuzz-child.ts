@@ -48,6 +48,14 @@ function act(): unknown {
 const valid: Record<tiny.Method, () => unknown[]> = {
   describe: () => [],
   values: () => [tiny.parameters],
+  setValues: () => [
+    pick([
+      ['fc.bias', 'bn.running_mean'],
+      ['fc.bias', 'bn.running_var'],
+      ['fc.bias', 'bn.num_batches_tracked'],
+    ]),
+    tiny.biases(),
+  ],
   gradients: () => [tiny.parameters],
   forward: () => [[pick([tiny.images(2), tensor()])]],
   setTrainable: () => [pick([['fc.weight'], tiny.parameters, []]), below(2) === 0],
@@ -88,6 +96,7 @@ const valid: Record<tiny.Method, () => unknown[]> = {
   ],
   findFeatures: () => [tiny.keyedBatch(1 + below(4)).keys],
   storeFeatures: () => [tiny.keyedBatch(1 + below(4))],
+  readFeatures: () => [Int32Array.from({ length: 1 + below(4) }, () => pick([0, 0, 0, 1, -1, 99]))],
   step: () => [pick([tiny.batch, tiny.batch, tiny.augmentedBatch, oddBatch, rowsBatch])()],
   evaluate: () => [
     pick([
@@ -244,7 +253,7 @@ function callDecode(): Promise<void> {
   );
 }
 
-/** Ten calls in a row that lead to kept features and their use, mostly with one of them damaged. */
+/** Eleven calls in a row that lead to kept features and their use, mostly with one of them damaged. */
 function keepFeatures(): Promise<void> {
   const sequence: [tiny.Method, unknown[]][] = [
     ['setTrainable', [['fc.weight', 'fc.bias'], false]],
@@ -253,6 +262,7 @@ function keepFeatures(): Promise<void> {
     ['openFeatures', valid.openFeatures()],
     ['storeFeatures', valid.storeFeatures()],
     ['findFeatures', valid.findFeatures()],
+    ['readFeatures', valid.readFeatures()],
     ['step', [rowsBatch()]],
     ['evaluate', [rowsBatch()]],
     ['step', [tiny.augmentedBatch()]],

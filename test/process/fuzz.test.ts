@@ -38,6 +38,8 @@ t.test(
       'openFeatures',
       'findFeatures',
       'storeFeatures',
+      'readFeatures',
+      'setValues',
     ]) {
       t.ok(
         count(new RegExp(`^${method} ok`)) > 50,

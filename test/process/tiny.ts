@@ -92,6 +92,14 @@ export function head(changes: Partial<ReplaceHeadRequest> = {}): ReplaceHeadRequ
   return { layer: '', classes: 5, seed: 1, hidden: [], dropout: 0, example: [images(1)], ...changes };
 }
 
+/** New values for fc.bias, [3], and bn.running_mean, [4]. */
+export function biases(): Tensor[] {
+  return [
+    { data: Float32Array.of(0.1, 0.2, 0.3), shape: [3], dtype: 'float32' },
+    { data: Float64Array.of(0, 0.1, 0, 0.1), shape: [4], dtype: 'float64' },
+  ];
+}
+
 /** 'ok', or the code (else the name) of the error that a call throws or rejects with. */
 export async function outcomeOf(call: () => unknown): Promise<string> {
   try {
