@@ -13,6 +13,7 @@
 #include "failure.h"
 #include "graph_paths.h"
 #include "initialise.h"
+#include "standardiser.h"
 
 namespace torchgraft {
 
@@ -176,8 +177,8 @@ void Model::setValues(const NamedTensors& values) {
       throw Failure("INVALID_VALUE", "setValues: '" + name + "' is another name of a tensor that is set already.");
     }
     copies.emplace_back(found->second, fittedTo(found->second, name, value));
-    // What learns is read anew in every step; the rest may be a constant of a compiled plan.
-    isSeenByPlan = isSeenByPlan || !isTrainable(name);
+    // What learns is read anew in every step, as a standardiser is; the rest may be a constant of a compiled plan.
+    isSeenByPlan = isSeenByPlan || !(isTrainable(name) || isOfStandardiser(module_, name));
   }
   for (auto& [target, value] : copies) target.copy_(value);
   if (!isSeenByPlan) return;

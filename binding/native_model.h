@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <unordered_set>
 
 #include "model.h"
 #include "serving.h"
@@ -93,6 +94,8 @@ struct AddonState {
   // JavaScript's own, taken before anybody could replace it.
   Napi::FunctionReference arrayBuffer;
   Sessions sessions;
+  // Those of calls that belong to no model, while they run. Kept here, so that none ends on its own thread.
+  std::unordered_set<std::shared_ptr<Session>> alone;
   // Only load() may construct a NativeModel.
   bool constructing = false;
 };

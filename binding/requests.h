@@ -42,6 +42,8 @@ ExtraFiles readExtra(const Napi::Value& value, const std::string& where);
 uint64_t readSeed(const Napi::Value& value, const std::string& where);
 // A Uint8Array, copied.
 at::Tensor readBytes(const Napi::Value& value, const std::string& where);
+// An Int32Array, copied.
+at::Tensor readInts(const Napi::Value& value, const std::string& where);
 // A Float32Array, copied.
 at::Tensor readFloats(const Napi::Value& value, const std::string& where);
 

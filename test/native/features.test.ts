@@ -280,6 +280,7 @@ t.test('features go with the plan that made them', async (t) => {
           seed: 1,
           hidden: [],
           dropout: 0,
+          standardise: false,
           example: [{ data: new Float32Array(192), shape: [1, 3, 8, 8], dtype: 'float32' }],
         }),
     ],

@@ -89,7 +89,16 @@ export function keyedBatch(n = 4): NativeFeatureBatch & { keys: Uint8Array<Array
 }
 
 export function head(changes: Partial<ReplaceHeadRequest> = {}): ReplaceHeadRequest {
-  return { layer: '', classes: 5, seed: 1, hidden: [], dropout: 0, example: [images(1)], ...changes };
+  return {
+    layer: '',
+    classes: 5,
+    seed: 1,
+    hidden: [],
+    dropout: 0,
+    standardise: false,
+    example: [images(1)],
+    ...changes,
+  };
 }
 
 /** New values for fc.bias, [3], and bn.running_mean, [4]. */
