@@ -1,4 +1,4 @@
-// What the addon exports: load, decodeJpeg, resizePixels, info and live. One instance of state for each environment.
+// What the addon exports: load, decodeJpeg, resizePixels, logME, hScore, ridge, info and live. One instance of state for each environment.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -12,6 +12,7 @@
 #include "jpeg.h"
 #include "memory.h"
 #include "native_model.h"
+#include "native_transferability.h"
 
 namespace torchgraft {
 
@@ -67,6 +68,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("load", Napi::Function::New<NativeModel::load>(env, "load"));
   exports.Set("decodeJpeg", Napi::Function::New<decodeJpegInto>(env, "decodeJpeg"));
   exports.Set("resizePixels", Napi::Function::New<resizePixelsInto>(env, "resizePixels"));
+  exports.Set("logME", Napi::Function::New<logMEOf>(env, "logME"));
+  exports.Set("hScore", Napi::Function::New<hScoreOf>(env, "hScore"));
+  exports.Set("ridge", Napi::Function::New<ridgeOf>(env, "ridge"));
   exports.Set("info", Napi::Function::New<info>(env, "info"));
   exports.Set("live", Napi::Function::New<live>(env, "live"));
   endWithProcess(env);

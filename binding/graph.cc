@@ -34,13 +34,6 @@ std::vector<std::string> readSequence(const jit::Graph& graph, const Paths& path
   return sequence;
 }
 
-const auto kLinear = c10::Symbol::fromQualString("aten::linear");
-const auto kAddmm = c10::Symbol::fromQualString("aten::addmm");
-const auto kMatmul = c10::Symbol::fromQualString("aten::matmul");
-const auto kMm = c10::Symbol::fromQualString("aten::mm");
-const auto kT = c10::Symbol::fromQualString("aten::t");
-const auto kTranspose = c10::Symbol::fromQualString("aten::transpose");
-const auto kConv2d = c10::Symbol::fromQualString("aten::conv2d");
 const auto kConvolution = c10::Symbol::fromQualString("aten::_convolution");
 const auto kBatchNorm = c10::Symbol::fromQualString("aten::batch_norm");
 const auto kDropout = c10::Symbol::fromQualString("aten::dropout");
@@ -82,19 +75,9 @@ class HeadFinder {
     }
   }
 
-  // The path of a weight, directly or through a transpose.
-  const std::string* weightPath(const jit::Value* value) const {
-    const auto kind = value->node()->kind();
-    if (kind == kT || kind == kTranspose) return paths_.of(value->node()->input(0));
-    return paths_.of(value);
-  }
-
   const std::string* layerWeight(const jit::Node* node) const {
-    const auto kind = node->kind();
-    if (kind == kLinear || kind == kMatmul || kind == kMm || kind == kConv2d || kind == kConvolution) {
-      return weightPath(node->input(1));
-    }
-    return kind == kAddmm ? weightPath(node->input(2)) : nullptr;
+    const auto operands = layerOperands(node);
+    return operands ? weightPath(paths_, node->input(operands->weight)) : nullptr;
   }
 
   bool usesParameters(const jit::Node* node) const {

@@ -6,25 +6,8 @@
 
 namespace torchgraft {
 
-namespace {
-
 namespace jit = torch::jit;
 namespace prim = c10::prim;
-
-// Inline() goes one level deep where the callee was not optimised before, so it is repeated until no call is left.
-void inlineCalls(jit::Graph& graph) {
-  constexpr int kDeepest = 64;
-  for (int depth = 0; depth < kDeepest; ++depth) {
-    bool calls = false;
-    eachNode(graph.block(), [&](const jit::Node* node) {
-      calls = calls || node->kind() == prim::CallMethod || node->kind() == prim::CallFunction;
-    });
-    if (!calls) return;
-    jit::Inline(graph);
-  }
-}
-
-}  // namespace
 
 Paths::Paths(const jit::Graph& graph) {
   paths_[graph.inputs().at(0)] = "";
@@ -49,6 +32,19 @@ void Paths::collect(const jit::Block* block) {
 std::string parentOf(const std::string& path) {
   const auto dot = path.rfind('.');
   return dot == std::string::npos ? "" : path.substr(0, dot);
+}
+
+// Inline() goes one level deep where the callee was not optimised before, so it is repeated until no call is left.
+void inlineCalls(jit::Graph& graph) {
+  constexpr int kDeepest = 64;
+  for (int depth = 0; depth < kDeepest; ++depth) {
+    bool calls = false;
+    eachNode(graph.block(), [&](const jit::Node* node) {
+      calls = calls || node->kind() == prim::CallMethod || node->kind() == prim::CallFunction;
+    });
+    if (!calls) return;
+    jit::Inline(graph);
+  }
 }
 
 std::shared_ptr<jit::Graph> inlinedForward(const jit::Module& module) {

@@ -36,6 +36,9 @@ std::string parentOf(const std::string& path);
 // A copy of forward's graph in which no call is left. Throws Failure("MODEL_UNREADABLE") when there is no forward.
 std::shared_ptr<torch::jit::Graph> inlinedForward(const torch::jit::Module& module);
 
+// Every call in the graph makes way for what it calls.
+void inlineCalls(torch::jit::Graph& graph);
+
 // What a path names: tensor, number, module. Throws a c10 error when there is none.
 c10::IValue attributeAt(const torch::jit::Module& module, const std::string& path);
 

@@ -4,6 +4,8 @@
 
 #include "failure.h"
 #include "initialise.h"
+#include "new_module.h"
+#include "standardiser.h"
 
 namespace torchgraft {
 
@@ -66,16 +68,8 @@ void resize(Model& model, const Head& head, int64_t outputs, at::Generator& gene
   if (head.hasBias) made.parameters.push_back(head.module + ".bias");
 }
 
-jit::Module makeModule(Model& model, const std::string& name) {
-  auto unit = model.module()._ivalue()->compilation_unit();
-  auto qualified = unit->mangle(c10::QualifiedName("__torch__.torchgraft." + name));
-  jit::Module module(qualified, unit);
-  module.register_attribute("training", c10::BoolType::get(), true);
-  return module;
-}
-
 jit::Module makeLinear(Model& model, int64_t in, int64_t out, at::Generator& generator) {
-  jit::Module linear = makeModule(model, "Linear");
+  jit::Module linear = makeModule(model.module(), "Linear");
   auto options = model.parameters().at(0).second.options().requires_grad(false);
   at::Tensor weight = at::empty({out, in}, options);
   at::Tensor bias = at::empty({out}, options);
@@ -88,7 +82,7 @@ jit::Module makeLinear(Model& model, int64_t in, int64_t out, at::Generator& gen
 
 // relu -> dropout -> Linear, once for each width after the first, and last to the classes.
 jit::Module makeMlp(Model& model, const HeadRequest& request, at::Generator& generator) {
-  jit::Module mlp = makeModule(model, "MlpHead");
+  jit::Module mlp = makeModule(model.module(), "MlpHead");
   std::vector<int64_t> widths = request.hidden;
   widths.push_back(request.classes);
   std::string source = "def forward(self, x):\n";
@@ -103,12 +97,6 @@ jit::Module makeMlp(Model& model, const HeadRequest& request, at::Generator& gen
   return mlp;
 }
 
-std::string freeName(const jit::Module& module) {
-  std::string name = "head";
-  while (module.hasattr(name)) name += "_";
-  return name;
-}
-
 // The old layer becomes the first hidden layer; the rest is a new submodule behind the old forward.
 void graftMlp(Model& model, const HeadRequest& request, const Head& head, at::Generator& generator, NewHead& made) {
   jit::Module& module = model.module();
@@ -119,18 +107,12 @@ void graftMlp(Model& model, const HeadRequest& request, const Head& head, at::Ge
                                  graph->outputs().at(0)->type()->str() + ".");
   }
   resize(model, head, request.hidden.at(0), generator, made);
-  const std::string name = freeName(module);
+  const std::string name = freeName(module, "head");
   jit::Module mlp = makeMlp(model, request, generator);
   module.register_module(name, mlp);
   jit::WithInsertPoint point(graph->return_node());
-  jit::Value* child = graph->insertGetAttr(graph->inputs().at(0), name);
-  child->setType(mlp.type());
-  const auto& schema = mlp.get_method("forward").function().getSchema();
-  jit::Value* old = graph->outputs().at(0);
-  jit::MatchedSchema matched = jit::matchSchema(schema, jit::SourceRange(), *graph, {child, old}, {});
-  jit::Value* result = graph->insertMethodCall("forward", matched);
+  jit::Value* result = insertChildCall(*graph, mlp, name, graph->outputs().at(0));
   graph->return_node()->replaceInput(0, result);
-  // Another copy, because this one may have run: executors do not see a changed graph.
   model.adopt(model.copy());
   for (const auto& [parameter, tensor] : model.parameters()) {
     if (parameter.compare(0, name.size() + 1, name + ".") == 0) made.parameters.push_back(parameter);
@@ -210,9 +192,10 @@ NewHead resizeInPlace(Model& model, const HeadRequest& request, const std::vecto
   }
 }
 
-// On a copy, since forward itself changes: when anything fails, the model is untouched.
-NewHead appendLayers(Model& model, const HeadRequest& request, const std::vector<Head>& heads, const Before& before) {
-  if (heads.size() > 1) {
+// On a copy, since forward itself changes: when anything fails, the model is untouched. After a change it is copied again:
+// executors do not see a changed graph.
+NewHead rebuild(Model& model, const HeadRequest& request, const std::vector<Head>& heads, const Before& before) {
+  if (heads.size() > 1 && !request.hidden.empty()) {
     throw Failure("NO_HEAD", "A head with hidden layers cannot replace auxiliary heads too: " + listHeads(heads) +
                                  ". Leave `hidden` out.");
   }
@@ -221,7 +204,14 @@ NewHead appendLayers(Model& model, const HeadRequest& request, const std::vector
   try {
     NewHead made;
     at::Generator generator = seededGenerator(request.seed);
-    graftMlp(model, request, heads[0], generator, made);
+    removeStandardiser(model.module(), heads[0].module);
+    if (request.standardise) made.standardiser = addStandardiser(model.module(), heads[0]);
+    if (request.hidden.empty()) {
+      for (const Head& head : heads) resize(model, head, request.classes, generator, made);
+      model.adopt(model.copy());
+    } else {
+      graftMlp(model, request, heads[0], generator, made);
+    }
     prove(model, request);
     keepFrozen(model, before.names, before.learned, made, before.trainBatchNorm);
     return made;
@@ -243,7 +233,8 @@ NewHead replaceHead(Model& model, const HeadRequest& request) {
   const std::vector<Head> heads = request.layer.empty() ? findHeads(model.facts()) : namedHead(model, request.layer);
   Before before{{}, model.trainable(), model.trainsBatchNorm()};
   for (const auto& [name, tensor] : model.parameters()) before.names.insert(name);
-  return request.hidden.empty() ? resizeInPlace(model, request, heads, before) : appendLayers(model, request, heads, before);
+  const bool changesForward = !request.hidden.empty() || request.standardise || hasStandardiser(model.module(), heads[0].module);
+  return changesForward ? rebuild(model, request, heads, before) : resizeInPlace(model, request, heads, before);
 }
 
 }  // namespace torchgraft

@@ -16,6 +16,8 @@ struct HeadRequest {
   // Widths of hidden layers; empty for one Linear (or 1x1 convolution).
   std::vector<int64_t> hidden;
   double dropout = 0;
+  // A fixed layer (x - mean) / std comes before the new layer.
+  bool standardise = false;
   // Inputs for the dry forward that proves the new head.
   std::vector<at::Tensor> example;
 };
@@ -23,9 +25,11 @@ struct HeadRequest {
 struct NewHead {
   std::vector<std::string> parameters;
   std::vector<std::string> layers;
+  // Path of the layer that standardises the main head's input; empty without one.
+  std::string standardiser;
 };
 
-// Everything else stays bit-identical. When the dry forward fails, the model is as it was before.
+// Everything else stays bit-identical; a standardiser that fed the old head goes with it. When the dry forward fails, the model is as it was before.
 NewHead replaceHead(Model& model, const HeadRequest& request);
 
 }  // namespace torchgraft

@@ -1,5 +1,6 @@
 #include "model.h"
 
+#include <ATen/MemoryOverlap.h>
 #include <torch/csrc/jit/serialization/export.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include "failure.h"
 #include "graph_paths.h"
 #include "initialise.h"
+#include "standardiser.h"
 
 namespace torchgraft {
 
@@ -84,6 +86,7 @@ void Model::inspectBatchNorm() {
   torch::NoGradGuard guard;
   bool identity = true;
   bool touched = false;
+  findings_.batchNorms.clear();
   for (const auto& entry : module_.named_modules()) {
     const jit::Module& norm = entry.value;
     if (!isBatchNorm(norm) || !norm.attr("running_mean").isTensor()) continue;
@@ -138,6 +141,51 @@ at::Tensor Model::tensorNamed(const std::string& wanted) const {
     if (entry.name == wanted) return entry.value;
   }
   throw Failure("INVALID_VALUE", "The model has no parameter or buffer named '" + wanted + "'.");
+}
+
+namespace {
+
+// The value as the tensor keeps it.
+at::Tensor fittedTo(const at::Tensor& target, const std::string& name, const at::Tensor& value) {
+  if (!target.is_floating_point()) throw Failure("INVALID_VALUE", "setValues: '" + name + "' holds integers. Only floating-point values can be set.");
+  if (!value.is_floating_point()) throw Failure("INVALID_TYPE", "setValues: the value of '" + name + "' must be float32 or float64.");
+  if (value.sizes() != target.sizes()) {
+    throw Failure("SHAPE_MISMATCH", "setValues: '" + name + "' has shape " + c10::str(target.sizes()) + "; " + c10::str(value.sizes()) + " came.");
+  }
+  if (at::has_internal_overlap(target) == at::MemOverlap::Yes) {
+    throw Failure("INVALID_VALUE", "setValues: elements of '" + name + "' share memory, so they cannot be set apart.");
+  }
+  const at::Tensor fitted = value.to(target.options());
+  if (!fitted.isfinite().all().item<bool>()) throw Failure("INVALID_VALUE", "setValues: the value of '" + name + "' is not finite throughout.");
+  return fitted;
+}
+
+}  // namespace
+
+void Model::setValues(const NamedTensors& values) {
+  torch::NoGradGuard guard;
+  std::unordered_map<std::string, at::Tensor> known;
+  for (const auto& entry : module_.named_buffers(true)) known.emplace(entry.name, entry.value);
+  for (const auto& entry : module_.named_parameters(true)) known.emplace(entry.name, entry.value);
+  std::vector<std::pair<at::Tensor, at::Tensor>> copies;
+  std::unordered_set<c10::TensorImpl*> seen;
+  bool isSeenByPlan = false;
+  for (const auto& [name, value] : values) {
+    const auto found = known.find(name);
+    if (found == known.end()) throw Failure("INVALID_VALUE", "The model has no parameter or buffer named '" + name + "'.");
+    if (!seen.insert(found->second.unsafeGetTensorImpl()).second) {
+      throw Failure("INVALID_VALUE", "setValues: '" + name + "' is another name of a tensor that is set already.");
+    }
+    copies.emplace_back(found->second, fittedTo(found->second, name, value));
+    // What learns is read anew in every step, as a standardiser is; the rest may be a constant of a compiled plan.
+    isSeenByPlan = isSeenByPlan || !(isTrainable(name) || isOfStandardiser(module_, name));
+  }
+  for (auto& [target, value] : copies) target.copy_(value);
+  if (!isSeenByPlan) return;
+  touch();
+  // BatchNorm that was folded may be in use again.
+  if (findings_.foldedBatchNorm) inspectBatchNorm();
+  forgetMode();
 }
 
 c10::IValue Model::infer(const std::vector<at::Tensor>& inputs) {

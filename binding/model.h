@@ -58,6 +58,10 @@ class Model {
   // A parameter or buffer by name. Throws Failure("INVALID_VALUE").
   at::Tensor tensorNamed(const std::string& name) const;
 
+  // Sets parameters and buffers, all or none. Throws Failure("INVALID_VALUE") for an unknown name, a tensor named twice,
+  // one of integers, and a value that is not finite; SHAPE_MISMATCH; INVALID_TYPE for values that are no floats.
+  void setValues(const NamedTensors& values);
+
   // Eval mode, no gradients.
   c10::IValue infer(const std::vector<at::Tensor>& inputs);
   // The current mode, with gradients if enabled. Checks the number of inputs; libtorch's refusal becomes MODEL_FAILED.

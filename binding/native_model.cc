@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <filesystem>
-#include <unordered_set>
 
 #include "describe.h"
 #include "errors.h"
@@ -19,10 +18,6 @@ namespace {
 constexpr napi_type_tag kTypeTag = {0x7f3a1c5be2d94e60, 0x9b1d8f2746ac35e1};
 
 std::atomic<int> live_models{0};
-
-Finish nothing() {
-  return [](Napi::Env env) { return env.Undefined(); };
-}
 
 at::Device deviceNamed(const std::string& name) {
   try {
@@ -42,15 +37,19 @@ void refuseUnlessFile(const std::string& path) {
   throw Failure("FILE_NOT_FOUND", "load: there is no file " + path + (failed ? ": " + failed.message() + "." : " (it is something else)."));
 }
 
-// The system would read a path up to its first zero byte only.
-// Each name once: what crosses is then no larger than the model.
-std::vector<std::string> readNames(const Napi::Value& value, const std::string& where) {
-  auto names = readStrings(value, where);
-  std::unordered_set<std::string> seen;
-  for (const auto& name : names) {
-    if (!seen.insert(name).second) throw Failure("INVALID_VALUE", where + " holds '" + name + "' twice.");
-  }
-  return names;
+// Without training there is no chosen loss; cross-entropy is the one classifiers are compared by.
+Evaluation evaluateUntrained(Loaded& loaded, const Batch& batch, const std::optional<Preprocess>& preprocess) {
+  at::NoGradGuard guard;
+  Model& model = *loaded.model;
+  const auto inputs = preparedInputs(batch, preprocess, model.device());
+  const auto output = loaded.serving ? loaded.serving->run(inputs) : model.infer(inputs);
+  return judge(output, batch.target, Loss(LossOptions{}, model.device()));
+}
+
+}  // namespace
+
+Finish nothing() {
+  return [](Napi::Env env) { return env.Undefined(); };
 }
 
 void refuseServing(const Loaded& loaded, const char* verb) {
@@ -62,27 +61,6 @@ Trainer& trainerOf(Loaded& loaded, const char* verb) {
   if (!loaded.trainer) throw Failure("NOT_TRAINABLE", std::string(verb) + ": training is not configured. Call configure() first.");
   return *loaded.trainer;
 }
-
-// Without training there is no chosen loss; cross-entropy is the one classifiers are compared by.
-Evaluation evaluateUntrained(Loaded& loaded, const Batch& batch, const std::optional<Preprocess>& preprocess) {
-  at::NoGradGuard guard;
-  Model& model = *loaded.model;
-  const auto inputs = preparedInputs(batch, preprocess, model.device());
-  const auto output = loaded.serving ? loaded.serving->run(inputs) : model.infer(inputs);
-  return judge(output, batch.target, Loss(LossOptions{}, model.device()));
-}
-
-Finish tensorList(std::vector<at::Tensor> tensors) {
-  return [tensors = std::move(tensors)](Napi::Env env) -> Napi::Value {
-    auto array = Napi::Array::New(env, tensors.size());
-    for (uint32_t i = 0; i < tensors.size(); ++i) {
-      array.Set(i, tensors[i].defined() ? writeTensor(env, tensors[i]) : env.Null());
-    }
-    return array;
-  };
-}
-
-}  // namespace
 
 int NativeModel::live() { return live_models; }
 
@@ -110,18 +88,31 @@ Napi::ClassPropertyDescriptor<NativeModel> NativeModel::method(const char* name)
 
 Napi::Function NativeModel::define(Napi::Env env) {
   return DefineClass(env, "NativeModel",
-                     {method<&NativeModel::describe>("describe"), method<&NativeModel::values>("values"),
-                      method<&NativeModel::gradients>("gradients"), method<&NativeModel::forward>("forward"),
-                      method<&NativeModel::setTrainable>("setTrainable"), method<&NativeModel::replaceHead>("replaceHead"),
-                      method<&NativeModel::reinitialise>("reinitialise"), method<&NativeModel::configure>("configure"),
-                      method<&NativeModel::plan>("plan"), method<&NativeModel::planKey>("planKey"),
-                      method<&NativeModel::usePlan>("usePlan"), method<&NativeModel::optimise>("optimise"),
+                     {method<&NativeModel::describe>("describe"),
+                      method<&NativeModel::values>("values"),
+                      method<&NativeModel::setValues>("setValues"),
+                      method<&NativeModel::gradients>("gradients"),
+                      method<&NativeModel::forward>("forward"),
+                      method<&NativeModel::setTrainable>("setTrainable"),
+                      method<&NativeModel::replaceHead>("replaceHead"),
+                      method<&NativeModel::reinitialise>("reinitialise"),
+                      method<&NativeModel::configure>("configure"),
+                      method<&NativeModel::plan>("plan"),
+                      method<&NativeModel::planKey>("planKey"),
+                      method<&NativeModel::usePlan>("usePlan"),
+                      method<&NativeModel::optimise>("optimise"),
                       method<&NativeModel::openFeatures>("openFeatures"),
-                      method<&NativeModel::findFeatures>("findFeatures"), method<&NativeModel::storeFeatures>("storeFeatures"),
-                      method<&NativeModel::step>("step"), method<&NativeModel::evaluate>("evaluate"),
-                      method<&NativeModel::keepBest>("keepBest"), method<&NativeModel::restoreBest>("restoreBest"),
-                      method<&NativeModel::save>("save"), method<&NativeModel::saveCheckpoint>("saveCheckpoint"),
-                      method<&NativeModel::loadCheckpoint>("loadCheckpoint"), method<&NativeModel::dispose>("dispose"),
+                      method<&NativeModel::findFeatures>("findFeatures"),
+                      method<&NativeModel::storeFeatures>("storeFeatures"),
+                      method<&NativeModel::readFeatures>("readFeatures"),
+                      method<&NativeModel::step>("step"),
+                      method<&NativeModel::evaluate>("evaluate"),
+                      method<&NativeModel::keepBest>("keepBest"),
+                      method<&NativeModel::restoreBest>("restoreBest"),
+                      method<&NativeModel::save>("save"),
+                      method<&NativeModel::saveCheckpoint>("saveCheckpoint"),
+                      method<&NativeModel::loadCheckpoint>("loadCheckpoint"),
+                      method<&NativeModel::dispose>("dispose"),
                       InstanceAccessor<&NativeModel::guarded<&NativeModel::bytes>>("bytes"),
                       InstanceAccessor<&NativeModel::guarded<&NativeModel::extra>>("extra")});
 }
@@ -230,25 +221,6 @@ Napi::Value NativeModel::describe(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value NativeModel::values(const Napi::CallbackInfo& info) {
-  return run(info, [names = readNames(info[0], "values: names")](Loaded& loaded) {
-    std::vector<at::Tensor> tensors;
-    for (const auto& name : names) tensors.push_back(detachForJs(loaded.model->tensorNamed(name)).toTensor());
-    return tensorList(std::move(tensors));
-  });
-}
-
-Napi::Value NativeModel::gradients(const Napi::CallbackInfo& info) {
-  return run(info, [names = readNames(info[0], "gradients: names")](Loaded& loaded) {
-    std::vector<at::Tensor> tensors;
-    for (const auto& name : names) {
-      const at::Tensor gradient = loaded.model->tensorNamed(name).grad();
-      tensors.push_back(gradient.defined() ? detachForJs(gradient).toTensor().clone() : at::Tensor());
-    }
-    return tensorList(std::move(tensors));
-  });
-}
-
 Napi::Value NativeModel::forward(const Napi::CallbackInfo& info) {
   return run(info, [inputs = readTensors(info[0], "forward: inputs")](Loaded& loaded) -> Finish {
     c10::IValue output = detachForJs(loaded.model->infer(inputs));
@@ -314,28 +286,6 @@ Napi::Value NativeModel::evaluate(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value NativeModel::plan(const Napi::CallbackInfo& info) {
-  Batch batch = readBatch(info[0], "plan", true);
-  const PlanRequest request = readPlanRequest(info[1]);
-  return run(info, [batch = std::move(batch), request](Loaded& loaded) -> Finish {
-    auto report = std::make_shared<PlanReport>(trainerOf(loaded, "plan").plan(batch, request));
-    return [report](Napi::Env env) { return writePlan(env, *report); };
-  });
-}
-
-Napi::Value NativeModel::planKey(const Napi::CallbackInfo& info) {
-  return run(info, [](Loaded& loaded) -> Finish {
-    return [key = trainerOf(loaded, "planKey").planKey()](Napi::Env env) { return Napi::String::New(env, key); };
-  });
-}
-
-Napi::Value NativeModel::usePlan(const Napi::CallbackInfo& info) {
-  return run(info, [known = readKnownPlan(info[0])](Loaded& loaded) -> Finish {
-    auto report = std::make_shared<PlanReport>(trainerOf(loaded, "usePlan").usePlan(known));
-    return [report](Napi::Env env) { return writePlan(env, *report); };
-  });
-}
-
 Napi::Value NativeModel::optimise(const Napi::CallbackInfo& info) {
   return run(info, [request = readServingRequest(info[0])](Loaded& loaded) -> Finish {
     refuseServing(loaded, "optimise");
@@ -347,31 +297,6 @@ Napi::Value NativeModel::optimise(const Napi::CallbackInfo& info) {
     loaded.serving = std::make_unique<Serving>(*loaded.model, example, request.precision, samples);
     loaded.trainer.reset();
     return [report = loaded.serving->report()](Napi::Env env) { return writeServing(env, report); };
-  });
-}
-
-Napi::Value NativeModel::openFeatures(const Napi::CallbackInfo& info) {
-  return run(info, [options = readFeatureOptions(info[0])](Loaded& loaded) -> Finish {
-    const FeatureStore& store = trainerOf(loaded, "openFeatures").openFeatures(options);
-    return [rows = store.rows(), bytes = store.fileSize(), problem = store.problem()](Napi::Env env) -> Napi::Value {
-      auto object = Napi::Object::New(env);
-      object.Set("rows", static_cast<double>(rows));
-      object.Set("fileBytes", static_cast<double>(bytes));
-      object.Set("problem", problem);
-      return object;
-    };
-  });
-}
-
-Napi::Value NativeModel::findFeatures(const Napi::CallbackInfo& info) {
-  return run(info, [keys = readKeys(info[0], "findFeatures: keys")](Loaded& loaded) -> Finish {
-    return [rows = trainerOf(loaded, "findFeatures").findFeatures(keys)](Napi::Env env) { return writeRows(env, rows); };
-  });
-}
-
-Napi::Value NativeModel::storeFeatures(const Napi::CallbackInfo& info) {
-  return run(info, [request = readFeatureBatch(info[0])](Loaded& loaded) -> Finish {
-    return [rows = trainerOf(loaded, "storeFeatures").storeFeatures(request)](Napi::Env env) { return writeRows(env, rows); };
   });
 }
 

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <unordered_set>
 
 #include "model.h"
 #include "serving.h"
@@ -19,6 +20,13 @@ struct Loaded {
   // Once there is one, the model only predicts.
   std::unique_ptr<Serving> serving;
 };
+
+// What a job that gives no value ends with.
+Finish nothing();
+// Throws Failure("MODEL_FROZEN") where the model only predicts; `verb` opens the message.
+void refuseServing(const Loaded& loaded, const char* verb);
+// Throws Failure("NOT_TRAINABLE") before configure().
+Trainer& trainerOf(Loaded& loaded, const char* verb);
 
 class NativeModel : public Napi::ObjectWrap<NativeModel> {
  public:
@@ -38,6 +46,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
 
   Napi::Value describe(const Napi::CallbackInfo& info);
   Napi::Value values(const Napi::CallbackInfo& info);
+  Napi::Value setValues(const Napi::CallbackInfo& info);
   Napi::Value gradients(const Napi::CallbackInfo& info);
   Napi::Value forward(const Napi::CallbackInfo& info);
   Napi::Value setTrainable(const Napi::CallbackInfo& info);
@@ -51,6 +60,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value openFeatures(const Napi::CallbackInfo& info);
   Napi::Value findFeatures(const Napi::CallbackInfo& info);
   Napi::Value storeFeatures(const Napi::CallbackInfo& info);
+  Napi::Value readFeatures(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value keepBest(const Napi::CallbackInfo& info);
@@ -84,6 +94,8 @@ struct AddonState {
   // JavaScript's own, taken before anybody could replace it.
   Napi::FunctionReference arrayBuffer;
   Sessions sessions;
+  // Those of calls that belong to no model, while they run. Kept here, so that none ends on its own thread.
+  std::unordered_set<std::shared_ptr<Session>> alone;
   // Only load() may construct a NativeModel.
   bool constructing = false;
 };

@@ -36,6 +36,20 @@ bool isOfSizes(const jit::Node* node) {
 
 }  // namespace
 
+std::optional<LayerOperands> layerOperands(const jit::Node* node) {
+  static constexpr std::array<std::string_view, 5> kNames{"aten::linear", "aten::matmul", "aten::mm", "aten::conv2d", "aten::_convolution"};
+  const std::string_view name = node->kind().toQualString();
+  if (std::find(kNames.begin(), kNames.end(), name) != kNames.end()) return LayerOperands{0, 1};
+  // The bias comes first.
+  if (name == "aten::addmm") return LayerOperands{1, 2};
+  return std::nullopt;
+}
+
+const std::string* weightPath(const Paths& paths, const jit::Value* value) {
+  const std::string_view maker = value->node()->kind().toQualString();
+  return paths.of(maker == "aten::t" || maker == "aten::transpose" ? value->node()->input(0) : value);
+}
+
 bool drawsNumbers(const jit::Node* node) {
   const auto* schema = node->maybeSchema();
   const auto operation = schema ? c10::Dispatcher::singleton().findOp(schema->operator_name()) : std::nullopt;

@@ -1,6 +1,7 @@
 // What an operation does beside computing its output, as far as splitting forward must know.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <unordered_set>
 
@@ -8,6 +9,15 @@
 #include "torch.h"
 
 namespace torchgraft {
+
+// A Linear (also as matmul) or a convolution: which of its inputs are what it computes on and with.
+struct LayerOperands {
+  size_t input;
+  size_t weight;
+};
+std::optional<LayerOperands> layerOperands(const torch::jit::Node* node);
+// The path of a weight, directly or through a transpose; nullptr where it is no attribute of the module.
+const std::string* weightPath(const Paths& paths, const torch::jit::Value* value);
 
 // Random numbers: a dropout that is known to be off draws none.
 bool drawsNumbers(const torch::jit::Node* node);

@@ -136,9 +136,9 @@ at::Tensor readTensor(const Napi::Value& value, const std::string& where) {
   return tensor;
 }
 
-std::vector<at::Tensor> readTensors(const Napi::Value& value, const std::string& where) {
+std::vector<at::Tensor> readTensors(const Napi::Value& value, const std::string& where, uint32_t most) {
   auto array = readArray(value, where);
-  if (array.Length() > 256) throw Failure("INVALID_VALUE", where + " holds more than 256 tensors.");
+  if (array.Length() > most) throw Failure("INVALID_VALUE", where + " holds more than " + std::to_string(most) + " tensors.");
   std::vector<at::Tensor> tensors;
   const uint32_t length = array.Length();
   for (uint32_t i = 0; i < length; ++i) {
@@ -196,6 +196,14 @@ Napi::Value writeTensor(Napi::Env env, const at::Tensor& tensor) {
   object.Set("shape", shape);
   object.Set("dtype", dtype.name);
   return object;
+}
+
+Napi::Value writeTensors(Napi::Env env, const std::vector<at::Tensor>& tensors) {
+  auto array = Napi::Array::New(env, tensors.size());
+  for (uint32_t i = 0; i < tensors.size(); ++i) {
+    array.Set(i, tensors[i].defined() ? writeTensor(env, tensors[i]) : env.Null());
+  }
+  return array;
 }
 
 Napi::Value writeValue(Napi::Env env, const c10::IValue& value) {

@@ -13,13 +13,15 @@ namespace torchgraft {
 // Copies a plain tensor. A copy costs well under a millisecond a batch, and JavaScript may transfer or resize its
 // buffer while native work reads it. `where` opens the message, for example "step: inputs[0]".
 at::Tensor readTensor(const Napi::Value& value, const std::string& where);
-std::vector<at::Tensor> readTensors(const Napi::Value& value, const std::string& where);
+std::vector<at::Tensor> readTensors(const Napi::Value& value, const std::string& where, uint32_t most = 256);
 
 // What forward returned, made ready to cross: contiguous, on the CPU, in a dtype JavaScript has. On the model's thread.
 c10::IValue detachForJs(const c10::IValue& value);
 // On the JavaScript thread.
 Napi::Value writeValue(Napi::Env env, const c10::IValue& value);
 Napi::Value writeTensor(Napi::Env env, const at::Tensor& tensor);
+// Null where one is undefined.
+Napi::Value writeTensors(Napi::Env env, const std::vector<at::Tensor>& tensors);
 
 // Checked reads of one property. They throw Failure("INVALID_TYPE" or "INVALID_VALUE") naming `where.name`.
 Napi::Object readObject(const Napi::Value& value, const std::string& where);

@@ -30,11 +30,11 @@ at::Tensor readTyped(const Napi::Value& value, const std::string& where, napi_ty
   return tensor;
 }
 
+}  // namespace
+
 at::Tensor readInts(const Napi::Value& value, const std::string& where) {
   return readTyped(value, where, napi_int32_array, "an Int32Array", at::kInt);
 }
-
-}  // namespace
 
 at::Tensor readBytes(const Napi::Value& value, const std::string& where) {
   return readTyped(value, where, napi_uint8_array, "a path or a Uint8Array", at::kByte);
@@ -72,8 +72,15 @@ HeadRequest readHeadRequest(const Napi::Value& value) {
   }
   if (request.hidden.size() > 16) throw Failure("INVALID_VALUE", where + ".hidden has more than 16 layers.");
   request.dropout = readNumber(object, "dropout", where, 0, 0.999);
+  request.standardise = readBool(object, "standardise", where);
   request.example = readTensors(object.Get("example"), where + ".example");
   return request;
+}
+
+std::vector<int64_t> readRows(const Napi::Value& value, const std::string& where) {
+  const at::Tensor rows = readInts(value, where);
+  if (rows.numel() == 0) throw Failure("SHAPE_MISMATCH", where + " is empty.");
+  return {rows.const_data_ptr<int32_t>(), rows.const_data_ptr<int32_t>() + rows.numel()};
 }
 
 Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTarget) {
@@ -82,9 +89,7 @@ Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTa
   if (isAbsent(object, "rows")) {
     batch.inputs = readTensors(object.Get("inputs"), where + ": inputs");
   } else {
-    const at::Tensor rows = readInts(object.Get("rows"), where + ": rows");
-    if (rows.numel() == 0) throw Failure("SHAPE_MISMATCH", where + ": rows is empty.");
-    batch.rows.assign(rows.const_data_ptr<int32_t>(), rows.const_data_ptr<int32_t>() + rows.numel());
+    batch.rows = readRows(object.Get("rows"), where + ": rows");
   }
   if (needsTarget || !isAbsent(object, "target")) batch.target = readTensor(object.Get("target"), where + ": target");
   if (!isAbsent(object, "indices")) batch.indices = readInts(object.Get("indices"), where + ": indices");
@@ -223,6 +228,14 @@ Napi::Value writeNewHead(Napi::Env env, const NewHead& made) {
   auto object = Napi::Object::New(env);
   object.Set("parameters", writeStrings(env, made.parameters));
   object.Set("layers", writeStrings(env, made.layers));
+  Napi::Value standardiser = env.Null();
+  if (!made.standardiser.empty()) {
+    auto names = Napi::Object::New(env);
+    names.Set("mean", made.standardiser + ".mean");
+    names.Set("std", made.standardiser + ".std");
+    standardiser = names;
+  }
+  object.Set("standardiser", standardiser);
   return object;
 }
 

@@ -36,12 +36,16 @@ ServingRequest readServingRequest(const Napi::Value& value);
 FeatureStoreOptions readFeatureOptions(const Napi::Value& value);
 // A Uint8Array of 32 bytes a key.
 std::vector<FeatureKey> readKeys(const Napi::Value& value, const std::string& where);
+// An Int32Array of row numbers, not empty.
+std::vector<int64_t> readRows(const Napi::Value& value, const std::string& where);
 // A batch with `keys` and perhaps `augmentSeed`.
 FeatureBatch readFeatureBatch(const Napi::Value& value);
 ExtraFiles readExtra(const Napi::Value& value, const std::string& where);
 uint64_t readSeed(const Napi::Value& value, const std::string& where);
 // A Uint8Array, copied.
 at::Tensor readBytes(const Napi::Value& value, const std::string& where);
+// An Int32Array, copied.
+at::Tensor readInts(const Napi::Value& value, const std::string& where);
 // A Float32Array, copied.
 at::Tensor readFloats(const Napi::Value& value, const std::string& where);
 

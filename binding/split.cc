@@ -10,6 +10,7 @@
 #include "graph_paths.h"
 #include "list_values.h"
 #include "node_facts.h"
+#include "standardiser.h"
 
 namespace torchgraft {
 
@@ -134,6 +135,8 @@ class Splitter {
     if (!path) return false;
     const c10::IValue value = attributeAt(module_, *path);
     if (value.isObject()) return false;
+    // Its mean and std are set when features are known: what is kept of the trunk must not depend on them.
+    if (isOfStandardiser(module_, *path)) return true;
     // What is no tensor and was not made a constant by specialise() changes: a flag, or what forward assigns.
     return written_.count(*path) > 0 || !value.isTensor() || value.toTensor().requires_grad();
   }

@@ -165,6 +165,15 @@ std::vector<int64_t> Trainer::storeFeatures(const FeatureBatch& request) {
   return kept.store(request.keys, fast->features({input}));
 }
 
+std::vector<at::Tensor> Trainer::readFeatures(const std::vector<int64_t>& rows) const {
+  FeatureBank& kept = bank();
+  if (!engine()) throw staleFeatures();
+  std::vector<at::Tensor> features;
+  // Images are kept in channels-last; JavaScript knows row-major alone.
+  for (const c10::IValue& value : kept.gather(rows, at::kCPU)) features.push_back(value.toTensor().contiguous());
+  return features;
+}
+
 c10::IValue Trainer::seeded(const std::function<c10::IValue()>& forward) const {
   std::lock_guard<std::mutex> lock(random_lock);
   at::manual_seed(options_.seed * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(steps_));

@@ -116,6 +116,8 @@ class Trainer {
   std::vector<int64_t> findFeatures(const std::vector<FeatureKey>& keys);
   // Runs the prefix on images and keeps what crosses. Row numbers, -1 where there is no room.
   std::vector<int64_t> storeFeatures(const FeatureBatch& request);
+  // The crossing values of these rows, [n, ...] float32 each, on the CPU. Throws Failure("FEATURES_DAMAGED").
+  std::vector<at::Tensor> readFeatures(const std::vector<int64_t>& rows) const;
 
   const TrainingOptions& options() const { return options_; }
   int groupOf(const std::string& name) const { return optimizer_.groupOf(name); }

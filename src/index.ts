@@ -122,9 +122,43 @@ export type { CalibrationImages, Int8Report } from './predictor/int8.js';
 export type { PredictorOptions, PredictorRequestOptions } from './predictor/options.js';
 export { createPredictor, Predictor, type PredictorStats } from './predictor/predictor.js';
 export type { Latencies, LatencySummary, RequestCounts } from './predictor/statistics.js';
+export {
+  type ExtractOptions,
+  extractFeatures,
+  type FeatureSplit,
+  type Features,
+} from './probe/features.js';
+export { writeHead } from './probe/head.js';
+export type { Difference, ProbeMetric } from './probe/interval.js';
+export type { LinearMap } from './probe/linear-file.js';
+export { type LogisticOptions, logisticProbe } from './probe/logistic.js';
+export { type NearestMeanOptions, nearestMeanProbe } from './probe/nearest-mean.js';
+export { type NeighboursOptions, neighboursProbe } from './probe/neighbours.js';
+export {
+  type Candidate,
+  type FailedModel,
+  type RankBy,
+  type RankedModel,
+  type Ranking,
+  type RankOptions,
+  rankModels,
+} from './probe/rank.js';
+export type { ProbeResult } from './probe/result.js';
+export { type RidgeOptions, ridgeProbe } from './probe/ridge.js';
+export { shuffleWeights } from './probe/shuffle-weights.js';
+export {
+  type ControlScore,
+  type TransferCheck,
+  type TransferCheckOptions,
+  type TrunkScore,
+  transferCheck,
+} from './probe/transfer-check.js';
+export { hScore, logME } from './probe/transferability.js';
+export type { Verdict } from './probe/verdict.js';
 export type { Prediction, ScoredClass } from './ranking.js';
 export { calibrationTable, confusionTable, figuresTable, perClassTable } from './report/metrics-tables.js';
 export { modelTable } from './report/model-table.js';
+export { rankingTable } from './report/ranking-table.js';
 export { type RunRecord, readRunRecord } from './run-record.js';
 export type { Schedule, ScheduleOptions } from './schedule.js';
 export type { SearchOptions, SharedOptions } from './search/options.js';

@@ -30,6 +30,7 @@ const headOptions = z.strictObject({
   layer: z.string().default(''),
   hidden: z.array(z.int().min(1)).default([]),
   dropout: z.number().min(0).lt(1).default(0),
+  standardise: z.boolean().default(false),
   seed: z.int().min(0).default(0),
   imageSize: z.int().min(1).default(224),
   example: z.custom<Tensor[]>(Array.isArray, 'expected a list of tensors').optional(),
@@ -40,6 +41,8 @@ const headOptions = z.strictObject({
  * - `layer`: path of the layer to replace; default: found by following the output back to the last Linear or Conv2d
  * - `hidden`: widths of hidden layers with ReLU, for a small MLP; default none
  * - `dropout`: share dropped before each layer behind a hidden one, 0 to 1; default 0
+ * - `standardise`: a fixed layer (x - mean) / std before the new head, with mean 0 and std 1 until they are set; never
+ *   trained, saved with the model, gone with the head when it is replaced again; default false
  * - `seed`: of PyTorch's default initialisation; default 0
  * - `imageSize`: side of the square image of the dry forward, pixels; default 224
  * - `example`: inputs for the dry forward of a model that does not take one float32 image [n, 3, h, w]

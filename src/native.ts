@@ -206,6 +206,8 @@ export interface ReplaceHeadRequest {
   seed: number;
   hidden: number[];
   dropout: number;
+  /** A fixed layer (x - mean) / std comes right before the new layer (the first one, with `hidden`) of the main head. */
+  standardise: boolean;
   /** Inputs for the dry forward. */
   example: Tensor[];
 }
@@ -215,6 +217,11 @@ export interface ReplaceHeadResult {
   parameters: string[];
   /** Paths of the layers that were replaced, main first. */
   layers: string[];
+  /**
+   * Names of the buffers [inFeatures] of the layer before the head, 0 and 1 until `setValues` sets them; null without
+   * `standardise`. They never learn, and no plan and no kept features depend on them.
+   */
+  standardiser: { mean: string; std: string } | null;
 }
 
 /** What an inference-only copy is made for. */
@@ -244,6 +251,12 @@ export interface NativeModel {
   describe(): Promise<ModelDescription>;
   /** Values of parameters and buffers by name. */
   values(names: string[]): Promise<Tensor[]>;
+  /**
+   * Sets parameters and buffers by name, all or none. Values are float32 or float64 of the same shape and finite
+   * throughout; one of integers (a counter) cannot be set. A plan, and features kept under it, hold only where
+   * everything that is set learns or belongs to a standardiser.
+   */
+  setValues(names: string[], values: Tensor[]): Promise<void>;
   /** Gradients of parameters by name; null where undefined. */
   gradients(names: string[]): Promise<(Tensor | null)[]>;
   /** In eval mode, without gradients. */
@@ -269,6 +282,8 @@ export interface NativeModel {
   findFeatures(keys: Uint8Array): Promise<Int32Array>;
   /** Runs the prefix on images and keeps what crosses; row numbers, -1 where there is no room. */
   storeFeatures(batch: NativeFeatureBatch): Promise<Int32Array>;
+  /** Kept features of these rows, one tensor for each crossing value of the plan, [n, ...], float32. */
+  readFeatures(rows: Int32Array): Promise<Tensor[]>;
   step(batch: NativeBatch | NativeRows): Promise<StepResult>;
   evaluate(
     batch: (Omit<NativeBatch, 'target'> | Omit<NativeRows, 'target'>) & {
@@ -318,6 +333,24 @@ export interface NativeBinding {
     target: Uint8Array,
     offset: number,
   ): Promise<{ width: number; height: number }>;
+  /**
+   * LogME (You et al. 2021): evidence of a Bayesian linear model of float32 features [n, d] for each class against the
+   * rest, per sample, mean over the classes; labels are 0 to classes - 1, [n]. The precisions are found as in the
+   * authors' later, fixed-point code; the determinant counts all d directions also where n < d, as in the paper. On a
+   * thread of its own, in float64, at a cost of n * min(n, d)^2, as the two below.
+   */
+  logME(features: Tensor, labels: Int32Array, classes: number): Promise<number>;
+  /**
+   * H-score (Bao et al. 2019), 0 to classes - 1: the share of the features' variance that the classes explain, summed over
+   * the directions in which they vary. `shrinkage`: with the covariance of Ledoit and Wolf (Ibrahim et al. 2021). 2
+   * samples or more.
+   */
+  hScore(features: Tensor, labels: Int32Array, classes: number, shrinkage: boolean): Promise<number>;
+  /**
+   * For each lambda the weight [c, d] and bias [c] (float32) for which |targets - features weight' - bias|^2 +
+   * lambda |weight|^2 is least, in closed form. Targets are floats [n, c]: one-hot rows or any others.
+   */
+  ridge(features: Tensor, targets: Tensor, lambdas: number[]): Promise<{ weight: Tensor; bias: Tensor }[]>;
   /** Objects alive natively, for leak tests. */
   live(): { models: number; tasks: number };
 }

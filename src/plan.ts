@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { completePreprocessing, nativePreprocess } from './data/preprocessing.js';
+import { completePreprocessing, nativePreprocess, type Preprocessing } from './data/preprocessing.js';
 import { TorchgraftError } from './errors.js';
 import { buildGroups } from './fine-tune/groups.js';
 import { chooseTrainable, type Part, partPattern } from './fine-tune/strategies/learnable.js';
@@ -33,6 +33,28 @@ export type PlanOptions = z.input<typeof planOptions>;
  */
 export async function planModel(model: Model, options: PlanOptions = {}): Promise<Plan> {
   const { strategy, freeze, imageSize, precision } = checkOptions(planOptions, options, 'planModel');
+  const preprocessing = completePreprocessing({
+    ...model.card?.preprocessing,
+    ...(imageSize ? { size: imageSize, resize: imageSize } : {}),
+  });
+  return withFrozenTrunk(model, { strategy, freeze, preprocessing }, () => {
+    const example = patternedBatch(4, preprocessing.size);
+    return callNative(() => model.native.plan(example, { precision, split: true }));
+  });
+}
+
+/**
+ * Runs `use` while the model is configured as a fine-tuning would configure it, with the head it has; afterwards what
+ * learns is as before. `use` is given how many features the main head takes in.
+ *
+ * @throws NO_HEAD where there is no one head of the main output, NOT_TRAINABLE, BUSY, DISPOSED
+ */
+export async function withFrozenTrunk<T>(
+  model: Model,
+  setting: { strategy: string; freeze: string[]; preprocessing: Preprocessing },
+  use: (inFeatures: number) => Promise<T>,
+): Promise<T> {
+  const { strategy, freeze, preprocessing } = setting;
   const before = model.trainable;
   const summary = await model.summary();
   const heads = new Set(summary.heads.map(({ module }) => module));
@@ -42,10 +64,6 @@ export async function planModel(model: Model, options: PlanOptions = {}): Promis
     .filter((name) => heads.has(name.replace(/\.?[^.]+$/, '')));
   await model.setTrainable(chooseTrainable(model, summary, head, strategy as Part, freeze));
   try {
-    const preprocessing = completePreprocessing({
-      ...model.card?.preprocessing,
-      ...(imageSize ? { size: imageSize, resize: imageSize } : {}),
-    });
     const optimizer = { kind: 'sgd', momentum: 0, dampening: 0, nesterov: false } as const;
     const rest = { learningRates: {}, weightDecay: 0, decayNormAndBias: false };
     await callNative(() =>
@@ -56,8 +74,7 @@ export async function planModel(model: Model, options: PlanOptions = {}): Promis
         preprocess: nativePreprocess(preprocessing),
       }),
     );
-    const example = patternedBatch(4, preprocessing.size);
-    return await callNative(() => model.native.plan(example, { precision, split: true }));
+    return await use(summary.heads.find(({ output }) => output === 0)?.inFeatures ?? 0);
   } finally {
     await model.setTrainable(before);
   }

@@ -10,12 +10,14 @@ import { Command } from 'commander';
 import t from 'tap';
 import ts from 'typescript';
 import { addCache } from '../src/cli/cache.js';
+import { addCheck } from '../src/cli/check.js';
 import { addDoctor, addSetup } from '../src/cli/doctor.js';
 import { addEval } from '../src/cli/eval.js';
 import { addInspect } from '../src/cli/inspect.js';
 import { addLrFind } from '../src/cli/lr-find.js';
 import { addPredict } from '../src/cli/predict.js';
 import { addQuickstart } from '../src/cli/quickstart.js';
+import { addRank } from '../src/cli/rank.js';
 import { addReport } from '../src/cli/report.js';
 import { addSearch } from '../src/cli/search.js';
 import { addTrain } from '../src/cli/train.js';
@@ -233,6 +235,8 @@ t.test('the README names every command and every option', async (t) => {
       addEval,
       addPredict,
       addReport,
+      addRank,
+      addCheck,
       addInspect,
       addCache,
       addDoctor,

@@ -3,7 +3,15 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { type FineTuneOptions, fineTune, type ImageDataset, imageFolder, loadModel } from '../src/index.js';
+import {
+  type FineTuneOptions,
+  fineTune,
+  type ImageDataset,
+  imageFolder,
+  loadModel,
+  shuffleWeights,
+  transferCheck,
+} from '../src/index.js';
 
 const shared =
   process.env.TORCHGRAFT_SHARED_DATA ?? fileURLToPath(new URL('../../shared/data', import.meta.url));
@@ -65,4 +73,14 @@ t.test('folded BatchNorm is told, and full fine-tuning does not fall to chance',
   });
   t.match(notices, [/already folded/]);
   t.ok(after < before * 0.8, `validation loss ${before} -> ${after}`);
+});
+
+t.test('weights of ImageNet help to tell ants from bees, shuffled ones do not', { skip }, async (t) => {
+  const data = await thinned('hymenoptera', 3, 2);
+  await using loaded = await loadModel(model('mobilenet_v1_025.scripted'), { device: 'cpu' });
+  const { verdict, text } = await transferCheck(loaded, data);
+  t.equal(verdict, 'help', text);
+  await shuffleWeights(loaded);
+  const shuffled = await transferCheck(loaded, data);
+  t.not(shuffled.verdict, 'help', shuffled.text);
 });

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { ImageDataset } from '../data/dataset.js';
 import { imageFolder } from '../data/folder.js';
 import { imageManifest } from '../data/manifest.js';
+import type { Normalisation } from '../data/preprocessing.js';
 import { TorchgraftError } from '../errors.js';
 
 /** A whole number of at least `low`, from an option's text. */
@@ -33,6 +34,17 @@ export function threeNumbers(text: string): [number, number, number] {
     throw new InvalidArgumentError('Expected three numbers, for example 0.485,0.456,0.406.');
   }
   return values as [number, number, number];
+}
+
+/** The name of a pair of mean and standard deviation. */
+export function normalisationName(text: string): Normalisation {
+  if (text === 'imagenet' || text === 'signed' || text === 'none') return text;
+  throw new InvalidArgumentError('Expected imagenet, signed or none.');
+}
+
+/** Side of the images in pixels, and the resize that goes with it. */
+export function sideOf(size: number): { size: number; resize: number } {
+  return { size, resize: Math.round((size * 256) / 224) };
 }
 
 /** Collects an option that may be given many times. */

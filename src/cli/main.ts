@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../versions.js';
 import { addCache } from './cache.js';
+import { addCheck } from './check.js';
 import { addDoctor, addSetup } from './doctor.js';
 import { addEval } from './eval.js';
 import { exitCode, explain } from './exit.js';
@@ -9,6 +10,7 @@ import { addInspect } from './inspect.js';
 import { addLrFind } from './lr-find.js';
 import { addPredict } from './predict.js';
 import { addQuickstart } from './quickstart.js';
+import { addRank } from './rank.js';
 import { addReport } from './report.js';
 import { addSearch } from './search.js';
 import { addTrain } from './train.js';
@@ -28,6 +30,8 @@ export async function main(arguments_: string[]): Promise<number> {
     addPredict,
     addReport,
     addInspect,
+    addRank,
+    addCheck,
     addCache,
     addDoctor,
     addSetup,

@@ -12,6 +12,7 @@ import {
   collectRates,
   positiveNumber,
   requireOptions,
+  sideOf,
   threeNumbers,
   wholeNumber,
 } from './arguments.js';
@@ -230,7 +231,6 @@ function toPreprocessing({ imageSize, mean, std, normalise }: TrainingFlags): Pa
   if (normalise && (mean || std)) throw invalidValue('train: give either --normalise, or --mean and --std.');
   if ((mean === undefined) !== (std === undefined))
     throw invalidValue('train: --mean and --std go together.');
-  const size =
-    imageSize === undefined ? {} : { size: imageSize, resize: Math.round((imageSize * 256) / 224) };
+  const size = imageSize === undefined ? {} : sideOf(imageSize);
   return { ...size, ...(normalise ? normalisation(normalise) : {}), ...(mean && std ? { mean, std } : {}) };
 }

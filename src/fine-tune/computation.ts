@@ -26,14 +26,20 @@ export interface ComputationReport {
   notices: string[];
 }
 
-export interface ComputationSettings {
+/** What a plan depends on. */
+export interface PlanSettings {
   model: Model;
   data: ImageDataset;
-  options: CheckedOptions;
-  stage: Stage;
+  options: Pick<CheckedOptions, 'precision' | 'split' | 'cache' | 'augment' | 'seed'>;
+  stage: Pick<Stage, 'extent'>;
   reading: Reading;
   /** Of the stage before, and of the run that is resumed. */
   precision: Precision | undefined;
+}
+
+export interface ComputationSettings extends PlanSettings {
+  options: CheckedOptions;
+  stage: Stage;
   /** Decoded pixels, shared by the stages; undefined where no image is read twice. */
   decoded: (() => DecodedImages) | undefined;
 }
@@ -128,8 +134,11 @@ export class Computation {
   }
 }
 
-/** The plan, proven on the first training images, or in an earlier run of a model with the same frozen part. */
-async function makePlan(settings: ComputationSettings): Promise<Plan> {
+/**
+ * The plan, proven on the first training images, or in an earlier run of a model with the same frozen part. The model
+ * must be configured.
+ */
+export async function makePlan(settings: PlanSettings): Promise<Plan> {
   const { model, options, reading } = settings;
   const precision = settings.precision ?? options.precision;
   const { native } = model;
@@ -151,7 +160,7 @@ async function makePlan(settings: ComputationSettings): Promise<Plan> {
 }
 
 async function planOn(
-  { model, data, options, reading }: ComputationSettings,
+  { model, data, options, reading }: PlanSettings,
   precision: Precision | 'auto',
 ): Promise<Plan> {
   const loader = new BatchLoader(data.splits.train, {

@@ -9,7 +9,8 @@ import { type ClassificationScores, oneVersusRest } from './scores.js';
 /** A figure of some samples, named by their indices, which may repeat; null or NaN where it is undefined. */
 export type Statistic = (indices: Int32Array) => number | null;
 
-type MarginName = 'accuracy' | 'macroF1' | 'balancedAccuracy' | 'mcc' | 'kappa';
+/** A metric that needs true and predicted classes alone. */
+export type MarginName = 'accuracy' | 'macroF1' | 'balancedAccuracy' | 'mcc' | 'kappa';
 
 /** A metric of `ClassificationMetrics` that can be computed of any choice of samples. */
 export type StatisticName =
@@ -72,7 +73,10 @@ export function classificationStatistic(metric: StatisticName, scores: Classific
 }
 
 function statisticOf(metric: StatisticName, scores: ClassificationScores): Statistic {
-  if (Object.hasOwn(ofMargins, metric)) return marginStatistic(scores, ofMargins[metric as MarginName]);
+  if (Object.hasOwn(ofMargins, metric)) {
+    const classes = scores.probabilities.length / scores.labels.length;
+    return predictionStatistic(metric as MarginName, scores, classes);
+  }
   if (Object.hasOwn(ofScores, metric)) return ofScores[metric as keyof typeof ofScores](scores);
   const known = [...Object.keys(ofMargins), ...Object.keys(ofScores)];
   throw invalidValue(
@@ -80,11 +84,17 @@ function statisticOf(metric: StatisticName, scores: ClassificationScores): Stati
   );
 }
 
-function marginStatistic(
-  { labels, predicted, probabilities }: ClassificationScores,
-  figure: (margins: Margins) => number | null,
+/**
+ * The same of true and predicted classes alone, each [n], 0 to `classes` - 1.
+ *
+ * @param classes how many there are
+ */
+export function predictionStatistic(
+  metric: MarginName,
+  { labels, predicted }: { labels: ArrayLike<number>; predicted: ArrayLike<number> },
+  classes: number,
 ): Statistic {
-  const classes = probabilities.length / labels.length;
+  const figure = ofMargins[metric];
   return (indices) => {
     const margins = {
       hits: new Float64Array(classes),

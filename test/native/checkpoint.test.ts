@@ -78,7 +78,14 @@ t.test('what is no checkpoint of this model is refused and changes nothing', asy
   const good = await checkpointOf(await open(t, 'residual'), join(folder, 'good.pt'));
   const bytes = readFileSync(good);
   const fewer = await open(t, 'residual');
-  const request = { layer: '', seed: 0, hidden: [], dropout: 0, example: inputsOf('residual') };
+  const request = {
+    layer: '',
+    seed: 0,
+    hidden: [],
+    dropout: 0,
+    standardise: false,
+    example: inputsOf('residual'),
+  };
   await fewer.replaceHead({ ...request, classes: 6 });
   writeFileSync(join(folder, 'half.pt'), bytes.subarray(0, bytes.length / 2));
   writeFileSync(join(folder, 'empty.pt'), '');

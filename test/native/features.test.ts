@@ -2,9 +2,9 @@
 import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import type { NativeBatch, NativeFeatures, NativeModel, NativeTraining } from '../../src/native.js';
-import { outcomeOf } from '../process/tiny.js';
-import { bitsOf, changed, configure, open } from './fixtures.js';
+import type { NativeBatch, NativeFeatures, NativeModel, NativeTraining, Tensor } from '../../src/native.js';
+import { augmentedBatch, augmentedTraining, keyedBatch, outcomeOf, tinyModel } from '../process/tiny.js';
+import { bitsOf, changed, configure, distance, native, open } from './fixtures.js';
 import { apart, valuesApart } from './plans.js';
 
 const head = ['fc.weight', 'fc.bias'];
@@ -133,6 +133,40 @@ t.test(
   },
 );
 
+t.test('rows can be read: what crosses the cut, row-major', async (t) => {
+  const model = await native.load(tinyModel, { device: 'cpu', threads: 1 });
+  t.teardown(() => model.dispose());
+  // In eval mode the rest is BatchNorm, ReLU, the mean over the image, and the head: easily done by hand.
+  await model.setTrainable(['bn.weight', 'bn.bias', 'fc.weight', 'fc.bias'], false);
+  await model.configure(augmentedTraining());
+  const { crossings } = await model.plan(augmentedBatch(), { precision: 'float32', split: true });
+  await model.openFeatures(memory);
+  const stored = await model.storeFeatures(keyedBatch());
+  const rows = Int32Array.from([stored[2], stored[0]] as number[]);
+  const read = await model.readFeatures(rows);
+  t.match(read, [{ shape: [2, ...(crossings[0]?.shape as number[])], dtype: 'float32' }]);
+  t.equal(read.length, 1);
+  const [images] = read as [Tensor];
+  const [channels, height, width] = images.shape.slice(1) as [number, number, number];
+  const values = await model.values([
+    ...['bn.running_mean', 'bn.running_var', 'bn.weight', 'bn.bias', 'fc.weight', 'fc.bias'],
+  ]);
+  const at = (value: number, index: number) => Number(values[value]?.data[index]);
+  const size = height * width;
+  const logits = [0, 1].flatMap((row) => {
+    const pooled = Array.from({ length: channels }, (_, c) => {
+      const start = (row * channels + c) * size;
+      const normed = Array.from(images.data.subarray(start, start + size) as Float32Array, (x) =>
+        Math.max(0, ((x - at(0, c)) / Math.sqrt(at(1, c) + 1e-5)) * at(2, c) + at(3, c)),
+      );
+      return normed.reduce((sum, x) => sum + x, 0) / size;
+    });
+    return [0, 1, 2].map((k) => pooled.reduce((sum, x, c) => sum + x * at(4, k * channels + c), at(5, k)));
+  });
+  const expected = (await model.evaluate({ rows })).logits;
+  t.ok(distance({ ...expected, data: Float32Array.from(logits) }, expected) < 1e-5);
+});
+
 t.test('a file serves the next model with the same trunk; another identity begins it anew', async (t) => {
   const path = join(t.testdir(), 'kept.features');
   const first = await openKeeping(t, inFile(path));
@@ -246,6 +280,7 @@ t.test('features go with the plan that made them', async (t) => {
           seed: 1,
           hidden: [],
           dropout: 0,
+          standardise: false,
           example: [{ data: new Float32Array(192), shape: [1, 3, 8, 8], dtype: 'float32' }],
         }),
     ],

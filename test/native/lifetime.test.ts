@@ -73,7 +73,14 @@ t.test('a load that fails leaves no model behind', async (t) => {
 t.test('bytes follow the head', async (t) => {
   const model = await open(t, 'residual');
   const before = model.bytes;
-  const request = { layer: '', seed: 0, hidden: [], dropout: 0, example: inputsOf('residual') };
+  const request = {
+    layer: '',
+    seed: 0,
+    hidden: [],
+    dropout: 0,
+    standardise: false,
+    example: inputsOf('residual'),
+  };
   await model.replaceHead({ ...request, classes: 105 });
   t.equal(model.bytes, before + 100 * 7 * 4);
 });

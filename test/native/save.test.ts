@@ -24,7 +24,14 @@ const image = randomTensor([4, 3, 8, 8], 5);
 /** A model after surgery and training with a part of it frozen. */
 async function grafted(t: Parameters<typeof open>[0], name: string, hidden: number[]): Promise<NativeModel> {
   const model = await open(t, name);
-  const request = { layer: '', classes: 5, seed: 1, dropout: 0.3, example: inputsOf(name) };
+  const request = {
+    layer: '',
+    classes: 5,
+    seed: 1,
+    dropout: 0.3,
+    standardise: false,
+    example: inputsOf(name),
+  };
   const { parameters } = await model.replaceHead({ ...request, hidden });
   await model.setTrainable(parameters, false);
   await configure(model);

@@ -48,6 +48,14 @@ function act(): unknown {
 const valid: Record<tiny.Method, () => unknown[]> = {
   describe: () => [],
   values: () => [tiny.parameters],
+  setValues: () => [
+    pick([
+      ['fc.bias', 'bn.running_mean'],
+      ['fc.bias', 'bn.running_var'],
+      ['fc.bias', 'bn.num_batches_tracked'],
+    ]),
+    tiny.biases(),
+  ],
   gradients: () => [tiny.parameters],
   forward: () => [[pick([tiny.images(2), tensor()])]],
   setTrainable: () => [pick([['fc.weight'], tiny.parameters, []]), below(2) === 0],
@@ -55,6 +63,7 @@ const valid: Record<tiny.Method, () => unknown[]> = {
     tiny.head({
       hidden: pick([[], [], [4], [4, 3]]),
       dropout: 0.1,
+      standardise: below(3) === 0,
       layer: pick(['', '', 'fc', 'conv', 'bn', 'dropout']),
     }),
   ],
@@ -88,6 +97,7 @@ const valid: Record<tiny.Method, () => unknown[]> = {
   ],
   findFeatures: () => [tiny.keyedBatch(1 + below(4)).keys],
   storeFeatures: () => [tiny.keyedBatch(1 + below(4))],
+  readFeatures: () => [Int32Array.from({ length: 1 + below(4) }, () => pick([0, 0, 0, 1, -1, 99]))],
   step: () => [pick([tiny.batch, tiny.batch, tiny.augmentedBatch, oddBatch, rowsBatch])()],
   evaluate: () => [
     pick([
@@ -244,7 +254,24 @@ function callDecode(): Promise<void> {
   );
 }
 
-/** Ten calls in a row that lead to kept features and their use, mostly with one of them damaged. */
+/** Features that tell about a task, mostly one argument damaged. */
+function callScore(): Promise<void> {
+  const [n, d] = [pick([1, 2, 5, 40]), pick([1, 3, 20])];
+  const data = Float32Array.from({ length: n * d }, () => pick([next(), 0, 1, below(100)]));
+  const features = { data, shape: [n, d], dtype: 'float32' };
+  const labels = Int32Array.from({ length: n }, () => below(3));
+  const targets = { data: Float64Array.from({ length: 2 * n }, next), shape: [n, 2], dtype: 'float64' };
+  const [name, request] = pick<[string, unknown[]]>([
+    ['logME', [features, labels, 3]],
+    ['hScore', [features, labels, 3, below(2) === 0]],
+    ['ridge', [features, targets, [0, 1, 100].slice(below(3))]],
+  ]);
+  const given = below(2) === 0 ? request : damaged(request);
+  const values = Array.isArray(given) ? given : [given];
+  return make(name, () => (addon as unknown as Record<string, Callable>)[name]?.(...values));
+}
+
+/** Eleven calls in a row that lead to kept features and their use, mostly with one of them damaged. */
 function keepFeatures(): Promise<void> {
   const sequence: [tiny.Method, unknown[]][] = [
     ['setTrainable', [['fc.weight', 'fc.bias'], false]],
@@ -253,6 +280,7 @@ function keepFeatures(): Promise<void> {
     ['openFeatures', valid.openFeatures()],
     ['storeFeatures', valid.storeFeatures()],
     ['findFeatures', valid.findFeatures()],
+    ['readFeatures', valid.readFeatures()],
     ['step', [rowsBatch()]],
     ['evaluate', [rowsBatch()]],
     ['step', [tiny.augmentedBatch()]],
@@ -276,6 +304,7 @@ function callNext(): Promise<void> {
   if (part < 2) return callLoad();
   if (part < 7) return callDecode();
   if (part < 10) return keepFeatures();
+  if (part < 12) return callScore();
   return part < 30 ? callOddly() : callMethod();
 }
 

@@ -38,6 +38,8 @@ t.test(
       'openFeatures',
       'findFeatures',
       'storeFeatures',
+      'readFeatures',
+      'setValues',
     ]) {
       t.ok(
         count(new RegExp(`^${method} ok`)) > 50,
@@ -46,6 +48,8 @@ t.test(
     }
     t.ok(count(/^decodeJpeg ok/) > 100, 'JPEGs were decoded');
     t.ok(count(/^resizePixels ok/) > 100, 'pixels were resized');
+    for (const score of ['logME', 'hScore', 'ridge'])
+      t.ok(count(new RegExp(`^${score} ok`)) > 100, `${score} was computed`);
     t.ok(count(/SOURCE_INVALID/) > 100, 'loss sources were compiled');
     t.ok(count(/^load MODEL_UNREADABLE/) > 100, 'broken models were read');
     t.ok(count(/^(new|construct|subclass|call class) ok/) === 0, 'nobody but load() makes a model');

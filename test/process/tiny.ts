@@ -89,7 +89,24 @@ export function keyedBatch(n = 4): NativeFeatureBatch & { keys: Uint8Array<Array
 }
 
 export function head(changes: Partial<ReplaceHeadRequest> = {}): ReplaceHeadRequest {
-  return { layer: '', classes: 5, seed: 1, hidden: [], dropout: 0, example: [images(1)], ...changes };
+  return {
+    layer: '',
+    classes: 5,
+    seed: 1,
+    hidden: [],
+    dropout: 0,
+    standardise: false,
+    example: [images(1)],
+    ...changes,
+  };
+}
+
+/** New values for fc.bias, [3], and bn.running_mean, [4]. */
+export function biases(): Tensor[] {
+  return [
+    { data: Float32Array.of(0.1, 0.2, 0.3), shape: [3], dtype: 'float32' },
+    { data: Float64Array.of(0, 0.1, 0, 0.1), shape: [4], dtype: 'float64' },
+  ];
 }
 
 /** 'ok', or the code (else the name) of the error that a call throws or rejects with. */

@@ -8,6 +8,7 @@ import {
   augmentedBatch,
   augmentedTraining,
   batch,
+  biases,
   features,
   head,
   images,
@@ -83,6 +84,7 @@ type State = keyof typeof states;
 const calls: Record<Method, (model: NativeModel) => Promise<unknown>> = {
   describe: (model) => model.describe(),
   values: (model) => model.values(parameters),
+  setValues: (model) => model.setValues(['fc.bias', 'bn.running_mean'], biases()),
   gradients: (model) => model.gradients(parameters),
   forward: (model) => model.forward([images(2)]),
   setTrainable: (model) => model.setTrainable(['fc.weight', 'fc.bias'], false),
@@ -96,6 +98,7 @@ const calls: Record<Method, (model: NativeModel) => Promise<unknown>> = {
   openFeatures: (model) => model.openFeatures(features()),
   findFeatures: (model) => model.findFeatures(keyedBatch().keys),
   storeFeatures: (model) => model.storeFeatures(keyedBatch()),
+  readFeatures: (model) => model.readFeatures(Int32Array.of(0)),
   step: (model) => model.step(batch()),
   evaluate: (model) => model.evaluate(batch()),
   keepBest: (model) => model.keepBest(),
@@ -122,12 +125,13 @@ const columns: State[] = [
 ];
 const [no, froz] = ['NOT_TRAINABLE', 'MODEL_FROZEN'];
 /** Without a plan there are no features; training on pixels takes no floats. */
-const [value, shape, loss] = ['INVALID_VALUE', 'SHAPE_MISMATCH', 'LOSS_NOT_FINITE'];
+const [value, shape, loss, lost] = ['INVALID_VALUE', 'SHAPE_MISMATCH', 'LOSS_NOT_FINITE', 'FEATURES_DAMAGED'];
 // biome-ignore format: a table
 const table: Record<Method, string[]> = {
   //               fresh configured kept  planned keeping optimised headReplaced headFailed lossFailed busy disposing   disposed
   describe:       ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   values:         ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  setValues:      ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   gradients:      ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   forward:        ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   setTrainable:   ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
@@ -142,6 +146,8 @@ const table: Record<Method, string[]> = {
   openFeatures:   [no   , value, value, 'ok' , 'ok' , froz , no   , value, value, 'BUSY', 'DISPOSED', 'DISPOSED'],
   findFeatures:   [no   , value, value, value, 'ok' , froz , no   , value, value, 'BUSY', 'DISPOSED', 'DISPOSED'],
   storeFeatures:  [no   , value, value, value, 'ok' , froz , no   , value, value, 'BUSY', 'DISPOSED', 'DISPOSED'],
+  // Nothing is kept yet: row 0 is none.
+  readFeatures:   [no   , value, value, value, lost , froz , no   , value, value, 'BUSY', 'DISPOSED', 'DISPOSED'],
   step:           [no   , 'ok' , 'ok' , 'ok' , shape, froz , no   , 'ok' , loss , 'BUSY', 'DISPOSED', 'DISPOSED'],
   evaluate:       ['ok' , 'ok' , 'ok' , 'ok' , shape, 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   keepBest:       [no   , 'ok' , 'ok' , 'ok' , 'ok' , froz , no   , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],

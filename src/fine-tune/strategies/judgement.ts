@@ -1,4 +1,5 @@
 import { bootstrapDifference, bootstrapInterval } from '../../metrics/bootstrap.js';
+import { predictionStatistic } from '../../metrics/statistics.js';
 import type { Decision, Predictions } from './stage.js';
 
 export interface Judging {
@@ -7,16 +8,23 @@ export interface Judging {
   seed: number;
 }
 
-/** A gain that this share of the resamples shows is worth the time of going on: little is lost by a false hope. */
-const worthwhile = 0.8;
+/**
+ * A gain that this share of the resamples shows, ties counting one half, is worth the time of going on: little is lost by a
+ * false hope. One image more is not enough, two are.
+ */
+const worthwhile = 0.9;
 /** The loss tells sooner than the score, but is not what was asked for. */
 const certain = 0.975;
 
 /** Whether a perfect model could be told from this one on these images: the 95 % interval of what is left excludes 0. */
 export function isFarFromCeiling(now: Predictions, judging: Judging): Decision {
-  const score = scoreBy(judging.metric);
-  const left = (rows: Int32Array) => 1 - score.of(now, rows);
-  const { low, high } = bootstrapInterval(now.labels.length, left, { seed: judging.seed });
+  const score = scoreBy(judging.metric, now);
+  const of = score.of(now);
+  const { low, high } = bootstrapInterval(
+    now.labels.length,
+    (rows) => 1 - of(rows),
+    resampling(now, judging),
+  );
   const wrong = now.labels.filter((label, row) => label !== now.predicted[row]).length;
   const state =
     `the probe is wrong on ${wrong} of ${now.labels.length} validation images; what is left to win in ${score.name} is ` +
@@ -37,13 +45,11 @@ export function isProvenBetter(before: Predictions, after: Predictions, judging:
     const why = `auto: stopped after the trial: no epoch of it was better than the probe by ${judging.metric}.`;
     return { goesOn: false, why: `${why} ${nevertheless}` };
   }
-  const score = scoreBy(judging.metric);
+  const score = scoreBy(judging.metric, before);
   const count = before.labels.length;
-  const { seed } = judging;
-  const by = (of: typeof accuracy) =>
-    [(rows: Int32Array) => of(after, rows), (rows: Int32Array) => of(before, rows)] as const;
-  const gain = bootstrapDifference(count, ...by(score.of), { seed });
-  const loss = bootstrapDifference(count, ...by(meanLoss), { seed, mode: 'min' });
+  const options = resampling(before, judging);
+  const gain = bootstrapDifference(count, score.of(after), score.of(before), options);
+  const loss = bootstrapDifference(count, meanLoss(after), meanLoss(before), { ...options, mode: 'min' });
   const state =
     `the trial gained ${show(gain.low)} to ${show(gain.high)} in ${score.name} over the probe (95 % interval of the paired ` +
     `bootstrap; better in ${percent(gain.betterShare)} of the resamples, its loss lower in ${percent(loss.betterShare)})`;
@@ -55,42 +61,28 @@ export function isProvenBetter(before: Predictions, after: Predictions, judging:
   };
 }
 
+/** Within the true classes, so that none is lost. */
+function resampling({ labels }: Predictions, { seed }: Judging) {
+  return { seed, strata: Int32Array.from(labels) };
+}
+
 const show = (value: number | null) => (value ?? Number.NaN).toFixed(3);
 const percent = (share: number | null) => `${Math.round(100 * (share ?? 0))} %`;
 
-function scoreBy(metric: string) {
-  return metric === 'valAccuracy' ? { name: 'accuracy', of: accuracy } : { name: 'macro F1', of: macroF1 };
+function scoreBy(metric: string, { labels }: Predictions) {
+  // Of the classes that there are; a prediction may be of one that validation lacks.
+  const classes = 1 + labels.reduce((most, label) => Math.max(most, label), 0);
+  const isAccuracy = metric === 'valAccuracy';
+  return {
+    name: isAccuracy ? 'accuracy' : 'macro F1',
+    of: (predictions: Predictions) =>
+      predictionStatistic(isAccuracy ? 'accuracy' : 'macroF1', predictions, classes) as (
+        rows: Int32Array,
+      ) => number,
+  };
 }
 
-function accuracy({ labels, predicted }: Predictions, rows: Int32Array): number {
-  let hits = 0;
-  for (const row of rows) hits += Number(labels[row] === predicted[row]);
-  return hits / rows.length;
-}
-
-function meanLoss({ losses }: Predictions, rows: Int32Array): number {
-  return rows.reduce((sum, row) => sum + (losses[row] as number), 0) / rows.length;
-}
-
-/** Over the classes that the rows have: one that a resample lacks says nothing. */
-function macroF1({ labels, predicted }: Predictions, rows: Int32Array): number {
-  const classes = 1 + labels.reduce((most, label, row) => Math.max(most, label, predicted[row] as number), 0);
-  const hits = new Float64Array(classes);
-  // Samples of a class and samples taken for it.
-  const sizes = new Float64Array(classes);
-  for (const row of rows) {
-    const label = labels[row] as number;
-    const guess = predicted[row] as number;
-    sizes[label] = (sizes[label] as number) + 1;
-    sizes[guess] = (sizes[guess] as number) + 1;
-    if (label === guess) hits[label] = (hits[label] as number) + 1;
-  }
-  let sum = 0;
-  let met = 0;
-  for (const [label, size] of sizes.entries()) {
-    if (size === 0) continue;
-    met += 1;
-    sum += (2 * (hits[label] as number)) / size;
-  }
-  return sum / met;
-}
+const meanLoss =
+  ({ losses }: Predictions) =>
+  (rows: Int32Array) =>
+    rows.reduce((sum, row) => sum + (losses[row] as number), 0) / rows.length;

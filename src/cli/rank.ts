@@ -1,0 +1,109 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { type Normalisation, normalisation } from '../data/preprocessing.js';
+import { type Candidate, type RankBy, type Ranking, rankModels } from '../probe/rank.js';
+import { rankingTable } from '../report/ranking-table.js';
+import { normalisationName, readData, requireOptions, sideOf, wholeNumber } from './arguments.js';
+
+interface RankFlags {
+  data: string;
+  normalise: PerModel<Normalisation>;
+  imageSize: PerModel<number>;
+  by: RankBy;
+  batchSize: number;
+  seed: number;
+  skipUnreadable?: boolean;
+  threads?: number;
+  device: string;
+  json?: boolean;
+}
+
+/** Values by model file; under '' what is for all without one of their own. */
+type PerModel<T> = ReadonlyMap<string, T>;
+
+const size = wholeNumber(1);
+
+/** `torchgraft rank`. */
+export function addRank(program: Command): Command {
+  return program
+    .command('rank')
+    .description('Which of several pretrained models suits a data set, before any is fine-tuned')
+    .argument('<model...>', 'TorchScript models, or run folders')
+    .option('--data <dir>', 'folder or manifest')
+    .option(
+      '--normalise <[file:]name>',
+      'mean and std: imagenet, signed or none, of one model or of all; may be given often',
+      perModel(normalisationName),
+      new Map(),
+    )
+    .option(
+      '--image-size <[file:]px>',
+      "side of the images, of one model or of all; may be given often (default: the model's own, or 224)",
+      perModel(size),
+      new Map(),
+    )
+    .addOption(
+      new Option('--by <figure>', 'what the table is sorted by')
+        .choices(['logME', 'hScore', 'accuracy', 'macroF1'])
+        .default('macroF1'),
+    )
+    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
+    .option('--seed <n>', "of the probe's folds, and of the split where the data has none", wholeNumber(0), 0)
+    .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
+    .option('--threads <n>', 'default: all processors', wholeNumber(1))
+    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
+    .option('--json', 'one JSON object on standard output')
+    .action(async (models: string[], flags: RankFlags, self: Command) => {
+      requireOptions(self, ['data']);
+      refuseUnused(flags, models, self);
+      const data = await readData(flags.data, flags.seed);
+      const ranking = await rankModels(
+        models.map((file) => toCandidate(file, flags)),
+        data,
+        {
+          ...{ by: flags.by, device: flags.device, seed: flags.seed, batchSize: flags.batchSize },
+          unreadable: flags.skipUnreadable ? 'skip' : 'fail',
+          onModel: (file) => process.stderr.write(`measuring ${file}\n`),
+          ...(flags.threads ? { threads: flags.threads } : {}),
+        },
+      );
+      process.stdout.write(`${flags.json ? JSON.stringify(ranking) : render(ranking)}\n`);
+      if (ranking.models.length === 0) process.exitCode = 1;
+    });
+}
+
+function render(ranking: Ranking): string {
+  const [best] = ranking.models;
+  const skipped = (best?.skipped ?? []).map(({ path, reason }) => `skipped ${path}: ${reason}`);
+  return [rankingTable(ranking), ...skipped].join('\n');
+}
+
+/** `file:value` or `value`, many times; a file may hold colons itself. */
+function perModel<T>(read: (text: string) => T): (text: string, before: PerModel<T>) => PerModel<T> {
+  return (text, before) => {
+    const at = text.lastIndexOf(':');
+    return new Map(before).set(text.slice(0, Math.max(0, at)), read(text.slice(at + 1)));
+  };
+}
+
+function refuseUnused({ normalise, imageSize }: RankFlags, models: string[], self: Command): void {
+  const named = [...normalise.keys(), ...imageSize.keys()];
+  const stray = named.find((file) => file !== '' && !models.includes(file));
+  if (stray !== undefined) self.error(`error: an option is for ${stray}, which is none of the models`);
+}
+
+/** A run folder's model; any other path as it is, so that what is wrong with it is listed in the ranking. */
+function runModel(path: string): string {
+  const file = join(path, 'model.pt');
+  return existsSync(file) ? file : path;
+}
+
+function toCandidate(file: string, { normalise, imageSize }: RankFlags): Candidate {
+  const name = normalise.get(file) ?? normalise.get('');
+  const side = imageSize.get(file) ?? imageSize.get('');
+  return {
+    file: runModel(file),
+    preprocessing: { ...(side ? sideOf(side) : {}), ...(name ? normalisation(name) : {}) },
+  };
+}

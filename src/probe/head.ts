@@ -1,0 +1,148 @@
+import { loadImages } from '../data/images.js';
+import { nativePreprocess } from '../data/preprocessing.js';
+import { invalidType, invalidValue, TorchgraftError } from '../errors.js';
+import type { Model } from '../model.js';
+import type { HeadDescription } from '../native.js';
+import { callNative } from '../native-call.js';
+import { versions } from '../versions.js';
+import type { Features } from './features.js';
+import type { LinearMap } from './linear-file.js';
+import { softmaxRows } from './probabilities.js';
+import type { ProbeResult } from './result.js';
+
+/** Images on which the written head is compared with the probe. */
+const proofImages = 16;
+/** Largest deviation of a probability by rounding, with features in float32 and in less. */
+const tolerances = { float32: 0.005, bfloat16: 0.05, float16: 0.02 };
+
+/**
+ * Writes a linear probe into the model's head, which gets as many outputs as there are classes; `save` then writes an
+ * ordinary classifier with classes and preprocessing, and `fineTune` goes on from it. Proven on up to 16 validation
+ * images; where the model's probabilities are not the probe's, it is as it was.
+ *
+ * @param probe of nearestMeanProbe (euclidean), ridgeProbe or logisticProbe
+ * @throws INVALID_VALUE for a probe that is not linear, NO_HEAD for a head that cannot hold it (no bias, a larger kernel),
+ * MODEL_FAILED where the features are another model's, or the head is followed by more than a ReLU and an average, SHAPE_MISMATCH, BUSY, DISPOSED
+ */
+export async function writeHead(model: Model, features: Features, probe: ProbeResult): Promise<void> {
+  if (typeof model?.replaceHead !== 'function')
+    throw invalidType('writeHead: expected a Model from loadModel.');
+  const { linear } = probe;
+  if (!linear) {
+    throw invalidValue(
+      `writeHead: ${probe.name} is not linear. Take nearestMeanProbe (euclidean), ridgeProbe or logisticProbe.`,
+    );
+  }
+  const { size } = features.preprocessing;
+  const before = { ...(await readHead(model)), trainable: model.trainable };
+  const { module, outFeatures } = before.head;
+  const given = { layer: module, imageSize: size };
+  await model.replaceHead({ ...given, classes: probe.classes.length });
+  try {
+    await setProven(model, before.head, features, probe, linear);
+  } catch (error) {
+    await model.replaceHead({ ...given, classes: outFeatures });
+    await setHead(model, before.head, before.map);
+    await model.setTrainable(before.trainable);
+    throw error;
+  }
+  model.card = {
+    format: 1,
+    classes: [...probe.classes],
+    preprocessing: features.preprocessing,
+    provenance: {
+      source: model.origin,
+      ...(model.card ? { before: model.card.provenance } : {}),
+      data: features.data,
+      probe: probe.name,
+      versions: versions(),
+      date: new Date().toISOString(),
+    },
+    metrics: { validation: probe.metrics },
+  };
+}
+
+async function readHead(model: Model): Promise<{ head: HeadDescription; map: LinearMap }> {
+  const { heads } = await model.summary();
+  const [head, other] = heads.filter(({ output }) => output === 0);
+  const refuse = (why: string) => new TorchgraftError('NO_HEAD', `writeHead: ${model.origin.name} ${why}`);
+  if (!head || other) throw refuse('has no one classifying layer that feeds its output.');
+  if (heads.length > 1) throw refuse('has auxiliary heads, which a probe does not know. Use fineTune.');
+  if (!head.hasBias) throw refuse(`has a head without bias, \`${head.module}\`. Use fineTune.`);
+  const [weight, bias] = await callNative(() => model.native.values(namesOf(head)));
+  const map = { weight: weight?.data as Float32Array, bias: bias?.data as Float32Array };
+  if (weight?.dtype !== 'float32') throw refuse('has a head that is not float32.');
+  if (map.weight.length !== head.outFeatures * head.inFeatures) {
+    throw refuse(`has a convolution of more than one pixel as head, \`${head.module}\`. Use fineTune.`);
+  }
+  return { head, map };
+}
+
+function namesOf({ module }: HeadDescription): string[] {
+  return ['weight', 'bias'].map((name) => (module === '' ? name : `${module}.${name}`));
+}
+
+async function setHead(model: Model, head: HeadDescription, { weight, bias }: LinearMap): Promise<void> {
+  const kernel = head.kind === 'conv2d' ? [1, 1] : [];
+  await callNative(() =>
+    model.native.setValues(namesOf(head), [
+      { data: weight, shape: [bias.length, weight.length / bias.length, ...kernel], dtype: 'float32' },
+      { data: bias, shape: [bias.length], dtype: 'float32' },
+    ]),
+  );
+}
+
+/**
+ * An activation behind the head, as SqueezeNet's ReLU, changes nothing where all scores are far above 0, and adding the same
+ * to all classes changes no probability.
+ */
+const lifts = [0, 1024];
+
+async function setProven(
+  model: Model,
+  head: HeadDescription,
+  features: Features,
+  probe: ProbeResult,
+  linear: LinearMap,
+): Promise<void> {
+  const tolerance = tolerances[features.computation.plan.precision];
+  let deviation = 0;
+  for (const lift of lifts) {
+    await setHead(model, head, { ...linear, bias: linear.bias.map((value) => value + lift) });
+    deviation = await measureDeviation(model, features, probe);
+    if (deviation <= tolerance) return;
+  }
+  throw new TorchgraftError(
+    'MODEL_FAILED',
+    `writeHead: with ${probe.name} as its head, ${model.origin.name} gives probabilities that differ from the probe's by ` +
+      `up to ${deviation.toFixed(3)}. Are these features of another model? Else something that is not linear follows its ` +
+      'head: use fineTune with strategy `head`.',
+  );
+}
+
+/** The largest difference of a probability between model and probe, on some validation images. */
+async function measureDeviation(
+  model: Model,
+  { val, preprocessing }: Features,
+  probe: ProbeResult,
+): Promise<number> {
+  const step = Math.max(1, Math.floor(val.paths.length / proofImages));
+  const rows = val.paths.map((_, row) => row).filter((row) => row % step === 0);
+  const images = await loadImages(
+    rows.map((row) => val.paths[row] as string),
+    preprocessing,
+  );
+  const { logits } = await callNative(() =>
+    model.native.evaluate({
+      inputs: [{ data: images.data, shape: images.shape, dtype: 'uint8' }],
+      preprocess: nativePreprocess(preprocessing),
+    }),
+  );
+  const classes = probe.classes.length;
+  const said = softmaxRows(logits.data as Float32Array, classes);
+  return said.reduce((most, value, at) => {
+    const row = rows[Math.floor(at / classes)] as number;
+    const expected = probe.probabilities[row * classes + (at % classes)] as number;
+    return Math.max(most, Math.abs(value - expected));
+  }, 0);
+}

@@ -1,0 +1,166 @@
+import { basename } from 'node:path';
+import { z } from 'zod';
+import type { ImageDataset } from '../data/dataset.js';
+import type { SkippedImage } from '../data/loader.js';
+import type { Preprocessing } from '../data/preprocessing.js';
+import { invalidType } from '../errors.js';
+import { loadModel, type Model } from '../model.js';
+import { checkOptions } from '../options.js';
+import { type ExtractOptions, extractFeatures, extractSchema } from './features.js';
+import { measureLatency } from './latency.js';
+import { quickProbe } from './quick.js';
+import { hScore, logME } from './transferability.js';
+
+/** What a ranking is sorted by. */
+export type RankBy = 'logME' | 'hScore' | 'accuracy' | 'macroF1';
+
+const schema = extractSchema.omit({ preprocessing: true }).extend({
+  by: z.enum(['logME', 'hScore', 'accuracy', 'macroF1']).default('macroF1'),
+  device: z.string().default('auto'),
+  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
+  onModel: z.custom<(file: string) => void>((value) => typeof value === 'function').optional(),
+});
+
+/**
+ * Those of extractFeatures except `preprocessing`, which belongs to each model, and
+ * - `by`: what is sorted by, the largest first: `macroF1` (default) or `accuracy` of the probe, `logME`, `hScore`
+ * - `device`: as in loadModel; default `auto`
+ * - `seed`: of the probe's folds; default 0
+ * - `onModel`: called with a model's file before it is measured
+ */
+export type RankOptions = Omit<ExtractOptions, 'preprocessing'> & {
+  by?: RankBy;
+  device?: string;
+  seed?: number;
+  onModel?: (file: string) => void;
+};
+
+/** A candidate: its file, and the parts of its preprocessing that differ from its own or the default. */
+export interface Candidate {
+  file: string;
+  preprocessing?: Partial<Preprocessing>;
+}
+
+/** A model and what its features are worth on the data. */
+export interface RankedModel {
+  file: string;
+  /** The file's name. */
+  name: string;
+  /** Of the frozen trunk's features; see {@link logME} and {@link hScore}. */
+  logME: number;
+  hScore: number;
+  /** Of a quick linear probe, on the validation images. */
+  accuracy: number;
+  macroF1: number;
+  /** Which probe, with the penalty that was chosen. */
+  probe: string;
+  /** d. */
+  features: number;
+  /** Number of parameters, the present head included. */
+  parameters: number;
+  /** Of parameters and buffers, in memory. */
+  megabytes: number;
+  /** Of a forward of one image without decoding, compiled as for serving; milliseconds. */
+  latencyMs: number;
+  preprocessing: Preprocessing;
+  skipped: SkippedImage[];
+}
+
+/** A model that could not be measured, and why. */
+export interface FailedModel {
+  file: string;
+  code: string;
+  reason: string;
+}
+
+export interface Ranking {
+  /** Best first. */
+  models: RankedModel[];
+  failed: FailedModel[];
+  by: RankBy;
+}
+
+/**
+ * Which of several pretrained models suits a data set, before any of them is fine-tuned: each one's frozen trunk is run
+ * once over the images, and its features are judged by LogME, H-score and a quick linear probe, beside the size and the
+ * measured speed of the model. A model that fails is listed with the reason and does not end the ranking. Models are
+ * loaded one at a time.
+ *
+ * @param models files, or files with their preprocessing
+ * @example
+ * const { models } = await rankModels(['small.pt', { file: 'big.pt', preprocessing: normalisation('signed') }], data);
+ *
+ * @throws INVALID_TYPE, INVALID_VALUE for options; ABORTED
+ */
+export async function rankModels(
+  models: readonly (string | Candidate)[],
+  data: ImageDataset,
+  options: RankOptions = {},
+): Promise<Ranking> {
+  if (!Array.isArray(models) || models.length === 0) {
+    throw invalidType('rankModels: expected a list of at least one model file.');
+  }
+  if (!data?.splits?.train) throw invalidType('rankModels: expected data from imageFolder or imageManifest.');
+  const checked = checkOptions(schema, options, 'rankModels');
+  const candidates = models.map(readCandidate);
+  const ranked: RankedModel[] = [];
+  const failed: FailedModel[] = [];
+  for (const candidate of candidates) {
+    checked.onModel?.(candidate.file);
+    try {
+      ranked.push(await measure(candidate, data, checked));
+    } catch (error) {
+      const { code = 'NATIVE', message } = error as { code?: string; message: string };
+      if (code === 'ABORTED') throw error;
+      failed.push({ file: candidate.file, code, reason: message });
+    }
+  }
+  const { by } = checked;
+  ranked.sort((a, b) => b[by] - a[by] || b.logME - a.logME || a.latencyMs - b.latencyMs);
+  return { models: ranked, failed, by };
+}
+
+const candidateSchema = z.strictObject({
+  file: z.string().min(1),
+  preprocessing: z
+    .looseObject({})
+    .transform((parts) => parts as Partial<Preprocessing>)
+    .optional(),
+});
+
+function readCandidate(model: string | Candidate): z.output<typeof candidateSchema> {
+  return checkOptions(
+    candidateSchema,
+    typeof model === 'string' ? { file: model } : model,
+    'rankModels: a model',
+  );
+}
+
+async function measure(
+  { file, preprocessing: parts }: z.output<typeof candidateSchema>,
+  data: ImageDataset,
+  { by: _, onModel: __, device, seed, ...extracting }: z.output<typeof schema>,
+): Promise<RankedModel> {
+  await using model = await loadModel(file, { device });
+  const given = { ...extracting, ...(parts ? { preprocessing: parts } : {}) } as ExtractOptions;
+  const features = await extractFeatures(model, data, given);
+  const probe = await quickProbe(features, { seed, signal: extracting.signal });
+  const { preprocessing, skipped, train } = features;
+  return {
+    ...{ file, name: basename(file), preprocessing, skipped },
+    logME: await logME(features),
+    hScore: await hScore(features),
+    accuracy: probe.metrics.accuracy,
+    macroF1: probe.metrics.macro.f1,
+    probe: probe.name,
+    features: train.shape[1],
+    ...(await sizeOf(model)),
+    latencyMs: await measureLatency(model, preprocessing),
+  };
+}
+
+async function sizeOf(model: Model): Promise<Pick<RankedModel, 'parameters' | 'megabytes'>> {
+  const { parameters } = await model.summary();
+  const counts = parameters.map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+  return { parameters: counts.reduce((a, b) => a + b, 0), megabytes: model.bytes / 1e6 };
+}
