@@ -20,6 +20,7 @@ namespace {
 // Of class sums, and of all the weights of one call: 2 GiB of float64.
 constexpr int64_t kMaxElements = int64_t{1} << 28;
 constexpr double kLargestLambda = 1e30;
+constexpr size_t kMostLambdas = 1024;
 
 // float32 [n, d].
 at::Tensor readFeatureMatrix(const Napi::Value& value, const std::string& verb, int64_t leastRows) {
@@ -129,7 +130,9 @@ Work ridgeWork(const Napi::CallbackInfo& info) {
     throw Failure("SHAPE_MISMATCH", verb + ": targets must be [n, c] with one row for each of the features; " + c10::str(targets.sizes()) + " came for " + c10::str(features.sizes()) + ".");
   }
   const auto lambdas = readNumbers(info[2], verb + ": lambdas", 0, kLargestLambda);
-  if (lambdas.empty()) throw Failure("INVALID_VALUE", verb + ": lambdas is empty.");
+  if (lambdas.empty() || lambdas.size() > kMostLambdas) {
+    throw Failure("INVALID_VALUE", verb + ": " + std::to_string(lambdas.size()) + " lambdas came; 1 to " + std::to_string(kMostLambdas) + " can be taken.");
+  }
   if (features.size(1) > kMaxElements / targets.size(1) / static_cast<int64_t>(lambdas.size())) {
     throw Failure("INVALID_VALUE", verb + ": the weights of all lambdas would be more than 2^28.");
   }

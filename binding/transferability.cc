@@ -84,10 +84,13 @@ Spectrum decompose(const at::Tensor& features, const at::Tensor& mean, const Tar
   spectrum.isTall = features.size(1) <= features.size(0);
   const Products products = multiply(features, mean, targets, columns, spectrum.isTall);
   const auto [squares, vectors] = at::linalg_eigh(products.gram);
-  // Ascending. Below this they are rounding, and so are their directions.
-  const double noise = squares[-1].item<double>() * static_cast<double>(std::max(features.size(0), features.size(1))) *
-                       std::numeric_limits<double>::epsilon();
-  const int64_t rank = squares.gt(std::max(noise, 0.0)).sum().item<int64_t>();
+  // Ascending. Below this they are rounding, and so are their directions: of the products, and, where features are
+  // constant, of what is left when their mean is taken away.
+  constexpr double kRounding = std::numeric_limits<double>::epsilon();
+  const auto n = static_cast<double>(features.size(0));
+  const double ofProducts = squares[-1].item<double>() * static_cast<double>(std::max(features.size(0), features.size(1))) * kRounding;
+  const double ofMeans = n * mean.square().sum().item<double>() * (16 * kRounding) * (16 * kRounding);
+  const int64_t rank = squares.gt(std::max({ofProducts, ofMeans, 0.0})).sum().item<int64_t>();
   const int64_t size = squares.size(0);
   spectrum.squares = squares.narrow(0, size - rank, rank).contiguous();
   spectrum.vectors = vectors.narrow(1, size - rank, rank);
