@@ -37,7 +37,8 @@ export async function trainOurs(job, cache) {
   const main = join(root, 'lib', 'cli', 'main.js');
   const env = { ...process.env, TORCHGRAFT_CACHE: cache, TORCHGRAFT_LIBTORCH: requireLibtorch().directory };
   try {
-    const run = await runProgram([process.execPath, main, 'train', ...args, '--json'], env);
+    // The peer writes no report.
+    const run = await runProgram([process.execPath, main, 'train', ...args, '--no-report', '--json'], env);
     const report = JSON.parse(readFileSync(join(out, 'run.json'), 'utf8'));
     return {
       ...readEvents(run),
