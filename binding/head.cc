@@ -204,7 +204,8 @@ NewHead rebuild(Model& model, const HeadRequest& request, const std::vector<Head
   try {
     NewHead made;
     at::Generator generator = seededGenerator(request.seed);
-    removeStandardiser(model.module(), heads[0].module);
+    // Removing inlines forward: features of what lies below stay shared with other heads only where that is not needed.
+    if (hasStandardiser(model.module(), heads[0].module)) removeStandardiser(model.module(), heads[0].module);
     if (request.standardise) made.standardiser = addStandardiser(model.module(), heads[0]);
     if (request.hidden.empty()) {
       for (const Head& head : heads) resize(model, head, request.classes, generator, made);

@@ -21,7 +21,15 @@ const inspect = (...more: string[]) => torchgraft(['inspect', residual, '--plan'
 async function trained(name: string, ...more: string[]) {
   const out = join(folder, name);
   const args = ['train', '--model', residual, '--data', manifest, '--out', out, '--image-size', '32'];
-  const { code, stdout, stderr } = await torchgraft([...args, '--epochs', '2', '--strategy', 'head', ...more, '--json']);
+  const { code, stdout, stderr } = await torchgraft([
+    ...args,
+    '--epochs',
+    '2',
+    '--strategy',
+    'head',
+    ...more,
+    '--json',
+  ]);
   t.equal(code, 0, stderr);
   const event = lines(stdout).find((line) => line.event === 'plan');
   const record = JSON.parse(readFileSync(join(out, 'run.json'), 'utf8'));

@@ -216,7 +216,7 @@ t.test("the README's table has every option of fineTune", async (t) => {
 t.test("the README's table has every option of createPredictor, with its default", async (t) => {
   const section = read('README.md').split('## Serving')[1]?.split('\n## ')[0] ?? '';
   const rows = [...section.matchAll(/^\| `(\w+)` \| `?([^`|]+?)`? \|/gm)].map((row) => [row[1], row[2]]);
-  const defaults = { ...predictorOptions.parse({}), threads: 'all processors' };
+  const defaults = { ...predictorOptions.parse({}), threads: 'all processors', calibration: 'none' };
   const options = Object.keys(predictorOptions.shape) as (keyof typeof defaults)[];
   t.same(
     rows,
@@ -235,9 +235,9 @@ t.test('the README names every command and every option', async (t) => {
       addEval,
       addPredict,
       addReport,
+      addInspect,
       addRank,
       addCheck,
-      addInspect,
       addCache,
       addDoctor,
       addSetup,

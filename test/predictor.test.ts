@@ -133,7 +133,7 @@ t.test('options that are none are refused by name, before anything is loaded', a
     [{ maxDelayMs: '2' }, 'INVALID_TYPE', /`maxDelayMs`/],
     [{ maxQueue: 0 }, 'INVALID_VALUE', /`maxQueue`/],
     [{ threads: 0 }, 'INVALID_VALUE', /`threads`/],
-    [{ precision: 'int8' }, 'INVALID_VALUE', /`precision`/],
+    [{ precision: 'int4' }, 'INVALID_VALUE', /`precision`/],
     [{ device: 7 }, 'INVALID_TYPE', /`device`/],
   ];
   for (const [options, code, message] of refused) {
