@@ -30,7 +30,8 @@ function packTarball(destination: string): Packed {
 
 /**
  * Copies what the package depends on out of this clone's node_modules, so that installing needs no network, and
- * names each in the project's own dependencies: npm keeps what it finds in place only when the project asks for it.
+ * names each in the project's own dependencies: npm keeps what it finds in place only when the project asks for it. What
+ * lies within another package, in a version of its own, comes with that.
  */
 async function copyDependencies(project: string) {
   const args = ['ls', '--omit=dev', '--all', '--parseable'];
@@ -39,7 +40,7 @@ async function copyDependencies(project: string) {
   const dependencies: Record<string, string> = {};
   for (const path of paths) {
     const { name, version } = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'));
-    dependencies[name] = version;
+    if (path.lastIndexOf('node_modules') === path.indexOf('node_modules')) dependencies[name] = version;
     const target = join(project, path.slice(path.indexOf('node_modules')));
     await cp(path, target, { recursive: true, dereference: true });
   }
