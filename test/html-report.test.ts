@@ -263,6 +263,24 @@ t.test(
   },
 );
 
+t.test('stages and decisions are told where there are several', async (t) => {
+  const [one] = result.stages;
+  const stages = [
+    { ...one, name: 'probe' },
+    { ...one, name: 'trial <b>' },
+  ] as RunRecord['stages'];
+  const decisions = ['auto: stopped after the trial.'];
+  const page = parseHtml(await renderReport({ record: { ...record, stages, decisions } as RunRecord }));
+  const computation = find(page, '#computation')[0] as HtmlElement;
+  const [head, probe, trial] = rowsOf(find(computation, 'table')[0] as HtmlElement);
+  t.same(head?.slice(0, 3), ['stage', 'epochs', 'optimizer']);
+  t.same(probe?.slice(0, 3), ['probe', '2', 'adamw']);
+  t.equal(trial?.[0], 'trial <b>');
+  t.match(textOf(page), /auto: stopped after the trial\./);
+  const single = parseHtml(await renderReport({ record }));
+  t.equal(find(find(single, '#computation')[0] as HtmlElement, 'table').length, 0);
+});
+
 t.test('writeReport refuses what is no finished run, and unknown options', async (t) => {
   const fresh = await open(t);
   await t.rejects(writeReport('x.html', { model: fresh, data, result }), { code: 'INVALID_TYPE' });

@@ -1,16 +1,27 @@
 import type { Plan } from '../native.js';
 import type { RunRecord } from '../run-record.js';
-import { counted, formatCount, formatMagnitude, formatSeconds, formatShare } from './format.js';
+import { counted, formatCount, formatMagnitude, formatRate, formatSeconds, formatShare } from './format.js';
 import { code, type Fragment, type Html, html } from './html.js';
-import { facts } from './table.js';
+import { facts, table } from './table.js';
 
 /** What was frozen, how it was computed, how long it took, and on what. */
 export function computationSection(record: RunRecord): Html {
   return html`<section id="computation"><h2>How it was computed</h2>
+${stages(record)}
 ${record.plan ? cut(record.plan) : html`<p class="missing">How the model was split is not in the record.</p>`}
 <div class="columns"><div><h3>Computation</h3>${facts(computationFacts(record))}</div>
 <div><h3>Time</h3>${facts(timeFacts(record))}</div>
 <div><h3>Machine</h3>${facts(machineFacts(record))}</div></div></section>`;
+}
+
+/** The parts of a run that has several; what follows the table is of the last. */
+function stages({ stages: parts = [] }: RunRecord): Html | undefined {
+  if (parts.length < 2) return undefined;
+  const head = ['stage', 'epochs', 'optimizer', 'largest rate', 'tensors that learn', 'frozen layers'];
+  const rows = parts.map(({ name, epochs, optimizer, learning, learningRates, frozenLayers }) => ({
+    cells: [name, epochs, optimizer, formatRate(learningRates.highest), learning, frozenLayers],
+  }));
+  return html`${table({ label: 'Stages', head, rows })}<p class="note">What follows is of the last stage.</p>`;
 }
 
 /** The network as a bar: the part of its arithmetic that was frozen, and the part that learned. */

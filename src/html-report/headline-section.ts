@@ -37,7 +37,7 @@ function what({ source, data, trainable, request }: RunRecord): Html {
 }
 
 const endings = {
-  finished: 'all epochs were done',
+  finished: 'nothing was left to be done',
   early: 'no improvement was seen any more',
   left: 'it was stopped',
 } as const;
@@ -118,6 +118,7 @@ function remarks({ record, missing = [] }: ReportContent): Html | undefined {
     [record.baseline, ...record.epochs].flatMap((report) => (report.skipped ?? []).map(({ path }) => path)),
   );
   const lines = [
+    ...(record.decisions ?? []),
     ...(record.data.warnings ?? []),
     ...(record.notices ?? []),
     ...(record.computationNotices ?? []),
