@@ -9,18 +9,7 @@ import { promisify } from 'node:util';
 import { Command } from 'commander';
 import t from 'tap';
 import ts from 'typescript';
-import { addCache } from '../src/cli/cache.js';
-import { addCheck } from '../src/cli/check.js';
-import { addDoctor, addSetup } from '../src/cli/doctor.js';
-import { addEval } from '../src/cli/eval.js';
-import { addInspect } from '../src/cli/inspect.js';
-import { addLrFind } from '../src/cli/lr-find.js';
-import { addPredict } from '../src/cli/predict.js';
-import { addQuickstart } from '../src/cli/quickstart.js';
-import { addRank } from '../src/cli/rank.js';
-import { addReport } from '../src/cli/report.js';
-import { addSearch } from '../src/cli/search.js';
-import { addTrain } from '../src/cli/train.js';
+import { commands as commandAdders } from '../src/cli/commands.js';
 import { predictorOptions } from '../src/predictor/options.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -227,23 +216,6 @@ t.test("the README's table has every option of createPredictor, with its default
 t.test('the README names every command and every option', async (t) => {
   const section = read('README.md').split('## On the command line')[1]?.split('\n## ')[0] ?? '';
   const program = new Command();
-  const commandAdders = [
-    ...[
-      addTrain,
-      addLrFind,
-      addSearch,
-      addEval,
-      addPredict,
-      addReport,
-      addInspect,
-      addRank,
-      addCheck,
-      addCache,
-      addDoctor,
-      addSetup,
-    ],
-    addQuickstart,
-  ];
   for (const add of commandAdders) add(program);
   const main = join(root, 'lib', 'cli', 'main.js');
   const help = execFileSync(process.execPath, [main, '--help'], { encoding: 'utf8' });

@@ -1,19 +1,8 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../versions.js';
-import { addCache } from './cache.js';
-import { addCheck } from './check.js';
-import { addDoctor, addSetup } from './doctor.js';
-import { addEval } from './eval.js';
+import { commands } from './commands.js';
 import { exitCode, explain } from './exit.js';
-import { addInspect } from './inspect.js';
-import { addLrFind } from './lr-find.js';
-import { addPredict } from './predict.js';
-import { addQuickstart } from './quickstart.js';
-import { addRank } from './rank.js';
-import { addReport } from './report.js';
-import { addSearch } from './search.js';
-import { addTrain } from './train.js';
 
 /** The command line; `arguments_` without node and the script. Returns the exit code. */
 export async function main(arguments_: string[]): Promise<number> {
@@ -22,21 +11,7 @@ export async function main(arguments_: string[]): Promise<number> {
     .version(packageVersion)
     .showHelpAfterError('(--help shows all options)')
     .exitOverride();
-  for (const add of [
-    addTrain,
-    addLrFind,
-    addSearch,
-    addEval,
-    addPredict,
-    addReport,
-    addInspect,
-    addRank,
-    addCheck,
-    addCache,
-    addDoctor,
-    addSetup,
-    addQuickstart,
-  ]) {
+  for (const add of commands) {
     add(program).exitOverride().showHelpAfterError('(--help shows all options)');
   }
   try {

@@ -1,0 +1,29 @@
+import { addCache } from './cache.js';
+import { addCheck } from './check.js';
+import { addDoctor, addSetup } from './doctor.js';
+import { addEval } from './eval.js';
+import { addInspect } from './inspect.js';
+import { addLrFind } from './lr-find.js';
+import { addPredict } from './predict.js';
+import { addQuickstart } from './quickstart.js';
+import { addRank } from './rank.js';
+import { addReport } from './report.js';
+import { addSearch } from './search.js';
+import { addTrain } from './train.js';
+
+/** Each adds one command to the program, in the order in which help lists them. */
+export const commands = [
+  addTrain,
+  addLrFind,
+  addSearch,
+  addEval,
+  addPredict,
+  addReport,
+  addInspect,
+  addRank,
+  addCheck,
+  addCache,
+  addDoctor,
+  addSetup,
+  addQuickstart,
+];
