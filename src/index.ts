@@ -31,6 +31,7 @@ export {
   type FeatureIdentity,
   featureCacheFiles,
 } from './feature-cache.js';
+export type { Baselines } from './fine-tune/baselines.js';
 export type { ComputationReport } from './fine-tune/computation.js';
 export type { CachePlace, FeatureReport } from './fine-tune/features.js';
 export { FineTuning, fineTune } from './fine-tune/fine-tune.js';

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { DatasetSummary, ImageDataset } from './data/dataset.js';
 import type { Preprocessing } from './data/preprocessing.js';
 import { TorchgraftError } from './errors.js';
+import type { Baselines } from './fine-tune/baselines.js';
 import type { ComputationReport } from './fine-tune/computation.js';
 import type { EpochReport } from './fine-tune/report.js';
 import type { FineTuneResult } from './fine-tune/result.js';
@@ -29,6 +30,8 @@ export interface RunRecord {
   /** The parts of the run, and what was decided between them. */
   stages?: StageReport[];
   decisions?: string[];
+  /** What comes without fine-tuning. */
+  baselines?: Baselines;
   plan?: Plan;
   precision?: Precision;
   views?: ComputationReport['views'];
@@ -62,6 +65,7 @@ export function makeRunRecord(model: Model, data: ImageDataset, result: FineTune
     trainable: model.trainable,
     stages: result.stages,
     decisions: result.decisions,
+    ...(result.baselines ? { baselines: result.baselines } : {}),
     plan,
     precision: plan.precision,
     views,

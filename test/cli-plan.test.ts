@@ -20,7 +20,18 @@ const inspect = (...more: string[]) => torchgraft(['inspect', residual, '--plan'
 /** Trains the residual model; the event `plan`, what run.json holds, and the lines for people. */
 async function trained(name: string, ...more: string[]) {
   const out = join(folder, name);
-  const args = ['train', '--model', residual, '--data', manifest, '--out', out, '--image-size', '32'];
+  const args = [
+    'train',
+    '--model',
+    residual,
+    '--data',
+    manifest,
+    '--out',
+    out,
+    '--image-size',
+    '32',
+    '--no-baselines',
+  ];
   const { code, stdout, stderr } = await torchgraft([
     ...args,
     '--epochs',

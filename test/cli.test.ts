@@ -57,14 +57,14 @@ t.test('train --json: one object a line, and the run folder', async (t) => {
   t.match(events[5], {
     bestEpoch: Number,
     bestValAccuracy: Number,
-    features: { computed: 480, found: 0 },
+    features: { computed: 0, found: 480 },
     totalSeconds: Number,
     peakRssMb: Number,
     model: join(run, 'model.pt'),
   });
   t.ok(events[5].bestValAccuracy > events[2].valAccuracy, 'it learned');
   t.match(stderr, /epoch {2}1 .* images\/s/, 'lines for people go to standard error');
-  t.match(stderr, /^kept {3}features: 480 computed, 0 from earlier runs$/m);
+  t.match(stderr, /^kept {3}features: 0 computed, 480 found$/m);
   t.notMatch(stderr, /\r/, 'plain lines in a pipe');
   t.same(readdirSync(run).sort(), ['checkpoint.pt', 'model.pt', 'report.html', 'run.json']);
   const record = JSON.parse(readFileSync(join(run, 'run.json'), 'utf8'));
@@ -80,7 +80,7 @@ t.test('train --json: one object a line, and the run folder', async (t) => {
     plan: { split: true, prefixLayers: Array, key: String, trials: [{ accepted: true }] },
     precision: 'float32',
     views: 1,
-    features: { computed: 480, found: 0 },
+    features: { computed: 0, found: 480 },
     epochs: [{ epoch: 1 }, { epoch: 2 }],
     totalSeconds: Number,
     peakRssMb: Number,

@@ -45,6 +45,7 @@ export const quick = {
   batchSize: 4,
   threads: 1,
   augment: 'none',
+  baselines: 'none',
   preprocessing: { size: 32, resize: 36 },
 } satisfies FineTuneOptions;
 

@@ -197,7 +197,7 @@ t.test('lp-ft: a probe by L-BFGS, then a lower rate; the options are for what fo
   t.equal(rateOf(rest, 'fc.weight'), 0.5);
   t.equal(rest?.trainable.length, 5);
   const layered = (await compile(t, { strategy: 'lp-ft:llrd' })).stages[1];
-  near(t, rateOf(layered, 'conv1.weight'), 5e-4 * 0.9 ** 3, 'half the rate of the head, with decay');
+  near(t, rateOf(layered, 'conv1.weight'), 1e-3 * 0.9 ** 3, 'from the rate of the head, with decay');
   const dropout = (await compile(t, { strategy: 'lp-ft', head: { dropout: 0.5, hidden: [4] } })).stages[0];
   t.match(dropout, { optimizer: { kind: 'adamw' }, epochs: 5 }, 'no L-BFGS with dropout');
 });
@@ -208,8 +208,8 @@ t.test('auto: a probe, a trial, the rest; BatchNorm stays, gradients are clipped
     stages.map((stage) => [stage.name, stage.epochs, stage.clipNorm]),
     [
       ['probe', 5, 0],
-      ['trial', 2, 1],
-      ['fine-tune', 6, 1],
+      ['trial', 4, 1],
+      ['fine-tune', 4, 1],
     ],
   );
   t.equal(epochs, 13);
@@ -219,8 +219,8 @@ t.test('auto: a probe, a trial, the rest; BatchNorm stays, gradients are clipped
     'conv1.weight',
     ...head,
   ]);
-  near(t, rateOf(stages[1], 'conv1.weight'), 5e-4 * 0.9 ** 3, 'with layer-wise decay');
-  const short = await compile(t, { epochs: 2, clipNorm: 3, trainBatchNorm: true });
+  near(t, rateOf(stages[1], 'conv1.weight'), 1e-3 * 0.9 ** 3, 'with layer-wise decay');
+  const short = await compile(t, { epochs: 1, clipNorm: 3, trainBatchNorm: true });
   t.same(
     short.stages.map(({ name, clipNorm }) => [name, clipNorm]),
     [

@@ -38,7 +38,10 @@ export async function trainOurs(job, cache) {
   const env = { ...process.env, TORCHGRAFT_CACHE: cache, TORCHGRAFT_LIBTORCH: requireLibtorch().directory };
   try {
     // The peer writes no report.
-    const run = await runProgram([process.execPath, main, 'train', ...args, '--no-report', '--json'], env);
+    const run = await runProgram(
+      [process.execPath, main, 'train', ...args, '--no-report', '--no-baselines', '--json'],
+      env,
+    );
     const report = JSON.parse(readFileSync(join(out, 'run.json'), 'utf8'));
     return {
       ...readEvents(run),

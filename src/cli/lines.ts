@@ -3,6 +3,7 @@ import type { EpochReport } from '../fine-tune/report.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import type { StageReport } from '../fine-tune/stage-run.js';
 import type { Model } from '../model.js';
+import { baselinesTable } from '../report/baselines-table.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';
 import { formatTime } from '../report/progress.js';
 import type { TrainRequest } from './run.js';
@@ -86,13 +87,12 @@ export function summary(
     '',
     `best   epoch ${best.epoch}${why}: val accuracy ${percent(best.validation.accuracy)}, macro F1 ` +
       `${best.validation.macro.f1.toFixed(4)}`,
+    ...(result.baselines ? ['', baselinesTable(result.baselines, best)] : []),
     '',
     perClassTable(best.validation),
     ...(classes.length <= 20 ? ['', confusionTable(best.validation)] : []),
     '',
-    ...(features
-      ? [`kept   features: ${features.computed} computed, ${features.found} from earlier runs`]
-      : []),
+    ...(features ? [`kept   features: ${features.computed} computed, ${features.found} found`] : []),
     `saved  ${file}  (${formatTime(totals.totalSeconds)}, peak memory ${totals.peakRssMb.toFixed(0)} MB)`,
   ];
 }

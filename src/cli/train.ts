@@ -49,6 +49,7 @@ export interface TrainingFlags {
   views?: number | 'live';
   cache: CachePlace;
   split: boolean;
+  baselines: boolean;
 }
 
 interface TrainFlags extends TrainingFlags {
@@ -168,6 +169,7 @@ function addRest(command: Command): Command {
         .choices(['disk', 'memory', 'none'])
         .default('disk'),
     )
+    .option('--no-baselines', 'measure nothing to compare with before training')
     .option('--no-split', 'run the model as it was loaded, frozen layers in each step');
 }
 
@@ -209,6 +211,7 @@ export function toTrainingOptions(flags: TrainingFlags): FineTuneOptions {
     precision: flags.precision,
     cache: flags.cache,
     split: flags.split,
+    baselines: flags.baselines ? 'measure' : 'none',
     ...(flags.strategy === undefined ? {} : { strategy: flags.strategy }),
     ...(flags.layerDecay === undefined ? {} : { layerDecay: flags.layerDecay }),
     ...(flags.unfreezeEvery === undefined ? {} : { unfreezeEvery: flags.unfreezeEvery }),

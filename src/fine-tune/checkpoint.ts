@@ -108,7 +108,17 @@ function parse(path: string, json: string | undefined): CheckpointState {
 
 /** The options that decide what a run computes, as JSON. */
 export function recipeOf(options: CheckedOptions, fingerprint: string): Record<string, unknown> {
-  const { threads, decodedBytes, cache, checkpoint, resume, signal, onBatch, unreadable, ...recipe } =
-    options;
+  const {
+    threads,
+    decodedBytes,
+    cache,
+    checkpoint,
+    resume,
+    signal,
+    onBatch,
+    unreadable,
+    baselines,
+    ...recipe
+  } = options;
   return JSON.parse(JSON.stringify({ ...recipe, data: fingerprint }));
 }

@@ -33,6 +33,7 @@ import { makeCard } from './run-card.js';
 import { configureStage, type StageReport, StageRun } from './stage-run.js';
 import { nextStep } from './strategies/next.js';
 import type { Stage } from './strategies/stage.js';
+import { claim, release } from './under-way.js';
 import { ValidationOutcomes } from './validation-outcomes.js';
 
 /**
@@ -57,9 +58,6 @@ export function fineTune(model: Model, data: ImageDataset, options: FineTuneOpti
 
 /** Checkpoints take at most about a twentieth of a run. */
 const checkpointShare = 19;
-
-/** Models in a loop: between two batches nothing native would refuse a second one. */
-const underWay = new WeakSet<Model>();
 
 /** A fine-tuning under way: an async iterable of epoch reports. */
 export class FineTuning implements AsyncIterable<EpochReport> {
@@ -138,6 +136,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       history: [...this.#history],
       best,
       ended: this.#ended,
+      baselines: this.#prepared.baselines,
       preprocessing: this.#prepared.preprocessing,
       computation: this.#run.computation.report,
       stages: this.stages,
@@ -158,10 +157,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       throw invalidValue('fineTune: a run is iterated once. Call fineTune again for another.');
     this.#isStarted = true;
     throwIfAborted(this.#options.signal);
-    if (underWay.has(this.#model)) {
-      throw new TorchgraftError('BUSY', 'fineTune: this model is being fine-tuned. Leave that loop first.');
-    }
-    underWay.add(this.#model);
+    claim(this.#model);
     try {
       this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
       let sums = await this.#begin();
@@ -375,7 +371,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
 
   /** Best weights back, and the card for `save`. */
   async #finish(): Promise<void> {
-    underWay.delete(this.#model);
+    release(this.#model);
     this.#decoded?.dispose();
     if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
     const { result } = this;

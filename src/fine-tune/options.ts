@@ -81,7 +81,7 @@ export interface FineTuneOptions {
   /**
    * For everything that learns; with `llrd` for the top, with `lp-ft` and `auto` not for the probe. Default by
    * optimizer: AdamW and Adam 1e-3 for the head and 1e-4 below it, SGD 1e-2 and 1e-3, RMSprop 1e-4 and 1e-5, L-BFGS 1.
-   * `llrd` begins at the head's, `lp-ft` has the lower one throughout, `auto` and `lp-ft:llrd` begin at half the head's.
+   * `llrd`, `lp-ft:llrd` and `auto` begin at the head's, `lp-ft` has the lower one throughout.
    */
   learningRate?: number;
   /** Learning rates by pattern (name, module, glob); of several that match, the last counts. */
@@ -142,6 +142,12 @@ export interface FineTuneOptions {
   split?: boolean;
   /** Where outputs of what is frozen are kept: `disk` (shared with later runs), `memory` or `none`. Default `disk`. */
   cache?: CachePlace;
+  /**
+   * `measure`: before training, the majority class, and on up to 400 + 400 images a linear probe of the model's frozen trunk
+   * beside one of the same network untrained (transferCheck), for `result.baselines`; it warns where the pretrained weights
+   * harm. Default `measure`; `none` saves a second or a few.
+   */
+  baselines?: 'measure' | 'none';
   /** What to do with an image that cannot be decoded. Default `fail`. */
   unreadable?: 'fail' | 'skip';
   /**
@@ -211,6 +217,7 @@ const schema = z.strictObject({
     .optional(),
   split: z.boolean().default(true),
   cache: z.enum(['disk', 'memory', 'none']).default('disk'),
+  baselines: z.enum(['measure', 'none']).default('measure'),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
   checkpoint: z.string().min(1).optional(),
   resume: z.boolean().default(false),

@@ -1,4 +1,5 @@
 import type { Preprocessing } from '../data/preprocessing.js';
+import type { Baselines } from './baselines.js';
 import type { ComputationReport } from './computation.js';
 import type { EpochReport } from './report.js';
 import type { StageReport } from './stage-run.js';
@@ -15,6 +16,8 @@ export interface FineTuneResult {
   best: EpochReport;
   /** Why it ended: all epochs done, early stopping, or the caller left the loop or aborted. */
   ended: 'finished' | 'early' | 'left';
+  /** What comes without fine-tuning; undefined with `baselines: 'none'`. */
+  baselines: Baselines | undefined;
   preprocessing: Preprocessing;
   /** The cut, precision and what was kept, of the last stage. */
   computation: ComputationReport;

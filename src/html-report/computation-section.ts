@@ -72,7 +72,7 @@ function computationFacts({ plan, precision, views, features, trainable }: RunRe
 
 function keptFeatures({ computed, found, rowBytes, file }: NonNullable<RunRecord['features']>): string {
   const place = file ? 'on disk' : 'in memory';
-  return `${formatCount(computed)} computed, ${formatCount(found)} from earlier runs, ${formatMagnitude(rowBytes)}B each, ${place}`;
+  return `${formatCount(computed)} computed, ${formatCount(found)} found, ${formatMagnitude(rowBytes)}B each, ${place}`;
 }
 
 /** Waiting counts what has to be there before a step: decoded images, and the features of those seen first. */

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
+import { standings } from '../report/baselines-table.js';
 import { bestEpochOf, type RunRecord } from '../run-record.js';
 import { calibrate } from './calibration.js';
 import type { ReportContent } from './content.js';
@@ -54,19 +55,33 @@ function chosen({ epochs, ended, options }: RunRecord, best: EpochReport): Html 
 slightly flattering.`;
 }
 
-/** The model beside answers that need no learning. */
+/** The model beside what comes without fine-tuning. */
 function bars(record: RunRecord, validation: ClassificationMetrics): Html {
   const interval = wilson(hits(validation), validation.count);
-  const majority = validation.perClass.reduce((most, one) => (one.support > most.support ? one : most));
-  const share = validation.count > 0 ? majority.support / validation.count : 0;
   return html`<div class="baselines">
 ${bar('This model', validation.accuracy, 'model', interval)}
-${bar('Before the first step', record.baseline.validation.accuracy, 'base')}
-${bar(html`Always ${named(majority.class)}`, share, 'base')}
+${others(record, validation).map(({ name, accuracy }) => bar(name, accuracy, 'base'))}
 </div>
 <p class="note">Accuracy. With ${counted(validation.count, 'validation image')}, the whisker is the 95 % Wilson interval:
-${formatShare(interval[0])} to ${formatShare(interval[1])}. No class is more frequent than ${named(majority.class)}.</p>`;
+${formatShare(interval[0])} to ${formatShare(interval[1])}.${record.baselines?.transfer && html` ${record.baselines.transfer.text}`}</p>`;
 }
+
+function others(
+  record: RunRecord,
+  validation: ClassificationMetrics,
+): { name: Fragment; accuracy: number }[] {
+  const before = { name: 'Before the first step', accuracy: record.baseline.validation.accuracy };
+  if (record.baselines) {
+    const rest = standings(record.baselines, { validation }).slice(0, -1).reverse();
+    const named = rest.map(({ name, accuracy }) => ({ name: capital(name), accuracy }));
+    return [...named.slice(0, -1), before, ...named.slice(-1)];
+  }
+  const majority = validation.perClass.reduce((most, one) => (one.support > most.support ? one : most));
+  const share = validation.count > 0 ? majority.support / validation.count : 0;
+  return [before, { name: html`Always ${named(majority.class)}`, accuracy: share }];
+}
+
+const capital = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 
 function bar(name: Fragment, share: number, kind: string, interval?: readonly [number, number]): Html {
   const whisker =

@@ -88,7 +88,7 @@ export async function findLearningRate(
   const sweep = checkOptions(sweepSchema, given, 'findLearningRate: sweep');
   if (sweep.lowest >= sweep.highest)
     throw invalidValue('findLearningRate: sweep: `lowest` must be less than `highest`.');
-  const checked = checkFineTuneOptions({ strategy: 'head', ...rest, resume: false });
+  const checked = checkFineTuneOptions({ strategy: 'head', ...rest, resume: false, baselines: 'none' });
   refuseStages(checked);
   if (checked.optimizer.kind === 'lbfgs') {
     throw invalidValue(

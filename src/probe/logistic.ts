@@ -50,7 +50,8 @@ export async function logisticProbe(features: Features, options: LogisticOptions
   const map = fitted.at(-1) as LinearMap;
   const scores = await scoresOf(map, standardise(matrixOf(features.val), measured));
   const linear = unstandardise(map, measured);
-  return probeResult(`logistic regression, C ${chosen}`, features, softmaxRows(scores, classes), linear);
+  const name = `logistic regression, C ${chosen}`;
+  return { ...probeResult(name, features, softmaxRows(scores, classes), linear), C: chosen };
 }
 
 async function chooseC(

@@ -10,6 +10,8 @@ import { logitsOf, logLoss } from './probabilities.js';
 export interface ProbeResult {
   /** Which classifier, and what was chosen for it, for example `logistic regression, C 0.1`. */
   name: string;
+  /** Of logistic regression: the inverse strength of the penalty, on standardised features. */
+  C?: number;
   classes: string[];
   /** [n, classes], row-major; each row sums to 1. */
   probabilities: Float32Array;

@@ -76,6 +76,8 @@ export async function runTrial(
       strategy: 'head',
       ...shared,
       ...config,
+      // Equal for all trials.
+      baselines: 'none',
       ...{ checkpoint, resume: true },
       ...(signal ? { signal } : {}),
       ...(onBatch ? { onBatch: (progress) => onBatch({ ...progress, trial }) } : {}),

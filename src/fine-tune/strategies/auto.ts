@@ -4,8 +4,8 @@ import { leaveOut } from './learnable.js';
 import { afterProbe, probe } from './probe.js';
 import type { Decision, Evidence, Stage, Strategy, StrategyContext } from './stage.js';
 
-/** Long enough for a gain to show, short enough to be given up. */
-const trialEpochs = 2;
+/** Share of the epochs that a gain may take to show: the first ones after a probe lose more often than they gain. */
+const trialShare = 0.5;
 
 /**
  * `auto`: a linear probe; where validation could show a gain over it, a short fine-tuning of everything from its head with
@@ -16,7 +16,7 @@ const trialEpochs = 2;
  */
 export function auto(context: StrategyContext): Strategy {
   const { epochs, clipNorm = 1 } = context.options;
-  const tried = Math.min(trialEpochs, epochs);
+  const tried = Math.ceil(trialShare * epochs);
   const choices = { part: 'full', isLayerwise: true, trainable: learning(context), clipNorm } as const;
   const stages: [Stage, ...Stage[]] = [
     probe(context),

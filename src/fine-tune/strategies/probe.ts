@@ -21,8 +21,8 @@ const lbfgs: NativeOptimizer = {
 };
 
 /**
- * A linear probe: the head alone, by L-BFGS on kept features of the unaugmented images, with scikit-learn's default L2
- * term (C = 1); where features cannot be kept, or dropout is on, by the run's own optimizer.
+ * A linear probe: the head alone, by L-BFGS on kept features of the unaugmented images, with the L2 term of
+ * scikit-learn's logistic regression: C by cross-validation, else 1; where features cannot be kept, or dropout is on, by the run's own optimizer.
  */
 export function probe(whole: StrategyContext): Stage {
   // The caller's learning rates are those of the fine-tuning.
@@ -46,7 +46,7 @@ export function probe(whole: StrategyContext): Stage {
     part: 'head',
     epochs,
     optimizer: lbfgs,
-    weightDecay: 1 / whole.images,
+    weightDecay: 1 / (whole.images * (whole.probeC ?? 1)),
     schedule: checkSchedule('constant', 'fineTune'),
     clipNorm: 0,
     accumulate: 1,
@@ -57,8 +57,8 @@ export function probe(whole: StrategyContext): Stage {
 }
 
 /**
- * Fine-tuning from a head that fits: at the rate of the body throughout, or with layer-wise decay from half the head's
- * rate (as fastai's `fine_tune`), since a head that fits need not move far.
+ * Fine-tuning from a head that fits: at the rate of the body throughout, or with layer-wise decay from the head's
+ * rate. Half of that rate, as fastai's `fine_tune` has, was slower to the same place on small sets (docs/benchmarks.md).
  */
 export function afterProbe(
   context: StrategyContext,
@@ -70,7 +70,7 @@ export function afterProbe(
   const { isLayerwise, ...rest } = choices;
   const { optimizer, layerDecay = isLayerwise ? defaultLayerDecay(context.summary) : 1 } = context.options;
   const { head, body } = defaultRates[optimizer.kind];
-  const top = isLayerwise ? head / 2 : body;
+  const top = isLayerwise ? head : body;
   return makeStage(context, { ...rest, layerDecay, rates: { head: top, body: top } });
 }
 

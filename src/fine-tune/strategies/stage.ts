@@ -45,6 +45,8 @@ export interface StrategyContext {
   options: CheckedOptions;
   /** Training images. */
   images: number;
+  /** C of logistic regression on their features, by cross-validation; undefined where there are none. */
+  probeC?: number | undefined;
 }
 
 /** What a strategy came to for one model and one set of options. */

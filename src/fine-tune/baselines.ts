@@ -1,0 +1,70 @@
+import type { ImageDataset } from '../data/dataset.js';
+import type { Preprocessing } from '../data/preprocessing.js';
+import { subsetOf } from '../data/subset.js';
+import { TorchgraftError } from '../errors.js';
+import type { Model } from '../model.js';
+import { type TransferCheck, transferCheck } from '../probe/transfer-check.js';
+import type { CheckedOptions } from './options.js';
+
+/** What comes without fine-tuning, to be read beside every result. Plain JSON. */
+export interface Baselines {
+  /** Answering every validation image with the most frequent class of the training images. */
+  majority: { class: string; accuracy: number; macroF1: number };
+  /**
+   * A linear probe of the frozen trunk beside one of the same network untrained, on at most 400 training and 400 validation
+   * images; null where there are no features that a probe could learn from.
+   */
+  transfer: TransferCheck | null;
+}
+
+/** Enough for an interval of a few points, and few enough for seconds. */
+const mostImages = { train: 400, val: 400 };
+
+/** @throws IMAGE_UNREADABLE, OUT_OF_MEMORY, ABORTED */
+export async function measureBaselines(
+  model: Model,
+  data: ImageDataset,
+  preprocessing: Preprocessing,
+  options: CheckedOptions,
+): Promise<Baselines> {
+  const majority = majorityOf(data);
+  if (!options.split) return { majority, transfer: null };
+  try {
+    const transfer = await transferCheck(model, subsetOf(data, mostImages), {
+      ...readingOf(options),
+      preprocessing,
+      metric: options.earlyStopping.metric === 'valAccuracy' ? 'accuracy' : 'macroF1',
+      seed: options.seed,
+    });
+    return { majority, transfer };
+  } catch (error) {
+    if (isWithoutFeatures(error)) return { majority, transfer: null };
+    throw error;
+  }
+}
+
+/** Those options of a run that extractFeatures has too. */
+export function readingOf({ batchSize, threads, unreadable, cache, signal }: CheckedOptions) {
+  return {
+    ...{ batchSize, threads, unreadable },
+    cache: cache === 'disk' ? ('disk' as const) : ('memory' as const),
+    ...(signal ? { signal } : {}),
+  };
+}
+
+/** The model has no inputs of a head that could be kept. */
+export function isWithoutFeatures(error: unknown): boolean {
+  return error instanceof TorchgraftError && (error.code === 'MODEL_FAILED' || error.code === 'NO_HEAD');
+}
+
+function majorityOf({ classes, splits: { train, val } }: ImageDataset): Baselines['majority'] {
+  const counts = classes.map((_, label) => train.filter((sample) => sample.label === label).length);
+  const most = counts.indexOf(Math.max(...counts));
+  const accuracy = val.filter(({ label }) => label === most).length / val.length;
+  // Recall is 1 and precision the accuracy; all other classes have F1 0.
+  return {
+    class: classes[most] as string,
+    accuracy,
+    macroF1: (2 * accuracy) / (1 + accuracy) / classes.length,
+  };
+}

@@ -1,0 +1,51 @@
+import type { Baselines } from '../fine-tune/baselines.js';
+import type { EpochReport } from '../fine-tune/report.js';
+import { formatTable } from './table.js';
+
+/** A result beside what comes without fine-tuning. */
+export interface Standing {
+  name: string;
+  accuracy: number;
+  macroF1: number;
+  /** Validation images that it was measured on. */
+  images: number;
+}
+
+/** From what needs no learning to what was fine-tuned, which is the last. */
+export function standings(
+  { majority, transfer }: Baselines,
+  { validation }: Pick<EpochReport, 'validation'>,
+): Standing[] {
+  const probe = (name: string, { accuracy, macroF1 }: { accuracy: number; macroF1: number }) =>
+    transfer ? [{ name, accuracy, macroF1, images: transfer.images }] : [];
+  const untrained = transfer?.controls.find(({ weights }) => weights === 'untrained');
+  return [
+    { name: `always ${majority.class}`, ...majority, images: validation.count },
+    ...(untrained ? probe('untrained network, probed', untrained) : []),
+    ...(transfer ? probe('pretrained network, probed', transfer.pretrained) : []),
+    {
+      name: 'this model',
+      accuracy: validation.accuracy,
+      macroF1: validation.macro.f1,
+      images: validation.count,
+    },
+  ].map(({ name, accuracy, macroF1, images }) => ({ name, accuracy, macroF1, images }));
+}
+
+/** The standings for the terminal. */
+export function baselinesTable(baselines: Baselines, best: Pick<EpochReport, 'validation'>): string {
+  return formatTable(
+    [
+      { title: 'on validation', align: 'left' },
+      { title: 'accuracy', align: 'right' },
+      { title: 'macro F1', align: 'right' },
+      { title: 'images', align: 'right' },
+    ],
+    standings(baselines, best).map(({ name, accuracy, macroF1, images }) => [
+      name,
+      `${(accuracy * 100).toFixed(2)} %`,
+      macroF1.toFixed(4),
+      String(images),
+    ]),
+  );
+}

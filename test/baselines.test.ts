@@ -1,0 +1,81 @@
+/** What a result stands beside, and the head that a probe begins with. */
+import t from 'tap';
+import { subsetOf } from '../src/data/subset.js';
+import { extractFeatures, fineTune, logisticProbe } from '../src/index.js';
+import { standings } from '../src/report/baselines-table.js';
+import { backbone, defects, open, quick, residual, train } from './defects.js';
+
+const small = { size: 96, resize: 96 };
+
+t.test('majority, untrained and pretrained probes are measured before training', async (t) => {
+  const model = await open(t, backbone);
+  const data = defects(60, 60);
+  const run = fineTune(model, data, { ...quick, preprocessing: small, baselines: 'measure' });
+  for await (const _ of run);
+  const { baselines, best } = run.result ?? {};
+  if (!baselines || !best) return t.fail('there are baselines');
+  const counts = data.classes.map((_, label) => data.splits.train.filter((s) => s.label === label).length);
+  const most = counts.indexOf(Math.max(...counts));
+  t.equal(baselines.majority.class, data.classes[most]);
+  const hits = data.splits.val.filter(({ label }) => label === most).length;
+  t.equal(baselines.majority.accuracy, hits / 60);
+  // F1 of that class alone: precision hits / 60, recall 1.
+  t.ok(Math.abs(baselines.majority.macroF1 - (2 * hits) / (60 + hits) / data.classes.length) < 1e-12);
+  const { transfer } = baselines;
+  t.equal(transfer?.images, 60);
+  t.ok((transfer?.pretrained.accuracy ?? 0) > (transfer?.controls[0]?.accuracy ?? 1));
+  t.same(
+    standings(baselines, best).map(({ name }) => name),
+    [`always ${data.classes[most]}`, 'untrained network, probed', 'pretrained network, probed', 'this model'],
+  );
+});
+
+t.test('measuring changes nothing of the training', async (t) => {
+  const runs = [];
+  for (const baselines of ['measure', 'none'] as const) {
+    const model = await open(t, residual);
+    const reports = await train(model, defects(12, 12), { ...quick, epochs: 2, baselines });
+    runs.push(reports.map(({ trainLoss, validation }) => [trainLoss, validation.loss]));
+  }
+  t.same(runs[0], runs[1]);
+});
+
+t.test('a head that begins with a probe has the features standardised before it', async (t) => {
+  const model = await open(t, backbone);
+  const data = defects(60, 60);
+  const features = await extractFeatures(model, data, { preprocessing: small, threads: 1 });
+  const expected = await logisticProbe(features, { C: [1e-3, 1e-2, 1e-1, 1], folds: 3 });
+  const options = { ...quick, preprocessing: small, strategy: 'lp-ft', probeEpochs: 20 } as const;
+  const [probe] = (await train(model, data, options)).filter(({ stage }) => stage === 'probe').slice(-1);
+  const { buffers } = await model.summary();
+  t.equal(buffers.filter(({ name }) => /standardis/.test(name)).length, 2, 'mean and std');
+  t.ok(probe, 'there was a probe');
+  const gap = Math.abs((probe?.validation.accuracy ?? 0) - expected.metrics.accuracy);
+  t.ok(gap <= 2 / 60, `as the logistic regression beside it, within two images (${gap})`);
+});
+
+t.test('without features that can be kept there is the majority alone', async (t) => {
+  const model = await open(t, residual);
+  const run = fineTune(model, defects(12, 12), { ...quick, baselines: 'measure', split: false });
+  for await (const _ of run);
+  t.equal(run.result?.baselines?.transfer, null);
+  t.type(run.result?.baselines?.majority.class, 'string');
+});
+
+t.test('a subset keeps the shares of the classes and the order', (t) => {
+  const data = defects(60, 60);
+  const part = subsetOf(data, { train: 12, val: 100 });
+  t.equal(part.splits.val, data.splits.val, 'what is small enough stays');
+  const count = (samples: { label: number }[], label: number) =>
+    samples.filter((sample) => sample.label === label).length;
+  for (const label of data.classes.keys()) {
+    const share = count(data.splits.train, label) / 5;
+    t.ok(Math.abs(count(part.splits.train, label) - Math.max(1, share)) <= 1);
+  }
+  const places = part.splits.train.map((sample) => data.splits.train.indexOf(sample));
+  t.same(
+    places,
+    places.toSorted((a, b) => a - b),
+  );
+  t.end();
+});
