@@ -1,3 +1,4 @@
+export { type Adaptation, type AdaptationCheck, type AdaptOptions, adapt } from './adapt.js';
 export type { CacheFile, ClearOptions } from './cache-files.js';
 export type { ModelCard } from './card.js';
 export {

@@ -2,13 +2,15 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
 import { type FineTuning, fineTune } from '../fine-tune/fine-tune.js';
-import type { BatchProgress, FineTuneOptions } from '../fine-tune/options.js';
+import type { FineTuneOptions } from '../fine-tune/options.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
-import { loadModel, type Model } from '../model.js';
+import type { Model } from '../model.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
 import { makeRunRecord } from '../run-record.js';
 import { readData } from './arguments.js';
+import { batchDisplay } from './batch-display.js';
+import { openModel } from './first-step.js';
 import { listenForInterrupt } from './interrupt.js';
 import { epochEvent, epochLine, stageLine, startLines, summary } from './lines.js';
 import { tryReport } from './report.js';
@@ -22,6 +24,8 @@ export interface TrainRequest {
   out: string;
   device: string;
   isJson: boolean;
+  /** Related data to fine-tune on first. */
+  adapt?: { data: string; epochs: number };
   /** Write report.html. */
   report: boolean;
   /** Write a TensorBoard event file. */
@@ -37,10 +41,12 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
   const started = performance.now();
   const data = await readData(request.data, options.seed ?? 0);
-  await using model = await loadModel(request.model, {
-    device: request.device,
-    ...(options.threads ? { threads: options.threads } : {}),
-  });
+  const tell = {
+    say,
+    emit: (event: Record<string, unknown>) => emit(request, event),
+    signal: interrupt.signal,
+  };
+  await using model = await openModel(request, data, tell);
   await mkdir(out, { recursive: true });
   const run = await train(model, data, request, interrupt.signal).finally(interrupt.stop);
   const result = run.result as FineTuneResult;
@@ -139,15 +145,4 @@ async function train(
     progress.finish();
   }
   return run;
-}
-
-function batchDisplay(progress: Progress): (batch: BatchProgress) => void {
-  let shown = '';
-  return ({ phase, epoch, epochs, done, total }) => {
-    const label =
-      phase === 'train' ? `epoch ${epoch}/${epochs}` : epoch === 0 ? 'before' : `validating ${epoch}`;
-    if (label !== shown) progress.start(label, total);
-    shown = label;
-    progress.update(done);
-  };
 }

@@ -56,6 +56,8 @@ interface TrainFlags extends TrainingFlags {
   model: string;
   data: string;
   out: string;
+  adapt?: string;
+  adaptEpochs?: number;
   resume?: boolean;
   report: boolean;
   tensorboard?: boolean;
@@ -75,6 +77,8 @@ export function addTrain(program: Command): Command {
     .option('--out <run>', 'folder that receives model.pt, run.json, checkpoint.pt and report.html');
   return addTraining(command)
     .option('--resume', 'go on from the checkpoint in the run folder, if there is one')
+    .option('--adapt <dir>', 'related labelled images to fine-tune on first')
+    .option('--adapt-epochs <n>', 'on those (default: as --epochs)', wholeNumber(1))
     .option('--no-report', 'write no report.html')
     .option('--tensorboard', 'write the figures of each epoch to an event file for TensorBoard')
     .option('--json', 'one JSON object a line on standard output')
@@ -192,7 +196,13 @@ function strategyName(text: string): Strategy {
 function toRequest(flags: TrainFlags): TrainRequest {
   const { model, data, out, device, json, resume, report, tensorboard = false } = flags;
   const options = { ...toTrainingOptions(flags), resume: resume ?? false };
-  return { model, data, out, device, isJson: json ?? false, report, tensorboard, options };
+  if (flags.adaptEpochs !== undefined && flags.adapt === undefined)
+    throw invalidValue('train: --adapt-epochs goes with --adapt.');
+  const adapt = flags.adapt && { data: flags.adapt, epochs: flags.adaptEpochs ?? flags.epochs };
+  return {
+    ...{ model, data, out, device, isJson: json ?? false, report, tensorboard, options },
+    ...(adapt ? { adapt } : {}),
+  };
 }
 
 /** What the flags say, as options of fineTune. */

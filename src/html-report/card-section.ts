@@ -35,14 +35,20 @@ function modelFacts({ record, card, model }: ReportContent): [string, Fragment][
   ];
 }
 
-/** The files that earlier fine-tunings began with, newest first. */
+/** The earlier fine-tunings, newest first: the file that each began with, and its data. */
 function ancestors(before: unknown): string[] {
   if (typeof before !== 'object' || before === null) return [];
-  const { source, before: earlier } = before as {
+  const {
+    source,
+    data,
+    before: earlier,
+  } = before as {
     source?: { name?: unknown; sha256?: unknown };
+    data?: { source?: unknown };
     before?: unknown;
   };
-  const known = source ? [`${source.name} (SHA-256 ${source.sha256})`] : [];
+  const on = data?.source === undefined ? '' : `, fine-tuned on ${data.source}`;
+  const known = source ? [`${source.name} (SHA-256 ${source.sha256})${on}`] : [];
   return [...known, ...ancestors(earlier)];
 }
 
