@@ -1,0 +1,95 @@
+import type { ImageDataset, Sample } from '../data/dataset.js';
+import type { Model } from '../model.js';
+import { type ExtractOptions, extractFeatures, type FeatureSplit, type Features } from '../probe/features.js';
+import { scoresOf } from '../probe/linear.js';
+import type { LinearMap } from '../probe/linear-file.js';
+import { softmaxRows } from '../probe/probabilities.js';
+import { matrixOf, probeResult } from '../probe/result.js';
+import type { JudgedMethod, TargetFigures } from './decide.js';
+import type { DomainMethod } from './options.js';
+import {
+  meanEntropy,
+  mutualInformation,
+  predictedShares,
+  softNeighbourhoodDensity,
+  totalVariation,
+} from './validators.js';
+
+/** Held-out images by which density is measured, at most: it takes their square. */
+const mostNeighbours = 1000;
+
+/** A classifier for the target. */
+export interface Adapted {
+  method: DomainMethod;
+  /** On the features of `target`. */
+  map: LinearMap;
+  /** The target as this method's network sees it. */
+  target: Features;
+  /** The network, where it is another; whoever holds this disposes it. */
+  copy?: Model;
+  seconds: number;
+}
+
+/** Methods that change what is made of target images alone: of the source's the classifier makes what it made before. */
+const targetOnly: readonly DomainMethod[] = ['sourceOnly', 'statistics', 'adabn'];
+
+/** The figures of a method: on the source with its labels, on held-out target images without. */
+export async function judgeMethod(
+  { method, map, target }: Adapted,
+  source: Features,
+  start: LinearMap,
+): Promise<JudgedMethod> {
+  const classes = source.classes.length;
+  const { accuracy, macro } = await scoreSplit(targetOnly.includes(method) ? start : map, source, source.val);
+  const counts = new Array<number>(classes).fill(0);
+  for (const label of source.train.labels) counts[label] = (counts[label] ?? 0) + 1;
+  const shares = counts.map((count) => count / source.train.labels.length);
+  const probabilities = await probabilitiesOf(map, target.val, classes);
+  return {
+    method,
+    source: { accuracy, macroF1: macro.f1 },
+    target: figuresOf(probabilities, classes, shares),
+  };
+}
+
+/** Accuracy and macro F1 of each method on labelled target images, in the order given. For reports: nothing is chosen by it. */
+export async function scoreLabelled(
+  adapted: readonly Adapted[],
+  model: Model,
+  { source, samples, extracting }: { source: ImageDataset; samples: Sample[]; extracting: ExtractOptions },
+): Promise<{ accuracy: number; macroF1: number }[]> {
+  const data = { ...source, splits: { train: samples, val: [] } };
+  const plain = await extractFeatures(model, data, extracting);
+  const scores: { accuracy: number; macroF1: number }[] = [];
+  for (const { map, copy } of adapted) {
+    const features = copy ? await extractFeatures(copy, data, extracting) : plain;
+    const { accuracy, macro } = await scoreSplit(map, features, features.train);
+    scores.push({ accuracy, macroF1: macro.f1 });
+  }
+  return scores;
+}
+
+/** Softmax of a map's scores, [n, classes]. */
+export async function probabilitiesOf(
+  map: LinearMap,
+  split: FeatureSplit,
+  classes: number,
+): Promise<Float32Array> {
+  return softmaxRows(await scoresOf(map, matrixOf(split)), classes);
+}
+
+async function scoreSplit(map: LinearMap, features: Features, split: FeatureSplit) {
+  const probabilities = await probabilitiesOf(map, split, features.classes.length);
+  return probeResult('', { ...features, val: split }, probabilities).metrics;
+}
+
+function figuresOf(probabilities: Float32Array, classes: number, sourceShares: number[]): TargetFigures {
+  const shares = predictedShares(probabilities, classes);
+  return {
+    entropy: meanEntropy(probabilities, classes),
+    density: softNeighbourhoodDensity(probabilities.subarray(0, mostNeighbours * classes), classes),
+    information: mutualInformation(probabilities, classes),
+    shares,
+    shareDistance: totalVariation(shares, sourceShares),
+  };
+}
