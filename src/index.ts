@@ -21,6 +21,12 @@ export {
   type Preprocessing,
 } from './data/preprocessing.js';
 export { type DoctorProblem, type DoctorReport, doctor, renderDoctor } from './doctor.js';
+export { adaptDomain, type DomainAdaptation } from './domain/adapt.js';
+export type { TargetFigures } from './domain/decide.js';
+export { type AdaptDomainOptions, type DomainMethod, domainMethods } from './domain/options.js';
+export type { DomainMethodReport } from './domain/report.js';
+export type { DomainShift } from './domain/shift.js';
+export type { TargetImages } from './domain/target.js';
 export { EarlyStopping, type EarlyStoppingOptions, type EarlyStoppingState } from './early-stopping.js';
 export { type ErrorCode, TorchgraftError } from './errors.js';
 export {

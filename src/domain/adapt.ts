@@ -5,8 +5,9 @@ import type { Model } from '../model.js';
 import { checkOptions } from '../options.js';
 import { type ExtractOptions, extractFeatures, type Features } from '../probe/features.js';
 import { checkFeatures } from '../probe/result.js';
+import { adaBn } from './adabn.js';
 import { type SourceClassifier, sourceClassifier } from './base.js';
-import { adaptMap, estimatedCopy, matchStatistics } from './candidates.js';
+import { adaptMap, matchStatistics } from './candidates.js';
 import { choose } from './decide.js';
 import { type Adapted, judgeMethod, scoreLabelled } from './judge.js';
 import { type AdaptDomainOptions, type DomainMethod, domainMethods, domainSchema } from './options.js';
@@ -63,7 +64,7 @@ export async function adaptDomain(model: Model, options: AdaptDomainOptions): Pr
   const { adapted, unavailable } = await tryMethods(model, known, checked);
   try {
     const judged = [];
-    for (const each of adapted) judged.push(await judgeMethod(each, source, start.map));
+    for (const each of adapted) judged.push(await judgeMethod(each, source));
     const { chosen: best, objections } = choose(judged, shift, checked.tolerance);
     const chosen = checked.method === 'auto' ? best : checked.method;
     const scores = checked.report
@@ -168,23 +169,18 @@ async function tryMethod(
   checked: Checked,
 ): Promise<Omit<Adapted, 'method' | 'seconds'>> {
   const known = { source, target, start };
-  if (method === 'sourceOnly') return { map: start, target };
-  if (method === 'statistics') return { map: matchStatistics(known), target };
+  // What these two make of the source's images is what the source's classifier makes of them.
+  const asBefore = { target, source: { val: source.val, map: start } };
+  if (method === 'sourceOnly') return { map: start, ...asBefore };
+  if (method === 'statistics') return { map: matchStatistics(known), ...asBefore };
   const { steps, pairs, weight, confidence, seed, signal } = checked;
-  if (method !== 'adabn') {
-    const map = await adaptMap(known, method, {
-      ...{ steps, batchSize: pairs, weight, confidence, seed, signal },
+  if (method === 'adabn') {
+    return adaBn(model, {
+      ...{ source: checked.source, target: unlabelledTarget(checked.target, checked.source, seed) },
+      ...{ known, extracting: { ...extractionOf(checked) }, seed },
     });
-    return { map, target };
   }
-  const { batchSize, threads, source: data } = checked;
-  const reading = { preprocessing: target.preprocessing, batchSize, threads, seed, signal };
-  const copy = await estimatedCopy(model, target.train.paths, reading);
-  try {
-    const images = unlabelledTarget(checked.target, data, seed);
-    return { map: start, target: await extractFeatures(copy, images, extractionOf(checked)), copy };
-  } catch (error) {
-    await copy.dispose();
-    throw error;
-  }
+  const settings = { steps, batchSize: pairs, weight, confidence, seed, signal };
+  const map = await adaptMap(known, method, settings);
+  return { map, target, source: { val: source.val, map } };
 }

@@ -38,7 +38,11 @@ export async function sourceClassifier(
   const why = known
     ? 'Something that is not linear follows the head of this model'
     : 'This model has no head for these classes';
-  return { map: linear as LinearMap, isOwnHead: false, notice: `${why}: the source's classifier is ${name}.` };
+  return {
+    map: linear as LinearMap,
+    isOwnHead: false,
+    notice: `${why}: the source's classifier is ${name}.`,
+  };
 }
 
 /** Weights of the head, with the standardisation before it folded into them. */

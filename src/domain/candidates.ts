@@ -1,9 +1,3 @@
-import { BatchLoader } from '../data/loader.js';
-import { nativePreprocess } from '../data/preprocessing.js';
-import { TorchgraftError } from '../errors.js';
-import type { Model } from '../model.js';
-import { copyModel } from '../model-copy.js';
-import { callNative } from '../native-call.js';
 import type { Features } from '../probe/features.js';
 import type { Matrix } from '../probe/linear.js';
 import type { LinearMap } from '../probe/linear-file.js';
@@ -52,60 +46,6 @@ export async function adaptMap(
 }
 
 /**
- * AdaBN (Li et al., Revisiting Batch Normalization for Practical Domain Adaptation, 2016): a copy of the model whose
- * BatchNorm statistics are those of the target's images, in a random order. The caller disposes it.
- *
- * @throws NOT_TRAINABLE without BatchNorm that can be measured
- */
-export async function estimatedCopy(
-  model: Model,
-  paths: readonly string[],
-  reading: Pick<Features, 'preprocessing'> & {
-    batchSize: number;
-    threads: number;
-    seed: number;
-    signal: AbortSignal | undefined;
-  },
-): Promise<Model> {
-  const { signal, ...rest } = reading;
-  const copy = await copyModel(model);
-  try {
-    const samples = paths.map((path) => ({ path, label: 0 }));
-    const loader = new BatchLoader(samples, {
-      ...{ ...rest, view: 'eval', shuffle: true },
-      ...(signal ? { signal } : {}),
-    });
-    let before = 0;
-    for await (const { data, shape } of loader) {
-      // Each batch counts the same, so that a small one at the end would count too much.
-      if (before > 0 && shape[0] < reading.batchSize) break;
-      await callNative(() =>
-        copy.native.estimateStatistics({
-          inputs: [{ data, shape, dtype: 'uint8' }],
-          preprocess: nativePreprocess(reading.preprocessing),
-          before,
-        }),
-      );
-      before += 1;
-    }
-    if (before > 0) return copy;
-    throw new TorchgraftError('IMAGE_UNREADABLE', 'adaptDomain: none of the target images can be decoded.');
-  } catch (error) {
-    await copy.dispose();
-    throw error;
-  }
-}
-
-/** Names of the BatchNorm statistics of a model. */
-export async function statisticsOf(model: Model): Promise<string[]> {
-  const { batchNorms, buffers } = await model.summary();
-  const owners = new Set(batchNorms);
-  return buffers
-    .map(({ name }) => name)
-    .filter((name) => /running_(mean|var)$/.test(name) && owners.has(name.replace(/\.?running_\w+$/, '')));
-}
-
-/**
  * The map of standardised features that gives what `map` gives of plain ones. A feature that is the same for all images of
  * the source, as of a dead ReLU, is taken for that value throughout: its weight was never learnt.
  */
@@ -117,8 +57,7 @@ function standardisedMap({ weight, bias }: LinearMap, source: Matrix): LinearMap
     weight: weight.map((value, at) => value * (factors[at % columns] as number)),
     bias: bias.map((value, row) => {
       let shift = 0;
-      for (let i = 0; i < columns; i++)
-        shift += (weight[row * columns + i] as number) * (mean[i] as number);
+      for (let i = 0; i < columns; i++) shift += (weight[row * columns + i] as number) * (mean[i] as number);
       return value + shift;
     }),
   };

@@ -3,7 +3,7 @@ import type { Model } from '../model.js';
 import { type ExtractOptions, extractFeatures, type FeatureSplit, type Features } from '../probe/features.js';
 import { scoresOf } from '../probe/linear.js';
 import type { LinearMap } from '../probe/linear-file.js';
-import { softmaxRows } from '../probe/probabilities.js';
+import { bestScale, softmaxRows } from '../probe/probabilities.js';
 import { matrixOf, probeResult } from '../probe/result.js';
 import type { JudgedMethod, TargetFigures } from './decide.js';
 import type { DomainMethod } from './options.js';
@@ -25,26 +25,34 @@ export interface Adapted {
   map: LinearMap;
   /** The target as this method's network sees it. */
   target: Features;
+  /** The source's validation images as its classifier sees them, [n, d], and the classifier there. */
+  source: { val: FeatureSplit; map: LinearMap };
   /** The network, where it is another; whoever holds this disposes it. */
   copy?: Model;
   seconds: number;
 }
 
-/** Methods that change what is made of target images alone: of the source's the classifier makes what it made before. */
-const targetOnly: readonly DomainMethod[] = ['sourceOnly', 'statistics', 'adabn'];
+/** The most that scores are multiplied by: where all of the source's validation images are right there is no best scale. */
+const mostScale = 10;
 
-/** The figures of a method: on the source with its labels, on held-out target images without. */
+/**
+ * The figures of a method: on the source with its labels, on held-out target images without. The probabilities there are
+ * calibrated on the source first (one temperature; Guo et al. 2017): a classifier that was only trained for longer is
+ * surer of everything, which says nothing about the target.
+ */
 export async function judgeMethod(
-  { method, map, target }: Adapted,
+  { method, map, target, source: { val, map: sourceMap } }: Adapted,
   source: Features,
-  start: LinearMap,
 ): Promise<JudgedMethod> {
   const classes = source.classes.length;
-  const { accuracy, macro } = await scoreSplit(targetOnly.includes(method) ? start : map, source, source.val);
+  const scores = await scoresOf(sourceMap, matrixOf(val));
+  const { accuracy, macro } = probeResult('', { ...source, val }, softmaxRows(scores, classes)).metrics;
+  const best = bestScale(scores, val.labels, classes);
+  const scale = Math.min(mostScale, Math.max(1 / mostScale, best));
   const counts = new Array<number>(classes).fill(0);
   for (const label of source.train.labels) counts[label] = (counts[label] ?? 0) + 1;
   const shares = counts.map((count) => count / source.train.labels.length);
-  const probabilities = await probabilitiesOf(map, target.val, classes);
+  const probabilities = softmaxRows(await scoresOf(map, matrixOf(target.val)), classes, scale);
   return {
     method,
     source: { accuracy, macroF1: macro.f1 },

@@ -28,7 +28,9 @@ export const domainSchema = extractSchema.extend({
   weight: z.number().gt(0).optional(),
   confidence: z.number().gt(0).lt(1).default(0.95),
   tolerance: z.number().min(0).max(1).default(0.02),
-  onMethod: z.custom<(method: DomainMethod) => void>((value) => typeof value === 'function', 'expected a function').optional(),
+  onMethod: z
+    .custom<(method: DomainMethod) => void>((value) => typeof value === 'function', 'expected a function')
+    .optional(),
   seed: z
     .int()
     .min(0)

@@ -39,7 +39,9 @@ export function unlabelledTarget(target: TargetImages, source: ImageDataset, see
 /** The target's labelled images, with labels of the source's classes; for reports alone. */
 export function labelledTarget(target: TargetImages, source: ImageDataset): Sample[] {
   if (isList(target)) {
-    throw invalidValue('adaptDomain: `report` needs a target with labels, from imageFolder or imageManifest.');
+    throw invalidValue(
+      'adaptDomain: `report` needs a target with labels, from imageFolder or imageManifest.',
+    );
   }
   const labels = target.classes.map((name) => source.classes.indexOf(name));
   const stray = target.classes.find((_, at) => labels[at] === -1);

@@ -5,7 +5,7 @@ import type { Features } from '../probe/features.js';
 import { writeHead } from '../probe/head.js';
 import { type ProbeResult, probeResult } from '../probe/result.js';
 import { versions } from '../versions.js';
-import { statisticsOf } from './candidates.js';
+import { statisticsOf } from './adabn.js';
 import type { JudgedMethod } from './decide.js';
 import { type Adapted, probabilitiesOf } from './judge.js';
 
@@ -29,17 +29,16 @@ export async function writeAdapted(
   source: Features,
   { figures, ...record }: AdaptationRecord,
 ): Promise<void> {
-  const keepsHead = isOwnHead && (adapted.method === 'sourceOnly' || adapted.copy !== undefined);
-  if (keepsHead && !adapted.copy) return;
+  if (isOwnHead && adapted.method === 'sourceOnly') return;
   const before = model.card?.provenance;
   const probe = await asProbe(adapted, source.classes.length);
   const statistics = adapted.copy ? await readStatistics(adapted.copy) : undefined;
-  if (!keepsHead) {
+  {
     await using trial = await copyModel(adapted.copy ?? model);
     await writeHead(trial, adapted.target, probe);
   }
   if (statistics) await callNative(() => model.native.setValues(statistics.names, statistics.values));
-  if (!keepsHead) await writeHead(model, adapted.target, probe);
+  await writeHead(model, adapted.target, probe);
   model.card = {
     format: 1,
     classes: [...source.classes],
