@@ -1,19 +1,20 @@
-import type { z } from 'zod';
+import type { Sample } from '../data/dataset.js';
 import type { SkippedImage } from '../data/loader.js';
-import { invalidType, TorchgraftError, throwIfAborted } from '../errors.js';
+import { invalidType } from '../errors.js';
 import type { Model } from '../model.js';
 import { checkOptions } from '../options.js';
-import { type ExtractOptions, extractFeatures, type Features } from '../probe/features.js';
-import { checkFeatures } from '../probe/result.js';
-import { adaBn } from './adabn.js';
-import { type SourceClassifier, sourceClassifier } from './base.js';
-import { adaptMap, matchStatistics } from './candidates.js';
-import { choose } from './decide.js';
+import { choose, type JudgedMethod } from './decide.js';
 import { type Adapted, judgeMethod, scoreLabelled } from './judge.js';
-import { type AdaptDomainOptions, type DomainMethod, domainMethods, domainSchema } from './options.js';
+import {
+  type AdaptDomainOptions,
+  type CheckedDomainOptions,
+  type DomainMethod,
+  domainSchema,
+} from './options.js';
 import type { DomainMethodReport } from './report.js';
-import { type DomainShift, measureShift } from './shift.js';
-import { describeTarget, labelledTarget, unlabelledTarget } from './target.js';
+import type { DomainShift } from './shift.js';
+import { describeTarget, labelledTarget } from './target.js';
+import { type Domains, extractionOf, readDomains, tryMethods } from './try-methods.js';
 import { decisionText } from './words.js';
 import { writeAdapted } from './write.js';
 
@@ -57,34 +58,22 @@ export async function adaptDomain(model: Model, options: AdaptDomainOptions): Pr
   if (typeof model?.replaceHead !== 'function') {
     throw invalidType('adaptDomain: expected a Model from loadModel.');
   }
-  const checked = checkOptions(domainSchema, options, 'adaptDomain') as Checked;
+  const checked = checkOptions(domainSchema, options, 'adaptDomain');
   const labelled = checked.report ? labelledTarget(checked.target, checked.source) : [];
-  const known = await readDomains(model, checked);
-  const { source, target, start, shift } = known;
-  const { adapted, unavailable } = await tryMethods(model, known, checked);
+  const domains = await readDomains(model, checked);
+  const { adapted, unavailable } = await tryMethods(model, domains, checked);
   try {
-    const judged = [];
-    for (const each of adapted) judged.push(await judgeMethod(each, source));
-    const { chosen: best, objections } = choose(judged, shift, checked.tolerance);
-    const chosen = checked.method === 'auto' ? best : checked.method;
-    const scores = checked.report
-      ? await scoreLabelled(adapted, model, {
-          source: checked.source,
-          samples: labelled,
-          extracting: extractionOf(checked),
-        })
-      : [];
-    const methods = judged.map((figures, at): DomainMethodReport => {
-      const [score, { seconds }] = [scores[at], adapted[at] as Adapted];
-      const objection = objections.get(figures.method) ?? '';
-      return { ...figures, objection, seconds, ...(score ? { labelled: score } : {}) };
-    });
-    const text = decisionText({ chosen, asked: checked.method, shift, methods });
-    const at = methods.findIndex(({ method }) => method === chosen);
-    await writeAdapted(model, adapted[at] as Adapted, start.isOwnHead, source, {
+    const decided = await decide(adapted, domains, checked);
+    const { chosen, text } = decided;
+    // Before the model is changed: it still has to see those images as each method had it.
+    const methods = checked.report
+      ? await withLabelled(decided.methods, adapted, model, labelled, checked)
+      : decided.methods;
+    await writeAdapted(model, decided.final, domains, {
       ...{ chosen, text, target: describeTarget(checked.target) },
-      figures: { source: judged[at]?.source, target: judged[at]?.target } as (typeof judged)[number],
+      figures: decided.figures,
     });
+    const { source, target, start, shift } = domains;
     return {
       ...{ chosen, text, shift, methods, unavailable },
       images: {
@@ -100,87 +89,40 @@ export async function adaptDomain(model: Model, options: AdaptDomainOptions): Pr
   }
 }
 
-type Checked = z.output<typeof domainSchema>;
-
-interface Domains {
-  source: Features;
-  /** `train` is adapted to, `val` held out. */
-  target: Features;
-  start: SourceClassifier;
-  shift: DomainShift;
-}
-
-async function readDomains(model: Model, checked: Checked): Promise<Domains> {
-  const { source: data, target: images, seed, signal } = checked;
-  const extracting = extractionOf(checked);
-  const source = await extractFeatures(model, data, extracting);
-  const target = await extractFeatures(model, unlabelledTarget(images, data, seed), extracting);
-  for (const features of [source, target]) checkFeatures(features, 'adaptDomain');
-  const start = await sourceClassifier(model, source, { seed, signal });
-  return { source, target, start, shift: await measureShift(source.val, target, seed) };
-}
-
-function extractionOf({ preprocessing, batchSize, threads, precision, cache, unreadable, signal }: Checked) {
+/** What is chosen, and the words; without a look at any label of the target. */
+async function decide(
+  adapted: readonly Adapted[],
+  { source, shift }: Domains,
+  checked: CheckedDomainOptions,
+) {
+  const judged: JudgedMethod[] = [];
+  for (const each of adapted) judged.push(await judgeMethod(each, source));
+  const { chosen: best, objections } = choose(judged, shift, checked.tolerance);
+  const chosen = checked.method === 'auto' ? best : checked.method;
+  const methods = judged.map((figures, at): DomainMethodReport => {
+    const { seconds } = adapted[at] as Adapted;
+    return { ...figures, objection: objections.get(figures.method) ?? '', seconds };
+  });
+  const at = judged.findIndex(({ method }) => method === chosen);
+  const { source: own, target } = judged[at] as JudgedMethod;
   return {
-    ...{ batchSize, threads, precision, cache, unreadable },
-    ...(preprocessing ? { preprocessing } : {}),
-    ...(signal ? { signal } : {}),
-  } satisfies ExtractOptions;
+    ...{ chosen, methods, final: adapted[at] as Adapted, figures: { source: own, target } },
+    text: decisionText({ chosen, asked: checked.method, shift, methods }),
+  };
 }
 
-/** Source-only, and the method asked for or all of them. The caller disposes copies. */
-async function tryMethods(model: Model, known: Domains, checked: Checked) {
-  const adapted: Adapted[] = [];
-  const unavailable: DomainAdaptation['unavailable'] = [];
-  const wanted = domainMethods.filter(
-    (name) => checked.method === 'auto' || name === checked.method || name === 'sourceOnly',
-  );
-  try {
-    for (const method of wanted) {
-      throwIfAborted(checked.signal);
-      checked.onMethod?.(method);
-      const begun = performance.now();
-      try {
-        const made = await tryMethod(method, model, known, checked);
-        adapted.push({ method, ...made, seconds: (performance.now() - begun) / 1000 });
-      } catch (error) {
-        if (checked.method !== 'auto' || !isUnavailable(error)) throw error;
-        unavailable.push({ method, reason: error.message });
-      }
-    }
-  } catch (error) {
-    for (const { copy } of adapted) await copy?.dispose();
-    throw error;
-  }
-  return { adapted, unavailable };
-}
-
-/** Lacking BatchNorm, or a training that ran away, rules one method out, not the others. */
-function isUnavailable(error: unknown): error is TorchgraftError {
-  return (
-    error instanceof TorchgraftError && (error.code === 'NOT_TRAINABLE' || error.code === 'LOSS_NOT_FINITE')
-  );
-}
-
-async function tryMethod(
-  method: DomainMethod,
+/** The reports with what labels of the target say of each method, once all is decided. */
+async function withLabelled(
+  methods: readonly DomainMethodReport[],
+  adapted: readonly Adapted[],
   model: Model,
-  { source, target, start: { map: start } }: Domains,
-  checked: Checked,
-): Promise<Omit<Adapted, 'method' | 'seconds'>> {
-  const known = { source, target, start };
-  // What these two make of the source's images is what the source's classifier makes of them.
-  const asBefore = { target, source: { val: source.val, map: start } };
-  if (method === 'sourceOnly') return { map: start, ...asBefore };
-  if (method === 'statistics') return { map: matchStatistics(known), ...asBefore };
-  const { steps, pairs, weight, confidence, seed, signal } = checked;
-  if (method === 'adabn') {
-    return adaBn(model, {
-      ...{ source: checked.source, target: unlabelledTarget(checked.target, checked.source, seed) },
-      ...{ known, extracting: { ...extractionOf(checked) }, seed },
-    });
-  }
-  const settings = { steps, batchSize: pairs, weight, confidence, seed, signal };
-  const map = await adaptMap(known, method, settings);
-  return { map, target, source: { val: source.val, map } };
+  samples: Sample[],
+  checked: CheckedDomainOptions,
+): Promise<DomainMethodReport[]> {
+  const scores = await scoreLabelled(adapted, model, {
+    ...{ source: checked.source, samples, extracting: extractionOf(checked) },
+  });
+  return methods.map((report, at) => ({ ...report, labelled: scores[at] as Scored }));
 }
+
+type Scored = NonNullable<DomainMethodReport['labelled']>;

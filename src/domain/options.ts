@@ -38,6 +38,8 @@ export const domainSchema = extractSchema.extend({
     .default(0),
 });
 
+export type CheckedDomainOptions = z.output<typeof domainSchema>;
+
 /**
  * Those of extractFeatures, and
  * - `source`: labelled images of the domain that the model knows: `train` is learnt from, `val` judges

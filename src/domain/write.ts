@@ -1,13 +1,13 @@
 import type { Model } from '../model.js';
 import { copyModel } from '../model-copy.js';
 import { callNative } from '../native-call.js';
-import type { Features } from '../probe/features.js';
 import { writeHead } from '../probe/head.js';
 import { type ProbeResult, probeResult } from '../probe/result.js';
 import { versions } from '../versions.js';
 import { statisticsOf } from './adabn.js';
 import type { JudgedMethod } from './decide.js';
 import { type Adapted, probabilitiesOf } from './judge.js';
+import type { Domains } from './try-methods.js';
 
 /** What the card tells of an adaptation beside what the model came from. */
 export interface AdaptationRecord {
@@ -25,18 +25,14 @@ export interface AdaptationRecord {
 export async function writeAdapted(
   model: Model,
   adapted: Adapted,
-  isOwnHead: boolean,
-  source: Features,
+  { source, start }: Domains,
   { figures, ...record }: AdaptationRecord,
 ): Promise<void> {
-  if (isOwnHead && adapted.method === 'sourceOnly') return;
+  if (start.isOwnHead && adapted.method === 'sourceOnly') return;
   const before = model.card?.provenance;
   const probe = await asProbe(adapted, source.classes.length);
   const statistics = adapted.copy ? await readStatistics(adapted.copy) : undefined;
-  {
-    await using trial = await copyModel(adapted.copy ?? model);
-    await writeHead(trial, adapted.target, probe);
-  }
+  await prove(adapted.copy ?? model, adapted, probe);
   if (statistics) await callNative(() => model.native.setValues(statistics.names, statistics.values));
   await writeHead(model, adapted.target, probe);
   model.card = {
@@ -53,6 +49,12 @@ export async function writeAdapted(
     },
     metrics: { ...figures },
   };
+}
+
+/** Writes the head into a copy, which fails where the real one would. */
+async function prove(model: Model, { target }: Adapted, probe: ProbeResult): Promise<void> {
+  await using trial = await copyModel(model);
+  await writeHead(trial, target, probe);
 }
 
 async function readStatistics(copy: Model) {
