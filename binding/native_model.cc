@@ -96,6 +96,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       method<&NativeModel::setTrainable>("setTrainable"),
                       method<&NativeModel::replaceHead>("replaceHead"),
                       method<&NativeModel::reinitialise>("reinitialise"),
+                      method<&NativeModel::estimateStatistics>("estimateStatistics"),
                       method<&NativeModel::configure>("configure"),
                       method<&NativeModel::plan>("plan"),
                       method<&NativeModel::planKey>("planKey"),

@@ -52,6 +52,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value setTrainable(const Napi::CallbackInfo& info);
   Napi::Value replaceHead(const Napi::CallbackInfo& info);
   Napi::Value reinitialise(const Napi::CallbackInfo& info);
+  Napi::Value estimateStatistics(const Napi::CallbackInfo& info);
   Napi::Value configure(const Napi::CallbackInfo& info);
   Napi::Value plan(const Napi::CallbackInfo& info);
   Napi::Value planKey(const Napi::CallbackInfo& info);

@@ -22,6 +22,13 @@ export {
   type Preprocessing,
 } from './data/preprocessing.js';
 export { type DoctorProblem, type DoctorReport, doctor, renderDoctor } from './doctor.js';
+export { adaptDomain, type DomainAdaptation } from './domain/adapt.js';
+export type { TargetFigures } from './domain/decide.js';
+export { type AdaptDomainOptions, type DomainMethod, domainMethods } from './domain/options.js';
+export type { DomainMethodReport } from './domain/report.js';
+export type { DomainShift } from './domain/shift.js';
+export type { TargetImages } from './domain/target.js';
+export { unlabelledImages } from './domain/target-folder.js';
 export { EarlyStopping, type EarlyStoppingOptions, type EarlyStoppingState } from './early-stopping.js';
 export { type ErrorCode, TorchgraftError } from './errors.js';
 export {
@@ -158,6 +165,7 @@ export {
 export { hScore, logME } from './probe/transferability.js';
 export type { Verdict } from './probe/verdict.js';
 export type { Prediction, ScoredClass } from './ranking.js';
+export { domainTable } from './report/domain-table.js';
 export { calibrationTable, confusionTable, figuresTable, perClassTable } from './report/metrics-tables.js';
 export { modelTable } from './report/model-table.js';
 export { rankingTable } from './report/ranking-table.js';

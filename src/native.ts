@@ -266,6 +266,13 @@ export interface NativeModel {
   replaceHead(request: ReplaceHeadRequest): Promise<ReplaceHeadResult>;
   /** PyTorch's default initialisation of every Linear, Conv and BatchNorm, seeded: the network, untrained. */
   reinitialise(seed: number): Promise<void>;
+  /**
+   * Puts a batch through in eval mode, except that BatchNorm normalises with the batch's own statistics. Running ones
+   * become the mean over the `before` batches so far and this one: PyTorch's momentum=None.
+   */
+  estimateStatistics(
+    batch: Pick<NativeBatch, 'inputs'> & { before: number; preprocess?: NativePreprocess },
+  ): Promise<void>;
   configure(training: NativeTraining): Promise<void>;
   /** Equal for models that are computed alike: frozen weights, what learns, operations, device. '' for none. */
   planKey(): Promise<string>;

@@ -81,7 +81,7 @@ t.test('the command line', async (t) => {
   const run = (...args: string[]) => spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' });
   const help = run('--help');
   t.equal(help.status, 0);
-  for (const name of 'head last full step loader predict start memory scale accuracy'.split(' ')) {
+  for (const name of 'head last full step loader predict start memory scale accuracy domain'.split(' ')) {
     t.match(help.stdout, new RegExp(`^  ${name} +\\w`, 'm'), name);
   }
   for (const wrong of [['nothing'], ['start', '--epochs', '3'], ['start', '--rounds', '0'], ['--unknown']]) {

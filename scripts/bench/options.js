@@ -52,7 +52,8 @@ const meanings = {
   steps: 'steps a turn',
   seconds: 'a turn',
   clients: 'requests under way at a time; several, with commas',
-  count: 'images of each size',
+  count: 'images of each size; of each class in domain',
+  size: 'side of the images, pixels',
   peer: 'run PyTorch in channels-last beside ours',
 };
 

@@ -1,3 +1,4 @@
+import { addAdaptDomain } from './adapt-domain.js';
 import { addCache } from './cache.js';
 import { addCheck } from './check.js';
 import { addDoctor, addSetup } from './doctor.js';
@@ -22,6 +23,7 @@ export const commands = [
   addInspect,
   addRank,
   addCheck,
+  addAdaptDomain,
   addCache,
   addDoctor,
   addSetup,

@@ -35,7 +35,7 @@ export interface HeldOut {
  * images are not looked at, so that what they say of the choice stays an estimate.
  */
 export async function crossValidate(
-  features: Features,
+  features: Pick<Features, 'train'>,
   { folds, seed, signal }: { folds: number; seed: number; signal?: AbortSignal | undefined },
   fit: FitFold,
 ): Promise<HeldOut> {

@@ -15,6 +15,11 @@ const proofImages = 16;
 /** Largest deviation of a probability by rounding, with features in float32 and in less. */
 const tolerances = { float32: 0.005, bfloat16: 0.05, float16: 0.02 };
 
+/** Largest deviation of a probability that rounding explains. */
+export function headTolerance({ computation }: Features): number {
+  return tolerances[computation.plan.precision];
+}
+
 /**
  * Writes a linear probe into the model's head, which gets as many outputs as there are classes; `save` then writes an
  * ordinary classifier with classes and preprocessing, and `fineTune` goes on from it. Proven on up to 16 validation
@@ -34,7 +39,7 @@ export async function writeHead(model: Model, features: Features, probe: ProbeRe
     );
   }
   const { size } = features.preprocessing;
-  const before = { ...(await readHead(model)), trainable: model.trainable };
+  const before = { ...(await readHead(model, 'writeHead')), trainable: model.trainable };
   const { module, outFeatures } = before.head;
   const given = { layer: module, imageSize: size };
   await model.replaceHead({ ...given, classes: probe.classes.length });
@@ -62,10 +67,19 @@ export async function writeHead(model: Model, features: Features, probe: ProbeRe
   };
 }
 
-async function readHead(model: Model): Promise<{ head: HeadDescription; map: LinearMap }> {
+/**
+ * The one Linear, or convolution of one pixel, that classifies, with its weights.
+ *
+ * @param where opens the message
+ * @throws NO_HEAD where there is none, or one that a linear map with bias cannot be written into
+ */
+export async function readHead(
+  model: Model,
+  where: string,
+): Promise<{ head: HeadDescription; map: LinearMap }> {
   const { heads } = await model.summary();
   const [head, other] = heads.filter(({ output }) => output === 0);
-  const refuse = (why: string) => new TorchgraftError('NO_HEAD', `writeHead: ${model.origin.name} ${why}`);
+  const refuse = (why: string) => new TorchgraftError('NO_HEAD', `${where}: ${model.origin.name} ${why}`);
   if (!head || other) throw refuse('has no one classifying layer that feeds its output.');
   if (heads.length > 1) throw refuse('has auxiliary heads, which a probe does not know. Use fineTune.');
   if (!head.hasBias) throw refuse(`has a head without bias, \`${head.module}\`. Use fineTune.`);
@@ -105,11 +119,11 @@ async function setProven(
   probe: ProbeResult,
   linear: LinearMap,
 ): Promise<void> {
-  const tolerance = tolerances[features.computation.plan.precision];
+  const tolerance = headTolerance(features);
   let deviation = 0;
   for (const lift of lifts) {
     await setHead(model, head, { ...linear, bias: linear.bias.map((value) => value + lift) });
-    deviation = await measureDeviation(model, features, probe);
+    deviation = await headDeviation(model, features, probe);
     if (deviation <= tolerance) return;
   }
   throw new TorchgraftError(
@@ -121,10 +135,10 @@ async function setProven(
 }
 
 /** The largest difference of a probability between model and probe, on some validation images. */
-async function measureDeviation(
+export async function headDeviation(
   model: Model,
   { val, preprocessing }: Features,
-  probe: ProbeResult,
+  probe: Pick<ProbeResult, 'classes' | 'probabilities'>,
 ): Promise<number> {
   const step = Math.max(1, Math.floor(val.paths.length / proofImages));
   const rows = val.paths.map((_, row) => row).filter((row) => row % step === 0);

@@ -1,0 +1,103 @@
+import type { ImageDataset, Sample } from '../data/dataset.js';
+import type { Model } from '../model.js';
+import { type ExtractOptions, extractFeatures, type FeatureSplit, type Features } from '../probe/features.js';
+import { scoresOf } from '../probe/linear.js';
+import type { LinearMap } from '../probe/linear-file.js';
+import { bestScale, softmaxRows } from '../probe/probabilities.js';
+import { matrixOf, probeResult } from '../probe/result.js';
+import type { JudgedMethod, TargetFigures } from './decide.js';
+import type { DomainMethod } from './options.js';
+import {
+  meanEntropy,
+  mutualInformation,
+  predictedShares,
+  softNeighbourhoodDensity,
+  totalVariation,
+} from './validators.js';
+
+/** Held-out images by which density is measured, at most: it takes their square. */
+const mostNeighbours = 1000;
+
+/** A classifier for the target. */
+export interface Adapted {
+  method: DomainMethod;
+  /** On the features of `target`. */
+  map: LinearMap;
+  /** The target as this method's network sees it. */
+  target: Features;
+  /** The source's validation images as its classifier sees them, [n, d], and the classifier there. */
+  source: { val: FeatureSplit; map: LinearMap };
+  /** The network, where it is another; whoever holds this disposes it. */
+  copy?: Model;
+  seconds: number;
+}
+
+/** The most that scores are multiplied by: where all of the source's validation images are right there is no best scale. */
+const mostScale = 10;
+
+/**
+ * The figures of a method: on the source with its labels, on held-out target images without. The probabilities there are
+ * calibrated on the source first (one temperature; Guo et al. 2017): a classifier that was only trained for longer is
+ * surer of everything, which says nothing about the target.
+ */
+export async function judgeMethod(
+  { method, map, target, source: { val, map: sourceMap } }: Adapted,
+  source: Features,
+): Promise<JudgedMethod> {
+  const classes = source.classes.length;
+  const scores = await scoresOf(sourceMap, matrixOf(val));
+  const { accuracy, macro } = probeResult('', { ...source, val }, softmaxRows(scores, classes)).metrics;
+  const best = bestScale(scores, val.labels, classes);
+  const scale = Math.min(mostScale, Math.max(1 / mostScale, best));
+  const counts = new Array<number>(classes).fill(0);
+  for (const label of source.train.labels) counts[label] = (counts[label] ?? 0) + 1;
+  const shares = counts.map((count) => count / source.train.labels.length);
+  const probabilities = softmaxRows(await scoresOf(map, matrixOf(target.val)), classes, scale);
+  return {
+    method,
+    source: { accuracy, macroF1: macro.f1 },
+    target: figuresOf(probabilities, classes, shares),
+  };
+}
+
+/** Accuracy and macro F1 of each method on labelled target images, in the order given. For reports: nothing is chosen by it. */
+export async function scoreLabelled(
+  adapted: readonly Adapted[],
+  model: Model,
+  { source, samples, extracting }: { source: ImageDataset; samples: Sample[]; extracting: ExtractOptions },
+): Promise<{ accuracy: number; macroF1: number }[]> {
+  const data = { ...source, splits: { train: samples, val: [] } };
+  const plain = await extractFeatures(model, data, extracting);
+  const scores: { accuracy: number; macroF1: number }[] = [];
+  for (const { map, copy } of adapted) {
+    const features = copy ? await extractFeatures(copy, data, extracting) : plain;
+    const { accuracy, macro } = await scoreSplit(map, features, features.train);
+    scores.push({ accuracy, macroF1: macro.f1 });
+  }
+  return scores;
+}
+
+/** Softmax of a map's scores, [n, classes]. */
+export async function probabilitiesOf(
+  map: LinearMap,
+  split: FeatureSplit,
+  classes: number,
+): Promise<Float32Array> {
+  return softmaxRows(await scoresOf(map, matrixOf(split)), classes);
+}
+
+async function scoreSplit(map: LinearMap, features: Features, split: FeatureSplit) {
+  const probabilities = await probabilitiesOf(map, split, features.classes.length);
+  return probeResult('', { ...features, val: split }, probabilities).metrics;
+}
+
+function figuresOf(probabilities: Float32Array, classes: number, sourceShares: number[]): TargetFigures {
+  const shares = predictedShares(probabilities, classes);
+  return {
+    entropy: meanEntropy(probabilities, classes),
+    density: softNeighbourhoodDensity(probabilities.subarray(0, mostNeighbours * classes), classes),
+    information: mutualInformation(probabilities, classes),
+    shares,
+    shareDistance: totalVariation(shares, sourceShares),
+  };
+}

@@ -1,0 +1,72 @@
+import { z } from 'zod';
+import type { ImageDataset } from '../data/dataset.js';
+import { type ExtractOptions, extractSchema } from '../probe/features.js';
+import { trainedMethods } from './losses.js';
+import type { TargetImages } from './target.js';
+
+/** Ways of adapting, simplest first; the first is to leave the classifier as it is. */
+export const domainMethods = ['sourceOnly', 'statistics', 'adabn', ...trainedMethods] as const;
+
+/** How a classifier is adapted to another domain; see {@link adaptDomain}. */
+export type DomainMethod = (typeof domainMethods)[number];
+
+export const domainSchema = extractSchema.extend({
+  source: z.custom<ImageDataset>(
+    (value) => (value as ImageDataset | undefined)?.splits?.train !== undefined,
+    'expected data from imageFolder or imageManifest',
+  ),
+  target: z.custom<TargetImages>(
+    (value) =>
+      (Array.isArray(value) && value.every((path) => typeof path === 'string' && path !== '')) ||
+      (value as ImageDataset | undefined)?.splits?.train !== undefined,
+    'expected a list of paths, or data from imageFolder or imageManifest',
+  ),
+  method: z.enum(['auto', ...domainMethods]).default('auto'),
+  report: z.boolean().default(false),
+  steps: z.int().min(1).max(1_000_000).default(300),
+  pairs: z.int().min(2).max(4096).default(64),
+  weight: z.number().gt(0).optional(),
+  confidence: z.number().gt(0).lt(1).default(0.95),
+  tolerance: z.number().min(0).max(1).default(0.02),
+  onMethod: z
+    .custom<(method: DomainMethod) => void>((value) => typeof value === 'function', 'expected a function')
+    .optional(),
+  seed: z
+    .int()
+    .min(0)
+    .max(Number.MAX_SAFE_INTEGER - 1)
+    .default(0),
+});
+
+export type CheckedDomainOptions = z.output<typeof domainSchema>;
+
+/**
+ * Those of extractFeatures, and
+ * - `source`: labelled images of the domain that the model knows: `train` is learnt from, `val` judges
+ * - `target`: images of the other domain, as paths or as a data set, whose labels are then not looked at: its `train`
+ *   and `val` are adapted to
+ * - `method`: `auto` (default) tries all and takes what the validators choose, or one by name, which is taken whatever
+ *   they say
+ * - `report`: tell in `labelled` how each method does on the target's labels (its `test` where it has one, else all its
+ *   images); nothing is chosen by them; default false
+ * - `steps`: of training an adapter; default 300
+ * - `pairs`: images of each domain in a step; default 64
+ * - `weight`: of a trained method's term beside the cross-entropy of the source; default by method: `coral` 10, others 1
+ * - `confidence`: smallest probability of a pseudo-label; default 0.95
+ * - `tolerance`: how much accuracy and macro F1 on the source's validation images may fall; default 0.02
+ * - `seed`: default 0
+ * - `onMethod`: called with the name of each method as it begins
+ */
+export type AdaptDomainOptions = ExtractOptions & {
+  source: ImageDataset;
+  target: TargetImages;
+  method?: 'auto' | DomainMethod;
+  report?: boolean;
+  steps?: number;
+  pairs?: number;
+  weight?: number;
+  confidence?: number;
+  tolerance?: number;
+  seed?: number;
+  onMethod?: (method: DomainMethod) => void;
+};
