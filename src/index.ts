@@ -1,3 +1,4 @@
+export type { AugmentOption, AugmentPreset } from './augment-option.js';
 export type { CacheFile, ClearOptions } from './cache-files.js';
 export type { ModelCard } from './card.js';
 export {
@@ -167,5 +168,6 @@ export { type SearchResult, search } from './search/search.js';
 export type { SearchDimension, SearchRange, SearchSpace, TrialConfig } from './search/space.js';
 export type { SearchTrial } from './search/trials.js';
 export { EventFile } from './tensorboard/event-file.js';
+export type { TestTimeAugmentation } from './test-time.js';
 export { createTrainer, Trainer, type TrainerBatch, type TrainerOptions } from './trainer.js';
-export type { AugmentOption, LossOption, OptimizerOption } from './training-options.js';
+export type { LossOption, OptimizerOption } from './training-options.js';
