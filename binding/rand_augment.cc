@@ -91,7 +91,8 @@ at::Tensor solarized(const at::Tensor& image, double threshold) {
 at::Tensor stretched(const at::Tensor& image) {
   auto low = image.amin({1, 2}, /*keepdim=*/true).to(at::kFloat);
   auto high = image.amax({1, 2}, /*keepdim=*/true).to(at::kFloat);
-  auto scale = at::full_like(low, 255).div_(high - low);
+  // As Python divides a number by a tensor: 255 / x rounds other values.
+  auto scale = at::reciprocal(high - low) * 255;
   auto flat = scale.isfinite().logical_not();
   low.masked_fill_(flat, 0);
   scale.masked_fill_(flat, 1);

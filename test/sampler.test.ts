@@ -19,7 +19,7 @@ function countsOf(order: Int32Array): number[] {
 t.test('all classes come equally often, and every image of a class', (t) => {
   const order = orderOf(samples, 'balanced', 3, 1);
   t.equal(order.length, samples.length);
-  t.same(countsOf(order), [339, 328, 333], 'of this seed and epoch');
+  t.same(countsOf(order), [347, 342, 311], 'of this seed and epoch');
   const pooled = [0, 0, 0];
   const ofRare = new Map<number, number>();
   const epochs = 60;
