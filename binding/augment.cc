@@ -80,6 +80,7 @@ void blend(at::Tensor& images, const at::Tensor& others, const at::Tensor& facto
 
 // The random decisions of a batch, as tensors of n samples on the CPU.
 struct Decisions {
+  std::vector<Random> randoms;
   at::Tensor maps;                                     // [n, 2, 3]; undefined when nothing is resampled
   at::Tensor mirrored, upended;                        // bool [n, 1, 1, 1]; when nothing is resampled
   at::Tensor brightness, contrast, saturation, hue;    // [n, 1, 1, 1]; undefined when off
@@ -123,6 +124,7 @@ Decisions decide(const at::Tensor& pixels, const at::Tensor& sizes, const at::Te
   for (int64_t i = 0; i < samples.size(0); i++)
     randoms.emplace_back(seed, epoch, static_cast<uint64_t>(samples.const_data_ptr<int64_t>()[i]));
   Decisions decisions;
+  decisions.randoms = randoms;
   bool fits = pixels.size(1) == preprocess.height && pixels.size(2) == preprocess.width;
   if (options.crop || options.rotation != 0 || !fits) {
     decisions.maps = mapsOf(randoms, pixels, sizes, preprocess, options);
@@ -157,12 +159,19 @@ at::Tensor flipped(const at::Tensor& pixels, const Decisions& decisions) {
   return bytes;
 }
 
+// images: float [n, 3, h, w] of 0..255, those of samples from `from` on. RandAugment works on whole levels, as torchvision's does.
+void randAugment(at::Tensor& images, const Decisions& decisions, int64_t from, const RandAugmentOptions& options) {
+  const auto levels = images.round().clamp_(0, 255).to(at::kByte).contiguous();
+  for (int64_t i = 0; i < images.size(0); i++) images[i].copy_(randAugmented(levels[i], decisions.randoms[from + i], options));
+}
+
 // Resamples, jitters and normalises `count` samples from `from` on: all at once on a GPU, one at a time on a CPU thread.
-void render(const at::Tensor& pixels, const Decisions& decisions, const Preprocess& options, at::Tensor& result,
-            int64_t from, int64_t count) {
+void render(const at::Tensor& pixels, const Decisions& decisions, const Preprocess& options, const AugmentOptions& augment,
+            at::Tensor& result, int64_t from, int64_t count) {
   auto mine = [&](const at::Tensor& all) { return all.narrow(0, from, count).to(pixels.device()); };
   auto images = pixels.narrow(0, from, count).permute({0, 3, 1, 2}).to(at::kFloat);
   if (decisions.maps.defined()) images = resample(images, mine(decisions.maps), options.height, options.width);
+  if (augment.randAugment) randAugment(images, decisions, from, *augment.randAugment);
   bool jittered = jitters(decisions);
   if (jittered) images.div_(255);
   if (decisions.brightness.defined()) adjustBrightness(images, mine(decisions.brightness));
@@ -175,20 +184,22 @@ void render(const at::Tensor& pixels, const Decisions& decisions, const Preproce
     auto plane = target.select(1, c);
     at::add_out(plane, images.select(1, c).mul_(factor[c]), at::scalar_tensor(offset[c]));
   }
+  if (!augment.erasing) return;
+  for (int64_t i = 0; i < count; i++) erase(target[i], decisions.randoms[from + i], *augment.erasing);
 }
 
-at::Tensor rendered(const at::Tensor& pixels, const Decisions& decisions, const Preprocess& options) {
+at::Tensor rendered(const at::Tensor& pixels, const Decisions& decisions, const Preprocess& options, const AugmentOptions& augment) {
   int64_t n = pixels.size(0);
   auto result = at::empty({n, 3, options.height, options.width}, pixels.options().dtype(at::kFloat),
                           at::MemoryFormat::ChannelsLast);
   if (!pixels.is_cpu()) {
-    render(pixels, decisions, options, result, 0, n);
+    render(pixels, decisions, options, augment, result, 0, n);
     return result;
   }
   // One sample to a thread: its operations then run serially, so sums do not depend on the number of threads.
   at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
     at::NoGradGuard noGrad;
-    for (int64_t i = begin; i < end; i++) render(pixels, decisions, options, result, i, 1);
+    for (int64_t i = begin; i < end; i++) render(pixels, decisions, options, augment, result, i, 1);
   });
   return result;
 }
@@ -212,8 +223,8 @@ at::Tensor augment(const at::Tensor& pixels, const at::Tensor& sizes, const at::
   at::NoGradGuard noGrad;
   auto decisions = decide(pixels, sizes, indices, seed, epoch, preprocess, options);
   auto bytes = flipped(pixels, decisions);
-  bool onlyFlips = !decisions.maps.defined() && !jitters(decisions);
-  return onlyFlips ? normalised(bytes, preprocess) : rendered(bytes, decisions, preprocess);
+  bool onlyFlips = !decisions.maps.defined() && !jitters(decisions) && !options.randAugment && !options.erasing;
+  return onlyFlips ? normalised(bytes, preprocess) : rendered(bytes, decisions, preprocess, options);
 }
 
 CropBox sampleCrop(int64_t width, int64_t height, const CropRange& range, const Random& random) {

@@ -8,6 +8,10 @@
 #include <cstdint>
 #include <optional>
 
+#include "crop_box.h"
+#include "erase.h"
+#include "mix.h"
+#include "rand_augment.h"
 #include "random.h"
 
 namespace torchgraft {
@@ -27,7 +31,8 @@ struct CropRange {
 };
 
 /// Flips are probabilities; rotation is uniform in [-rotation, rotation] degrees. Jitter factors are uniform in
-/// [max(0, 1 - x), 1 + x], the hue shift in [-hue, hue] turns: torchvision.transforms.ColorJitter.
+/// [max(0, 1 - x), 1 + x], the hue shift in [-hue, hue] turns: torchvision.transforms.ColorJitter. `mix` is of whole batches: augment()
+/// leaves it to those who have the labels too.
 struct AugmentOptions {
   std::optional<CropRange> crop;
   double horizontalFlip = 0;
@@ -37,17 +42,12 @@ struct AugmentOptions {
   double contrast = 0;
   double saturation = 0;
   double hue = 0;
+  std::optional<RandAugmentOptions> randAugment;
+  std::optional<ErasingOptions> erasing;
+  MixOptions mix;
 };
 
-/// Pixels of the original image.
-struct CropBox {
-  int64_t top;
-  int64_t left;
-  int64_t height;
-  int64_t width;
-};
-
-/// What one sample's random numbers decided. rotation in degrees, counter-clockwise.
+/// What one sample's random numbers decided. crop: pixels of the original; rotation in degrees, counter-clockwise.
 struct Geometry {
   CropBox crop;
   bool horizontalFlip;
@@ -63,7 +63,8 @@ at::Tensor preprocess(const at::Tensor& pixels, const Preprocess& options);
 /// width and height; needed with `crop`, otherwise ignored and may be undefined. indices: int32 or int64 [n] on the CPU.
 /// Crop, flips and rotation (about the centre of the crop, in output pixels, after crop and flips as in a torchvision
 /// pipeline of RandomResizedCrop, flips, RandomRotation) are one affine map and one bilinear sampling, mirrored at the
-/// borders; then brightness, contrast, saturation, hue in this order, then normalisation. Without `crop` the whole
+/// borders; then RandAugment on whole grey levels; then brightness, contrast, saturation, hue in this order, then
+/// normalisation and random erasing. Without `crop` the whole
 /// canvas is the crop; without rotation too, and with h x w the model's size, nothing is resampled.
 /// Returns float32 [n, 3, height, width], channels-last. Throws SHAPE_MISMATCH.
 at::Tensor augment(const at::Tensor& pixels, const at::Tensor& sizes, const at::Tensor& indices, uint64_t seed,

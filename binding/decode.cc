@@ -33,6 +33,12 @@ View readView(const Napi::Value& value, const std::string& verb) {
     throw Failure("INVALID_VALUE", where + ".filter is '" + filter + "'. Expected bilinear or bicubic.");
   }
   view.filter = filter == "bicubic" ? Filter::bicubic : Filter::bilinear;
+  if (isAbsent(object, "corner")) return view;
+  const std::string corner = readString(object, "corner", where);
+  const bool known = corner == "top-left" || corner == "top-right" || corner == "bottom-left" || corner == "bottom-right";
+  if (!known) throw Failure("INVALID_VALUE", where + ".corner is '" + corner + "'. Expected top-left, top-right, bottom-left or bottom-right.");
+  view.across = corner.ends_with("left") ? -1 : 1;
+  view.down = corner.starts_with("top") ? -1 : 1;
   return view;
 }
 

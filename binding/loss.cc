@@ -63,8 +63,25 @@ at::Tensor classTarget(const at::Tensor& output, const at::Tensor& target) {
   auto sizes = output.sizes().vec();
   sizes.erase(sizes.begin() + 1);
   if (!holdsIndices(target) || target.sizes() != at::IntArrayRef(sizes))
-    refuseTarget(output, target, "class indices (int64 or int32) of shape " + text(sizes));
+    refuseTarget(output, target, "class indices (int64 or int32) of shape " + text(sizes) + ", or shares of the classes, floats of shape " + text(output.sizes()));
   return checkedIndices(output, target);
+}
+
+// Of a row of shares: what summing them in float32, or in half precision before they came, may be off.
+constexpr double shareTolerance = 1e-3;
+
+bool holdsShares(const at::Tensor& output, const at::Tensor& target) {
+  return target.is_floating_point() && output.dim() >= 2 && target.sizes() == output.sizes();
+}
+
+// Shares of the classes of the output's shape, beside the output. Checked where they lie.
+at::Tensor shareTarget(const at::Tensor& output, const at::Tensor& target) {
+  const double off = (target.sum(1) - 1).abs().max().item<double>();
+  // Not `>`: NaN is refused too.
+  if (!(off <= shareTolerance) || !(target.min().item<double>() >= 0))
+    throw Failure("INVALID_VALUE", "The target's shares of the classes must not be negative and sum to 1 for each sample; one "
+                                   "is off by " + std::to_string(off) + ". Divide each row by its sum, or pass class indices.");
+  return target.to(output.device(), output.scalar_type());
 }
 
 // Values of the output's shape; class indices become one-hot, and [n] fits an output of [n, 1].
@@ -87,6 +104,18 @@ at::Tensor focalLoss(const at::Tensor& output, const at::Tensor& indices, const 
   auto losses = -at::pow(doubt, gamma) * logProbability;
   if (weights.defined()) losses = losses * weights.take(indices);
   return losses.mean();
+}
+
+at::Tensor focalLossOfShares(const at::Tensor& output, const at::Tensor& shares, const at::Tensor& weights, double gamma) {
+  auto logProbability = at::log_softmax(output, 1);
+  auto doubt = at::expm1(logProbability).neg().clamp_min(1e-30);
+  auto terms = -at::pow(doubt, gamma) * logProbability * shares;
+  if (weights.defined()) {
+    std::vector<int64_t> alongClasses(output.dim(), 1);
+    alongClasses[1] = weights.size(0);
+    terms = terms * weights.view(alongClasses);
+  }
+  return terms.sum(1).mean();
 }
 
 std::string trimmed(std::string_view words) {
@@ -215,9 +244,11 @@ at::Tensor Loss::operator()(const at::Tensor& given, const at::Tensor& target) c
                                         ". Give one weight per class.");
   switch (options_.kind) {
     case LossOptions::crossEntropy:
-      return at::cross_entropy_loss(output, classTarget(output, target), weights, at::Reduction::Mean,
+      return at::cross_entropy_loss(output, holdsShares(output, target) ? shareTarget(output, target) : classTarget(output, target),
+                                    weights, at::Reduction::Mean,
                                     /*ignore_index=*/-100, options_.labelSmoothing);
     case LossOptions::focal:
+      if (holdsShares(output, target)) return focalLossOfShares(output, shareTarget(output, target), weights, options_.gamma);
       return focalLoss(output, classTarget(output, target), weights, options_.gamma);
     case LossOptions::bceWithLogits:
       return at::binary_cross_entropy_with_logits(output, valueTarget(output, target), {}, weights);

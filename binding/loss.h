@@ -35,10 +35,12 @@ class Loss {
   Loss(LossOptions options, at::Device device);
 
   /// output: logits [n, classes] (crossEntropy and focal also [n, classes, d1, ...]), computed in float32 at least.
-  /// target: class indices [n] of any integer dtype; bceWithLogits, mse and huber make them one-hot, or take values of
+  /// target: class indices [n] of any integer dtype; crossEntropy and focal also take a share of each class, floats of
+  /// output's shape whose rows sum to 1: focal is then the sum of its terms by share; bceWithLogits, mse and huber make them one-hot, or take values of
   /// output's shape; source text gets indices as int64, unchecked, and values as they are. Indices are checked where
   /// `target` lies: pass it on the CPU and no device is waited for.
-  /// Returns a scalar. Throws SHAPE_MISMATCH when target does not fit output or an index is no class.
+  /// Returns a scalar. Throws SHAPE_MISMATCH when target does not fit output or an index is no class, INVALID_VALUE for
+  /// shares that are negative or do not sum to 1.
   at::Tensor operator()(const at::Tensor& output, const at::Tensor& target) const;
 
  private:

@@ -43,7 +43,7 @@ Evaluation evaluateUntrained(Loaded& loaded, const Batch& batch, const std::opti
   Model& model = *loaded.model;
   const auto inputs = preparedInputs(batch, preprocess, model.device());
   const auto output = loaded.serving ? loaded.serving->run(inputs) : model.infer(inputs);
-  return judge(output, batch.target, Loss(LossOptions{}, model.device()));
+  return judge(output, batch.target, Loss(LossOptions{}, model.device()), batch.views);
 }
 
 }  // namespace
@@ -280,6 +280,7 @@ Napi::Value NativeModel::step(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::evaluate(const Napi::CallbackInfo& info) {
   Batch batch = readBatch(info[0], "evaluate", false);
+  batch.views = readTestViews(info[0]);
   auto preprocess = readPreprocess(readObject(info[0], "evaluate"), "evaluate");
   return run(info, [batch = std::move(batch), preprocess](Loaded& loaded) -> Finish {
     auto result = loaded.trainer ? loaded.trainer->evaluate(batch, preprocess) : evaluateUntrained(loaded, batch, preprocess);

@@ -106,6 +106,15 @@ Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTa
   return batch;
 }
 
+TestViews readTestViews(const Napi::Value& value) {
+  const std::string where = "evaluate";
+  auto object = readObject(value, where);
+  TestViews views;
+  if (!isAbsent(object, "crops")) views.crops = readInteger(object, "crops", where, 1, 1024);
+  if (!isAbsent(object, "mirrored")) views.mirrored = readBool(object, "mirrored", where);
+  return views;
+}
+
 std::optional<at::ScalarType> readPrecision(const Napi::Object& object, const std::string& where) {
   const std::string name = readString(object, "precision", where);
   if (name == "auto") return std::nullopt;

@@ -26,6 +26,8 @@ TrainingOptions readTrainingOptions(const Napi::Value& value);
 // The property `preprocess` of `object`; empty when it is absent.
 std::optional<Preprocess> readPreprocess(const Napi::Object& object, const std::string& where);
 Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTarget);
+// The properties `crops` and `mirrored` of a batch to evaluate; both may be absent.
+TestViews readTestViews(const Napi::Value& value);
 // { precision: 'auto' | 'float32' | 'bfloat16' | 'float16', split: boolean }
 PlanRequest readPlanRequest(const Napi::Value& value);
 // { variant, precision, crossings: [{ shape, dtype }], cacheable }

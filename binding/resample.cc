@@ -93,8 +93,12 @@ Placement place(int width, int height, const View& view) {
   const int64_t longest = std::max(width, height);
   const int other = static_cast<int>(view.resize * longest / std::min(width, height));
   Placement placement{width <= height ? view.resize : other, width <= height ? other : view.resize, 0, 0, view.side};
-  placement.left = roundHalfToEven((placement.width - view.side) / 2.0);
-  placement.top = roundHalfToEven((placement.height - view.side) / 2.0);
+  const auto start = [&](int towards, int length) {
+    const int margin = length - view.side;
+    return towards < 0 ? 0 : towards > 0 ? margin : roundHalfToEven(margin / 2.0);
+  };
+  placement.left = start(view.across, placement.width);
+  placement.top = start(view.down, placement.height);
   return placement;
 }
 

@@ -10,12 +10,15 @@ namespace torchgraft {
 enum class Filter { bilinear, bicubic };
 
 /// What is made of an image. As in src/data/geometry.ts: squashed to side x side, or the short side resized to `resize`
-/// pixels and side x side cut from the centre.
+/// pixels and side x side cut from the centre, or from a corner: across and down are -1 for left and top, 1 for right and
+/// bottom, 0 for the middle.
 struct View {
   int resize;
   int side;
   bool squash;
   Filter filter;
+  int across = 0;
+  int down = 0;
 
   /// Of the picture: RGB.
   size_t bytes() const { return static_cast<size_t>(side) * side * 3; }

@@ -45,6 +45,12 @@ at::Tensor imagesOf(const Batch& batch) {
   return images;
 }
 
+int64_t classesOf(const c10::IValue& output) {
+  const at::Tensor main = mainOutput(output);
+  if (main.dim() != 2) throw Failure("SHAPE_MISMATCH", "mixup and cutmix need a model whose output is [n, classes]; it is " + c10::str(main.sizes()) + ".");
+  return main.size(1);
+}
+
 Failure staleFeatures() {
   return Failure("INVALID_VALUE", "Features can only be used while the plan they were made by holds. Plan and open them again.");
 }
@@ -70,14 +76,15 @@ int64_t countCorrect(const at::Tensor& output, const at::Tensor& target) {
 }
 
 std::vector<at::Tensor> preparedInputs(const Batch& batch, const std::optional<Preprocess>& preprocess, const at::Device& device) {
-  if (preprocess) return {torchgraft::preprocess(imagesOf(batch).to(device), *preprocess)};
+  if (preprocess) return {withMirrored(torchgraft::preprocess(imagesOf(batch).to(device), *preprocess), batch.views)};
+  if (batch.views.several()) throw Failure("INVALID_VALUE", "evaluate: only images can be seen in several views: pass uint8 pixels and `preprocess`.");
   std::vector<at::Tensor> inputs;
   for (const at::Tensor& input : batch.inputs) inputs.push_back(input.to(device));
   return inputs;
 }
 
-Evaluation judge(const c10::IValue& output, const at::Tensor& target, const Loss& loss) {
-  const at::Tensor main = mainOutput(output);
+Evaluation judge(const c10::IValue& output, const at::Tensor& target, const Loss& loss, const TestViews& views) {
+  const at::Tensor main = views.several() ? averaged(mainOutput(output), views) : mainOutput(output);
   Evaluation result;
   if (target.defined()) result.loss = loss(main, target).item<double>();
   result.logits = main.to(at::kCPU, at::kFloat).contiguous();
@@ -122,6 +129,11 @@ at::Tensor Trainer::prepare(const Batch& batch) const {
 std::vector<at::Tensor> Trainer::trainingInputs(const Batch& batch) const {
   if (options_.preprocess) return {prepare(batch)};
   return preparedInputs(batch, std::nullopt, model_.device());
+}
+
+std::optional<Mix> Trainer::mixOf(const Batch& batch, const std::vector<at::Tensor>& inputs) const {
+  if (!batch.rows.empty() || !options_.augment || !options_.augment->mix.any()) return std::nullopt;
+  return drawMix(options_.augment->mix, batch.indices, options_.seed, batch.epoch, inputs[0].size(2), inputs[0].size(3));
 }
 
 const Engine* Trainer::engineFor(const Batch& batch) const {
@@ -190,9 +202,9 @@ Evaluation Trainer::evaluate(const Batch& batch, const std::optional<Preprocess>
   std::vector<at::Tensor> inputs;
   if (batch.rows.empty()) inputs = preparedInputs(batch, preprocess ? preprocess : options_.preprocess, model_.device());
   model_.setTraining(false);
-  if (const Engine* fast = engineFor(batch)) return judge(fast->finish(featuresOf(batch, *fast, inputs)), batch.target, loss_);
+  if (const Engine* fast = engineFor(batch)) return judge(fast->finish(featuresOf(batch, *fast, inputs)), batch.target, loss_, batch.views);
   Autocast autocast(model_.device(), precision_);
-  return judge(model_.run(inputs), batch.target, loss_);
+  return judge(model_.run(inputs), batch.target, loss_, batch.views);
 }
 
 StepResult Trainer::step(const Batch& batch) {
@@ -201,7 +213,9 @@ StepResult Trainer::step(const Batch& batch) {
   if (model_.trainable().empty()) throw nothingLearns();
   if (options_.optimizer.kind == OptimizerOptions::lbfgs) return fit(batch);
   const Engine* fast = engineFor(batch);
-  const std::vector<at::Tensor> inputs = batch.rows.empty() ? trainingInputs(batch) : std::vector<at::Tensor>{};
+  std::vector<at::Tensor> inputs = batch.rows.empty() ? trainingInputs(batch) : std::vector<at::Tensor>{};
+  const std::optional<Mix> mix = mixOf(batch, inputs);
+  if (mix) mixImages(inputs[0], *mix);
 
   at::AutoGradMode gradients(true);
   model_.setTraining(true);
@@ -209,18 +223,19 @@ StepResult Trainer::step(const Batch& batch) {
   StepResult result;
   try {
     const std::vector<c10::IValue> features = fast ? featuresOf(batch, *fast, inputs) : std::vector<c10::IValue>{};
-    const auto [output, loss] = forwardAndLoss([&] {
+    const c10::IValue output = seeded([&] {
       if (fast) return fast->finish(features);
       Autocast autocast(model_.device(), precision_);
       return model_.run(inputs);
-    }, batch.target);
+    });
+    const at::Tensor loss = lossOf(output, mix ? mixedTarget(batch.target, classesOf(output), *mix) : batch.target);
     result.loss = loss.item<double>();
     if (!std::isfinite(result.loss)) throw Failure("LOSS_NOT_FINITE", "The loss is " + c10::str(result.loss) + ".");
     if (!loss.requires_grad()) {
       throw Failure("NOT_TRAINABLE", "The loss does not depend on any trainable parameter. Unfreeze layers that lead to the output.");
     }
     (precision_ == at::kHalf ? loss * scale_.factor : loss).backward();
-    result.correct = countCorrect(mainOutput(output), batch.target);
+    result.correct = countCorrect(mainOutput(output), mix ? dominantLabels(batch.target, *mix) : batch.target);
     result.count = mainOutput(output).dim() == 0 ? 0 : mainOutput(output).size(0);
     ++accumulated_;
     if (accumulated_ >= options_.accumulate || batch.flush) result.gradientNorm = finishAccumulation();

@@ -15,6 +15,7 @@
 #include "model.h"
 #include "optimizer.h"
 #include "plan.h"
+#include "test_views.h"
 
 namespace torchgraft {
 
@@ -48,6 +49,8 @@ struct Batch {
   bool flush = false;
   // Rows of the feature bank instead of inputs.
   std::vector<int64_t> rows;
+  // Of evaluations; inputs then have a row for each crop.
+  TestViews views;
 };
 
 // Images whose features are kept, under one key each.
@@ -60,6 +63,7 @@ struct FeatureBatch {
 
 struct StepResult {
   double loss = 0;
+  // Of a mixed batch: those whose largest logit is the label of the image with the larger share.
   int64_t correct = -1;
   int64_t count = 0;
   double gradientNorm = 0;
@@ -80,8 +84,8 @@ struct Evaluation {
 
 // The batch as the model takes it: images normalised where there is a preprocessing, on the model's device.
 std::vector<at::Tensor> preparedInputs(const Batch& batch, const std::optional<Preprocess>& preprocess, const at::Device& device);
-// Logits of the main output, and their loss when the batch has a target.
-Evaluation judge(const c10::IValue& output, const at::Tensor& target, const Loss& loss);
+// Logits of the main output, averaged over the views, and their loss when the batch has a target.
+Evaluation judge(const c10::IValue& output, const at::Tensor& target, const Loss& loss, const TestViews& views);
 
 // float16 gradients vanish below 6e-8, so the loss is multiplied by a factor that falls when they overflow and grows
 // while they do not: torch.amp.GradScaler with its defaults (Micikevicius et al., Mixed precision training, 2018).
@@ -144,6 +148,8 @@ class Trainer {
   const Engine* engineFor(const Batch& batch) const;
   // With dropout's generator seeded by the step.
   c10::IValue seeded(const std::function<c10::IValue()>& forward) const;
+  // How this batch's images are mixed; nothing without augmentation that mixes, and for kept rows.
+  std::optional<Mix> mixOf(const Batch& batch, const std::vector<at::Tensor>& inputs) const;
   // seeded(), and its loss.
   std::pair<c10::IValue, at::Tensor> forwardAndLoss(const std::function<c10::IValue()>& forward, const at::Tensor& target) const;
   at::Tensor lossOf(const c10::IValue& output, const at::Tensor& target) const;

@@ -11,6 +11,8 @@ namespace {
 
 constexpr double kLargest = 1e30;
 constexpr int64_t kMaxSide = 8192;
+// Of a Beta distribution: above it every share is one half.
+constexpr double kLargestAlpha = 1000;
 
 LossOptions readLoss(const Napi::Object& object, const std::string& where) {
   LossOptions options;
@@ -111,6 +113,17 @@ std::array<double, 2> readRange(const Napi::Value& value, const std::string& whe
   return range;
 }
 
+ErasingOptions readErasing(const Napi::Object& object, const std::string& where) {
+  ErasingOptions options;
+  options.probability = readNumber(object, "probability", where, 0, 1);
+  options.scale = readRange(object.Get("scale"), where + ".scale", 1e-4, 1);
+  options.ratio = readRange(object.Get("ratio"), where + ".ratio", 1e-2, 1e2);
+  const std::string value = readString(object, "value", where);
+  if (value != "zero" && value != "noise") throw Failure("INVALID_VALUE", where + ".value is '" + value + "'. Expected zero or noise.");
+  options.noise = value == "noise";
+  return options;
+}
+
 AugmentOptions readAugment(const Napi::Object& object, const std::string& where) {
   AugmentOptions options;
   if (!isAbsent(object, "crop")) {
@@ -125,6 +138,17 @@ AugmentOptions readAugment(const Napi::Object& object, const std::string& where)
   options.contrast = readNumber(object, "contrast", where, 0, 100);
   options.saturation = readNumber(object, "saturation", where, 0, 100);
   options.hue = readNumber(object, "hue", where, 0, 0.5);
+  if (!isAbsent(object, "randAugment")) {
+    const std::string here = where + ".randAugment";
+    auto random = readObject(object.Get("randAugment"), here);
+    options.randAugment = RandAugmentOptions{readInteger(random, "operations", here, 1, 16), readInteger(random, "magnitude", here, 0, 30)};
+  }
+  if (!isAbsent(object, "erasing")) {
+    const std::string here = where + ".erasing";
+    options.erasing = readErasing(readObject(object.Get("erasing"), here), here);
+  }
+  if (!isAbsent(object, "mixup")) options.mix.mixup = readNumber(object, "mixup", where, 0, kLargestAlpha);
+  if (!isAbsent(object, "cutmix")) options.mix.cutmix = readNumber(object, "cutmix", where, 0, kLargestAlpha);
   return options;
 }
 

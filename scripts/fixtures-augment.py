@@ -17,18 +17,11 @@ from unittest import mock
 
 import torch
 
-try:
-    import torchvision  # noqa: F401
-except RuntimeError:  # built for another device than torch: define what it registers, its transforms never call it
-    LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
-    LIBRARY.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    LIBRARY.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-from torchvision.transforms import InterpolationMode, RandomResizedCrop, transforms
+import vision  # noqa: F401 (before torchvision)
+from counter_random import uniform
+from torchvision.transforms import InterpolationMode, RandAugment, RandomErasing, RandomResizedCrop, autoaugment, transforms
 from torchvision.transforms import functional as F
 
-MASK = 2**64 - 1
-GOLDEN = 0x9E3779B97F4A7C15
 MEAN = [0.485, 0.456, 0.406]
 STD = [0.229, 0.224, 0.225]
 SEED, EPOCH = 42, 3
@@ -42,26 +35,17 @@ NOTHING = {
     "saturation": 0,
     "hue": 0,
 }
+# Slots of RandAugment's first operation, and of random erasing: whether, the first try, the first pixel of noise.
+RAND_AUGMENT, ERASING, ERASING_TRIES, NOISE = 100, 200, 204, 1000
 FLIP_X, FLIP_Y, ROTATION, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(40, 47)
 
 
-def mix(z):
-    z = (z + GOLDEN) & MASK
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-    return z ^ (z >> 31)
-
-
-def uniform(seed, epoch, index, slot):
-    key = mix((mix((mix(seed) + epoch) & MASK) + index) & MASK)
-    return (mix((key + (slot + 1) * GOLDEN) & MASK) >> 11) * 2.0**-53
-
-
 class Numbers:
-    """Stands in for torch inside RandomResizedCrop.get_params and serves it our numbers."""
+    """Stands in for torch inside get_params of RandomResizedCrop and RandomErasing and serves them our numbers."""
 
-    def __init__(self, index):
+    def __init__(self, index, first=0):
         self.index = index
+        self.first = first
         self.drawn = 0
         self.placed = False
 
@@ -71,15 +55,54 @@ class Numbers:
     def next(self, slot, low, high):
         return float(low) + (float(high) - float(low)) * uniform(SEED, EPOCH, self.index, slot)
 
-    def empty(self, _):
-        slot = self.drawn // 2 * 4 + self.drawn % 2
+    def empty(self, shape, **_):
+        if shape != 1:
+            return SimpleNamespace(normal_=lambda: normals(self.index, shape))
+        slot = self.first + self.drawn // 2 * 4 + self.drawn % 2
         self.drawn += 1
         return SimpleNamespace(uniform_=lambda low, high: torch.tensor(self.next(slot, low, high), dtype=torch.float64))
 
     def randint(self, low, high, size):
-        slot = (self.drawn - 1) // 2 * 4 + (3 if self.placed else 2)
+        slot = self.first + (self.drawn - 1) // 2 * 4 + (3 if self.placed else 2)
         self.placed = True
         return torch.tensor(int(self.next(slot, low, high)))
+
+
+def normals(index, shape):
+    """Box and Muller's method, two slots a number."""
+    values = torch.empty(shape).flatten()
+    for i in range(len(values)):
+        radius = math.sqrt(-2 * math.log1p(-uniform(SEED, EPOCH, index, NOISE + 2 * i)))
+        values[i] = radius * math.cos(2 * math.pi * uniform(SEED, EPOCH, index, NOISE + 2 * i + 1))
+    return values.view(shape)
+
+
+def operation_of(index, number):
+    """Number of a sample's operation among torchvision's 14, and whether its direction is turned."""
+    slot = RAND_AUGMENT + 2 * number
+    return int(14 * uniform(SEED, EPOCH, index, slot)), uniform(SEED, EPOCH, index, slot + 1) < 0.5
+
+
+def rand_augmented(image, index, options):
+    """RandAugment.forward with our numbers; image: float [3, H, W] of 0..1."""
+    levels = (image * 255).round().to(torch.uint8)
+    space = RandAugment()._augmentation_space(31, levels.shape[1:])
+    for number in range(options["operations"]):
+        operation, negative = operation_of(index, number)
+        name, (magnitudes, signed) = list(space.items())[operation]
+        magnitude = float(magnitudes[options["magnitude"]]) if magnitudes.ndim > 0 else 0.0
+        magnitude = -magnitude if signed and negative else magnitude
+        levels = autoaugment._apply_op(levels, name, magnitude, InterpolationMode.NEAREST, None)
+    return levels.float() / 255
+
+
+def erased(image, index, options):
+    if uniform(SEED, EPOCH, index, ERASING) >= options["probability"]:
+        return image
+    value = [0.0] if options["value"] == "zero" else None
+    with mock.patch.object(transforms, "torch", Numbers(index, ERASING_TRIES)):
+        box = RandomErasing.get_params(image, options["scale"], options["ratio"], value)
+    return F.erase(image, *box)
 
 
 def crop_of(index, width, height, crop):
@@ -130,7 +153,11 @@ def expected(image, index, size, canvas, options):
         angle = options["rotation"] * (2 * uniform(SEED, EPOCH, index, ROTATION) - 1)
         image = F.rotate(image, angle, InterpolationMode.BILINEAR)
         valid = F.rotate(valid, angle, InterpolationMode.BILINEAR)
+    if "randAugment" in options:
+        image = rand_augmented(image, index, options["randAugment"])
     image = F.normalize(jittered(image, index, options), MEAN, STD)
+    if "erasing" in options:
+        image = erased(image, index, options["erasing"])
     return torch.where(valid > 0.9999, image, math.nan)
 
 
@@ -138,11 +165,11 @@ def encode(values):
     return base64.b64encode(values.contiguous().numpy().tobytes()).decode()
 
 
-def case_of(name, originals, canvases, size, **changes):
+def case_of(name, originals, canvases, size, indices=None, **changes):
     """originals: uint8 [3, H, W] each; canvases: the same squashed to [3, S, S], or None when they are it already."""
     options = {**NOTHING, **changes}
     canvases = canvases or originals
-    indices = [7 * i + 1 for i in range(len(originals))]
+    indices = indices or [7 * i + 1 for i in range(len(originals))]
     wanted = [
         expected(o.float() / 255, index, size, c.shape[1], options) for o, c, index in zip(originals, canvases, indices)
     ]
@@ -187,6 +214,34 @@ def cases():
     yield case_of("all geometry", tall, squashed, [10, 14], crop=crop, horizontalFlip=0.5, verticalFlip=0.5, rotation=20)
 
 
+def every_operation():
+    """For each of the 14 operations, in either direction, the first sample that has it."""
+    wanted = [(operation, negative) for operation in range(14) for negative in (False, True)]
+    return [next(i for i in range(2000) if operation_of(i, 0) == each) for each in wanted]
+
+
+def strong_cases():
+    # Dark, flat and grey images are where autocontrast, equalize and colour have their special cases.
+    x, y = torch.arange(11)[None, :], torch.arange(14)[:, None]
+    smooth = torch.stack([9 * x + 4 * y, 120 + 5 * x - 3 * y, 40 + (x * y) % 90]).to(torch.uint8)
+    noise = torch.randint(0, 256, (3, 14, 11), dtype=torch.uint8)
+    flat = torch.full((3, 14, 11), 77, dtype=torch.uint8)
+    flat[1, 3, 4] = 78
+    indices = every_operation()
+    for magnitude in (0, 4, 9, 17, 30):
+        for title, image in (("smooth", smooth), ("noise", noise)) if magnitude != 0 else (("flat", flat),):
+            changes = {"randAugment": {"operations": 1, "magnitude": magnitude}}
+            yield case_of(f"{title}, each operation at {magnitude}", [image] * 28, None, [14, 11], indices, **changes)
+    several = [noise, smooth, noise.flip(0), smooth.flip(1), noise.flip(2), flat]
+    changes = {"horizontalFlip": 0.5, "randAugment": {"operations": 3, "magnitude": 12}, "brightness": 0.3, "hue": 0.1}
+    yield case_of("flips, three operations, jitter", several, None, [14, 11], **changes)
+    erasing = {"scale": [0.02, 0.33], "ratio": [0.3, 3.3]}
+    yield case_of("erasing", several, None, [14, 11], erasing={**erasing, "probability": 0.7, "value": "zero"})
+    # Most tries fail, and some samples' all.
+    wide = {"probability": 1, "scale": [0.5, 1], "ratio": [0.1, 8], "value": "noise"}
+    yield case_of("erasing with noise", several, None, [14, 11], erasing=wide)
+
+
 def crops():
     """Boxes alone, extreme sizes and ranges among them."""
     ranges = [([0.08, 1], [3 / 4, 4 / 3]), ([0.5, 0.8], [0.9, 1.1]), ([0.9, 1], [2, 3])]
@@ -209,7 +264,7 @@ def main(folder):
         "std": STD,
         "uniforms": [[s, e, i, k, uniform(s, e, i, k)] for s, e, i, k in [(0, 0, 0, 0), (1, 2, 3, 4), (2**53 - 1, 9, 5, 46)]],
         "crops": crops(),
-        "cases": list(cases()),
+        "cases": [*cases(), *strong_cases()],
     }
     text = json.dumps(written, separators=(",", ":"))
     (folder / "augment.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))

@@ -15,16 +15,20 @@ import type { ClassificationScores } from './metrics/scores.js';
 import type { LoadOptions, Model } from './model.js';
 import { checkOptions } from './options.js';
 import { type Prediction, rank, type ScoredClass } from './ranking.js';
+import { imagesAtOnce, testTimeOption, testViews } from './test-time.js';
 
 const predictOptions = z.strictObject({
   top: z.int().min(1).default(5),
   batchSize: z.int().min(1).default(32),
+  tta: testTimeOption,
   signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
  * - `top`: how many classes to give for each image, at most all; default 5
- * - `batchSize`: images a forward; default 32
+ * - `batchSize`: images, or with `tta` views of them, a forward; default 32
+ * - `tta`: test-time augmentation, the mean of the probabilities of several views: `flip` (2), `five-crop` (5) or `ten-crop`
+ *   (10), for as many times the computation; logits are then the logarithms of the mean. Default: the image alone
  * - `signal`: stops between batches with ABORTED
  */
 export type PredictOptions = z.input<typeof predictOptions>;
@@ -33,6 +37,7 @@ const evaluateOptions = z.strictObject({
   split: z.enum(['train', 'val', 'test']).default('val'),
   batchSize: z.int().min(1).default(32),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
+  tta: testTimeOption,
   signal: z.instanceof(AbortSignal).optional(),
 });
 
@@ -40,6 +45,7 @@ const evaluateOptions = z.strictObject({
  * - `split`: `train`, `val` (default) or `test`
  * - `batchSize`: default 32
  * - `unreadable`: `fail` (default) or `skip` images that cannot be decoded
+ * - `tta`: test-time augmentation, as in {@link PredictOptions}
  */
 export type EvaluateOptions = z.input<typeof evaluateOptions>;
 
@@ -104,14 +110,17 @@ export class Classifier {
    * @throws IMAGE_UNREADABLE or FILE_NOT_FOUND naming the image, ABORTED, DISPOSED
    */
   async predict(images: readonly ImageSource[], options: PredictOptions = {}): Promise<Prediction[]> {
-    const { top, batchSize, signal } = checkOptions(predictOptions, options, 'predict');
+    const { top, batchSize, tta, signal } = checkOptions(predictOptions, options, 'predict');
     if (!Array.isArray(images)) throw invalidType('predict: expected a list of images, for example [path].');
     const predictions: Prediction[] = [];
-    for (let from = 0; from < images.length; from += batchSize) {
+    const views = testViews(tta, this.card.preprocessing, 'predict');
+    const atOnce = imagesAtOnce(batchSize, views);
+    for (let from = 0; from < images.length; from += atOnce) {
       throwIfAborted(signal);
-      const loading = { threads: this.#threads, ...(signal ? { signal } : {}) };
-      const batch = await loadImages(images.slice(from, from + batchSize), this.card.preprocessing, loading);
-      const logits = await this.#turn(() => classify(this, batch.data, batch.shape[0]));
+      const some = images.slice(from, from + atOnce);
+      const loading = { threads: this.#threads, corners: views?.crops === 5, ...(signal ? { signal } : {}) };
+      const batch = await loadImages(some, this.card.preprocessing, loading);
+      const logits = await this.#turn(() => classify(this, batch.data, some.length, views));
       predictions.push(...this.#rankAll(logits, top));
     }
     return predictions;
@@ -119,7 +128,8 @@ export class Classifier {
 
   /** Metrics and predictions on a split of a data set. @throws DATA_INVALID for classes that the model does not know */
   async evaluate(data: ImageDataset, options: EvaluateOptions = {}): Promise<Evaluation> {
-    const { split, batchSize, unreadable, signal } = checkOptions(evaluateOptions, options, 'evaluate');
+    const { split, batchSize, unreadable, tta, signal } = checkOptions(evaluateOptions, options, 'evaluate');
+    const views = testViews(tta, this.card.preprocessing, 'evaluate');
     const samples = this.#relabel(data, split);
     const predictions: EvaluatedImage[] = [];
     const evaluated = await this.#turn(() =>
@@ -127,14 +137,15 @@ export class Classifier {
         model: this.model,
         source: imageSource(
           new BatchLoader(samples, {
-            ...{ preprocessing: this.card.preprocessing, batchSize, threads: this.#threads, unreadable },
-            view: 'eval',
+            ...{ preprocessing: this.card.preprocessing, threads: this.#threads, unreadable },
+            ...{ view: 'eval', corners: views?.crops === 5, batchSize: imagesAtOnce(batchSize, views) },
             ...(signal ? { signal } : {}),
           }),
         ),
         total: samples.length,
         classes: this.card.classes,
         preprocess: nativePreprocess(this.card.preprocessing),
+        ...(views ? { views } : {}),
         onLogits: ({ paths, labels }, logits) => {
           for (const [i, { top }] of this.#rankAll(logits, 1).entries()) {
             const [best] = top as [ScoredClass];

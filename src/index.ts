@@ -1,4 +1,5 @@
 export { type Adaptation, type AdaptationCheck, type AdaptOptions, adapt } from './adapt.js';
+export type { AugmentOption, AugmentPreset } from './augment-option.js';
 export type { CacheFile, ClearOptions } from './cache-files.js';
 export type { ModelCard } from './card.js';
 export {
@@ -177,5 +178,6 @@ export { type SearchResult, search } from './search/search.js';
 export type { SearchDimension, SearchRange, SearchSpace, TrialConfig } from './search/space.js';
 export type { SearchTrial } from './search/trials.js';
 export { EventFile } from './tensorboard/event-file.js';
+export type { TestTimeAugmentation } from './test-time.js';
 export { createTrainer, Trainer, type TrainerBatch, type TrainerOptions } from './trainer.js';
-export type { AugmentOption, LossOption, OptimizerOption } from './training-options.js';
+export type { LossOption, OptimizerOption } from './training-options.js';

@@ -27,7 +27,8 @@ export async function loadLabelledModel(
 }
 
 /**
- * Logits [n, classes] of n images, RGB bytes [n, size, size, 3]. The bytes are copied before this returns its promise.
+ * Logits [n, classes] of n images, RGB bytes [n * crops, size, size, 3]: of several views (`crops`, and each `mirrored` too) the
+ * logarithms of their mean probabilities. The bytes are copied before this returns its promise.
  *
  * @throws BUSY, DISPOSED, MODEL_FAILED, OUT_OF_MEMORY
  */
@@ -35,12 +36,14 @@ export async function classify(
   { model, card: { preprocessing } }: LabelledModel,
   pixels: Uint8Array,
   count: number,
+  views: { crops: number; mirrored: boolean } = { crops: 1, mirrored: false },
 ): Promise<Float32Array> {
-  const shape = [count, preprocessing.size, preprocessing.size, 3];
+  const shape = [count * views.crops, preprocessing.size, preprocessing.size, 3];
   const { logits } = await callNative(() =>
     model.native.evaluate({
       inputs: [{ data: pixels, shape, dtype: 'uint8' }],
       preprocess: nativePreprocess(preprocessing),
+      ...views,
     }),
   );
   return logits.data as Float32Array;

@@ -41,6 +41,18 @@ export interface NativeAugment {
   contrast: number;
   saturation: number;
   hue: number;
+  /** 14 operations of torchvision's RandAugment; magnitude is a bin, 0 to 30. Absent: none. */
+  randAugment?: { operations: number; magnitude: number };
+  /** torchvision's RandomErasing, on normalised values. Absent: none. */
+  erasing?: {
+    probability: number;
+    scale: [number, number];
+    ratio: [number, number];
+    value: 'zero' | 'noise';
+  };
+  /** alpha of the Beta distribution of the shares; of whole batches, in steps on images. Absent: none. */
+  mixup?: number;
+  cutmix?: number;
 }
 
 /** How uint8 pixels become the model's input. mean and std are in units of 0..1. */

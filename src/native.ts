@@ -86,7 +86,10 @@ export interface ModelDescription {
 /** A batch. Images: one uint8 input [n, h, w, 3], preprocessed natively when `preprocess` is set. */
 export interface NativeBatch {
   inputs: Tensor[];
-  /** int64/int32 class indices [n], or floats [n, ...] for BCE, MSE, Huber; indices become one-hot there. */
+  /**
+   * int64/int32 class indices [n]; floats [n, classes] whose rows sum to 1 for cross-entropy and focal; or floats [n, ...]
+   * for BCE, MSE, Huber, where indices become one-hot.
+   */
   target: Tensor;
   /** Sample indices, for augmentation [n]; required with `augment`. */
   indices?: Int32Array;
@@ -181,7 +184,10 @@ export interface Plan {
 export interface StepResult {
   /** Mean loss of the batch, before the weights change; with lbfgs at the end of the step, without weight decay. */
   loss: number;
-  /** Samples whose largest logit is the target; -1 when targets are not class indices. */
+  /**
+   * Samples whose largest logit is the target; of images mixed by mixup or cutmix the label of the one with the larger
+   * share; -1 when targets are not class indices.
+   */
   correct: number;
   count: number;
   /**
@@ -195,7 +201,7 @@ export interface StepResult {
 export interface EvaluateResult {
   /** Mean loss of the batch; 0 when no target was given. */
   loss: number;
-  /** Logits of the main output, [n, classes]. */
+  /** Logits of the main output, [n, classes]; of several views, logarithms of their mean probabilities. */
   logits: Tensor;
 }
 
@@ -296,6 +302,9 @@ export interface NativeModel {
     batch: (Omit<NativeBatch, 'target'> | Omit<NativeRows, 'target'>) & {
       target?: Tensor;
       preprocess?: NativePreprocess;
+      /** Rows of `inputs` that are one image, one after the other; and whether each is seen mirrored too. */
+      crops?: number;
+      mirrored?: boolean;
     },
   ): Promise<EvaluateResult>;
   /** Makes a frozen, compiled copy of the model, which `evaluate` runs from now on; it cannot be trained any more. */
@@ -370,6 +379,8 @@ export interface NativeView {
   side: number;
   squash: boolean;
   filter: 'bilinear' | 'bicubic';
+  /** Cut there instead of at the centre. */
+  corner?: 'top-left' | 'top-right' | 'bottom-left' | 'bottom-right';
 }
 
 export interface NativeInfo {

@@ -66,7 +66,8 @@ export interface TrainerBatch {
   /** One tensor for each argument of the model's forward. */
   inputs: Tensor[];
   /**
-   * int64 or int32 class indices [n]; or values of the output's shape, for example float32 [n, classes] of 0 and 1 for
+   * int64 or int32 class indices [n]; shares of the classes, float32 [n, classes] whose rows sum to 1, with `crossEntropy`
+   * and `focal`; or values of the output's shape, for example float32 [n, classes] of 0 and 1 for
    * multi-label training with `bceWithLogits`.
    */
   target: Tensor;
@@ -132,7 +133,7 @@ export class Trainer {
   /**
    * Forward, loss, backward and, when an accumulation ends, the optimizer.
    *
-   * @throws SHAPE_MISMATCH, MODEL_FAILED, NOT_TRAINABLE; LOSS_NOT_FINITE, which leaves the weights as they were
+   * @throws SHAPE_MISMATCH, MODEL_FAILED, NOT_TRAINABLE; INVALID_VALUE for shares that do not sum to 1; LOSS_NOT_FINITE, which leaves the weights as they were
    */
   async step({ inputs, target, factor = 1, flush = false }: TrainerBatch): Promise<StepResult> {
     const learningRates = this.#groups.map(({ learningRate }) => learningRate * factor);

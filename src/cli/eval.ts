@@ -5,6 +5,7 @@ import { type BootstrapInterval, bootstrapInterval } from '../metrics/bootstrap.
 import type { ClassificationScores } from '../metrics/scores.js';
 import { classificationStatistic } from '../metrics/statistics.js';
 import { calibrationTable, confusionTable, figuresTable, perClassTable } from '../report/metrics-tables.js';
+import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
 
@@ -13,6 +14,7 @@ interface EvalFlags {
   split: SplitName;
   batchSize: number;
   seed: number;
+  tta?: TestTimeAugmentation;
   skipUnreadable?: boolean;
   threads?: number;
   device: string;
@@ -29,6 +31,9 @@ export function addEval(program: Command): Command {
     .addOption(new Option('--split <name>').choices(['train', 'val', 'test']).default('val'))
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option('--seed <n>', 'of the split, where the data has none', wholeNumber(0), 0)
+    .addOption(
+      new Option('--tta <views>', 'average the probabilities of several views').choices(testTimeNames),
+    )
     .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
     .option('--threads <n>', 'default: all processors', wholeNumber(1))
     .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
@@ -44,15 +49,18 @@ export function addEval(program: Command): Command {
       const { metrics, scores, predictions, skipped } = await classifier.evaluate(data, {
         split,
         batchSize,
+        ...(flags.tta ? { tta: flags.tta } : {}),
         unreadable: flags.skipUnreadable ? 'skip' : 'fail',
       });
       const intervals = { accuracy: intervalOf('accuracy', scores), macroF1: intervalOf('macroF1', scores) };
       if (flags.json) {
-        process.stdout.write(`${JSON.stringify({ split, metrics, intervals, predictions, skipped })}\n`);
+        process.stdout.write(
+          `${JSON.stringify({ split, tta: flags.tta ?? null, metrics, intervals, predictions, skipped })}\n`,
+        );
         return;
       }
       const lines = [
-        `${split}: ${metrics.count} images, loss ${metrics.loss.toFixed(4)}, accuracy ${percent(metrics.accuracy)}, ` +
+        `${split}${flags.tta ? ` (${flags.tta})` : ''}: ${metrics.count} images, loss ${metrics.loss.toFixed(4)}, accuracy ${percent(metrics.accuracy)}, ` +
           `macro F1 ${metrics.macro.f1.toFixed(4)}; intervals: 95 %, bootstrap of these images within their classes`,
         ...skipped.map(({ path, reason }) => `skipped ${path}: ${reason}`),
         '',

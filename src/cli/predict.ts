@@ -1,12 +1,14 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { Prediction } from '../ranking.js';
+import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
 import { modelFile, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
 
 interface PredictFlags {
   top: number;
   batchSize: number;
+  tta?: TestTimeAugmentation;
   threads?: number;
   device: string;
   json?: boolean;
@@ -21,6 +23,9 @@ export function addPredict(program: Command): Command {
     .argument('<image...>', 'image files')
     .option('--top <k>', 'classes to give for each image', wholeNumber(1), 5)
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
+    .addOption(
+      new Option('--tta <views>', 'average the probabilities of several views').choices(testTimeNames),
+    )
     .option('--threads <n>', 'default: all processors', wholeNumber(1))
     .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
     .option('--json', 'one JSON object on standard output')
@@ -31,7 +36,10 @@ export function addPredict(program: Command): Command {
         ...(threads ? { threads } : {}),
       });
       const start = performance.now();
-      const found = await classifier.predict(images, { top, batchSize });
+      const found = await classifier.predict(images, {
+        ...{ top, batchSize },
+        ...(flags.tta ? { tta: flags.tta } : {}),
+      });
       const seconds = (performance.now() - start) / 1000;
       if (flags.json) {
         const predictions = found.map((prediction, i) => toJson(images[i] as string, prediction));

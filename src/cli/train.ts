@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type AugmentPreset, augmentPresetNames } from '../augment-option.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { type Normalisation, normalisation } from '../data/preprocessing.js';
 import { parseEarlyStopping } from '../early-stopping.js';
@@ -39,7 +40,8 @@ export interface TrainingFlags {
   mean?: [number, number, number];
   std?: [number, number, number];
   normalise?: Normalisation;
-  augment: 'default' | 'none';
+  augment: AugmentPreset;
+  sampler: 'shuffle' | 'balanced';
   earlyStop?: string;
   skipUnreadable?: boolean;
   seed: number;
@@ -149,9 +151,17 @@ function addRest(command: Command): Command {
       ]),
     )
     .addOption(
-      new Option('--augment <name>', 'random crops and flips')
-        .choices(['default', 'none'])
+      new Option(
+        '--augment <name>',
+        'light and default: random crops and flips; strong: also RandAugment, erasing, mixup, cutmix',
+      )
+        .choices(augmentPresetNames)
         .default('default'),
+    )
+    .addOption(
+      new Option('--sampler <name>', 'balanced: all classes equally often, drawn with replacement')
+        .choices(['shuffle', 'balanced'])
+        .default('shuffle'),
     )
     .option('--early-stop <metric:patience>', 'for example valMacroF1:3; also picks the best epoch')
     .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
@@ -215,6 +225,7 @@ export function toTrainingOptions(flags: TrainingFlags): FineTuneOptions {
     freeze: flags.freeze,
     learningRates: flags.lr,
     augment: flags.augment,
+    sampler: flags.sampler,
     preprocessing: toPreprocessing(flags),
     seed,
     unreadable: flags.skipUnreadable ? 'skip' : 'fail',

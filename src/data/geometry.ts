@@ -3,9 +3,15 @@ import type { Preprocessing } from './preprocessing.js';
 
 /**
  * Which picture is made of an image: `eval` is what the model sees when it is judged or asked (size x size),
- * `canvas` is the whole image squashed to resize x resize, out of which training cuts its random crops.
+ * `canvas` is the whole image squashed to resize x resize, out of which training cuts its random crops; a corner is the
+ * window of `eval` there instead of at the centre, as in torchvision's FiveCrop.
  */
-export type View = 'eval' | 'canvas';
+export type View = 'eval' | 'canvas' | Corner;
+
+export type Corner = NonNullable<NativeView['corner']>;
+
+/** In FiveCrop's order. */
+export const cornerViews: readonly Corner[] = ['top-left', 'top-right', 'bottom-left', 'bottom-right'];
 
 /** Size of the resized image and the square window kept of it, in pixels. */
 export interface Placement {
@@ -18,14 +24,15 @@ export interface Placement {
 
 /** Height and width, in pixels, of the picture a view gives. */
 export function viewSide(preprocessing: Preprocessing, view: View): number {
-  return view === 'eval' ? preprocessing.size : preprocessing.resize;
+  return view === 'canvas' ? preprocessing.resize : preprocessing.size;
 }
 
 /** A view as the addon takes it. */
 export function nativeView(preprocessing: Preprocessing, view: View): NativeView {
   const { resize, crop, interpolation } = preprocessing;
   const squash = view === 'canvas' || crop === 'none';
-  return { resize, side: viewSide(preprocessing, view), squash, filter: interpolation };
+  const corner = view === 'eval' || view === 'canvas' ? {} : { corner: view };
+  return { resize, side: viewSide(preprocessing, view), squash, filter: interpolation, ...corner };
 }
 
 /**
@@ -40,9 +47,15 @@ export function place(width: number, height: number, preprocessing: Preprocessin
   const { resize } = preprocessing;
   const long = Math.floor((resize * Math.max(width, height)) / Math.min(width, height));
   const resized = width <= height ? { width: resize, height: long } : { width: long, height: resize };
-  const left = roundHalfToEven((resized.width - side) / 2);
-  const top = roundHalfToEven((resized.height - side) / 2);
+  const left = start(resized.width - side, view, 'left', 'right');
+  const top = start(resized.height - side, view, 'top', 'bottom');
   return { ...resized, left, top, side };
+}
+
+/** Where the window begins that leaves `margin` pixels. */
+function start(margin: number, view: View, before: string, behind: string): number {
+  if (view.includes(before)) return 0;
+  return view.includes(behind) ? margin : roundHalfToEven(margin / 2);
 }
 
 function roundHalfToEven(value: number): number {

@@ -2,23 +2,25 @@ import { z } from 'zod';
 import { throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
 import type { Sample } from './dataset.js';
-import { decodeImage, type ImageSize } from './decode.js';
+import { decodeImage, type ImageSize, type ImageSource } from './decode.js';
 import { DecodedImages, type DecodedStore } from './decoded-images.js';
 import { type Gate, openGate } from './gate.js';
-import { viewSide } from './geometry.js';
+import { cornerViews, type View, viewSide } from './geometry.js';
 import { readImageFile } from './image-file.js';
 import { preprocessingSchema } from './preprocessing.js';
-import { permutation } from './random.js';
+import { drawNumbers, orderOf } from './sampler.js';
 
 /** A batch of decoded images, n of them, each h x w pixels. */
 export interface ImageBatch {
-  /** RGB bytes, [n, h, w, 3]. */
+  /** RGB bytes, [n, h, w, 3]; with option `corners` [5 n, h, w, 3]. */
   data: Uint8Array;
   shape: [number, number, number, number];
   /** Class indices [n]. */
   labels: Int32Array;
   /** Positions of the samples in the list the loader was given [n]. */
   indices: Int32Array;
+  /** What augmentation is seeded by [n]: the index, or another number where a sample comes again in the pass. */
+  draws: Int32Array;
   /** Width and height of the original images in pixels, after EXIF orientation [n, 2]. */
   sizes: Int32Array;
   /** SHA-256 of the files' bytes [n, 32]; with option `digests`. */
@@ -36,7 +38,9 @@ const loaderOptions = z.strictObject({
   preprocessing: preprocessingSchema,
   view: z.enum(['eval', 'canvas']),
   batchSize: z.int().min(1),
+  corners: z.boolean().default(false),
   shuffle: z.boolean().default(false),
+  balanced: z.boolean().default(false),
   seed: z.int().min(0).default(0),
   epoch: z.int().min(0).max(0xffffffff).default(0),
   threads: z.int().min(1).default(2),
@@ -66,8 +70,10 @@ interface DecodedBatch {
 /**
  * One pass over a list of samples, as batches that are decoded ahead of the consumer.
  *
- * Options: `preprocessing` and `view` say what is made of an image; `batchSize`; `shuffle` (default false) orders by a
- * permutation that depends on `seed` (0), `epoch` (0) and the number of samples only; `threads` (2) images are decoded
+ * Options: `preprocessing` and `view` say what is made of an image, and `corners` (false) puts the four corner windows behind
+ * each; `batchSize`; `shuffle` (default false) orders by a permutation that depends on `seed` (0), `epoch` (0) and the number of
+ * samples only; `balanced` (false) draws as many with replacement instead, classes equally often, by the labels too; `threads`
+ * (2) images are decoded
  * at a time, of which libuv runs as many as its pool has (4 unless UV_THREADPOOL_SIZE says more); `prefetch` (2)
  * batches are decoded ahead; `firstBatch` (0) leaves out the batches before it, to go on with a pass; `unreadable`
  * (`fail`) is `skip` to leave bad images out and list them in `skipped`; `decoded` keeps decoded images for later
@@ -85,6 +91,8 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
   readonly #samples: readonly Sample[];
   readonly #options: z.output<typeof loaderOptions>;
   readonly #store: DecodedStore | undefined;
+  /** Windows of an image, one after the other. */
+  readonly #views: readonly View[];
   #decodes = 0;
   #decodeSeconds = 0;
   #waitedSeconds = 0;
@@ -92,7 +100,8 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
   constructor(samples: readonly Sample[], options: BatchLoaderOptions) {
     this.#samples = samples;
     this.#options = checkOptions(loaderOptions, options, 'BatchLoader');
-    const { decoded, preprocessing, view } = this.#options;
+    const { decoded, preprocessing, view, corners } = this.#options;
+    this.#views = corners ? [view, ...cornerViews] : [view];
     this.#store = decoded?.store(samples, preprocessing, view);
   }
 
@@ -121,7 +130,10 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
     this.skipped.length = 0;
     this.#decodes = this.#decodeSeconds = this.#waitedSeconds = 0;
     throwIfAborted(signal);
-    const order = this.#order();
+    const { shuffle, balanced, seed, epoch } = this.#options;
+    const kind = balanced ? 'balanced' : shuffle ? 'shuffle' : 'own';
+    const order = orderOf(this.#samples, kind, seed, epoch);
+    const draws = drawNumbers(order);
     const gate = openGate(threads);
     const stop = new AbortController();
     const onAbort = () => stop.abort();
@@ -132,8 +144,10 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
       if (number >= this.length) return;
       const at = number % (prefetch + 2);
       slots[at] ??= this.#makeSlot();
+      const slot = slots[at];
       const rows = order.subarray(number * batchSize, (number + 1) * batchSize);
-      decoding.push(this.#decode(rows, slots[at], gate, stop.signal));
+      slot.draws.set(draws.subarray(number * batchSize, (number + 1) * batchSize));
+      decoding.push(this.#decode(rows, slot, gate, stop.signal));
     };
     try {
       for (let ahead = 0; ahead < prefetch; ahead++) begin(firstBatch + ahead);
@@ -155,27 +169,24 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
     }
   }
 
-  #order(): Int32Array {
-    const { shuffle, seed, epoch } = this.#options;
-    const count = this.#samples.length;
-    return shuffle
-      ? permutation(count, seed, epoch)
-      : Int32Array.from({ length: count }, (_, index) => index);
-  }
-
   #makeSlot(): Slot {
     const n = Math.min(this.#options.batchSize, this.#samples.length);
     return {
       data: new Uint8Array(n * this.#imageBytes()),
       labels: new Int32Array(n),
       indices: new Int32Array(n),
+      draws: new Int32Array(n),
       sizes: new Int32Array(n * 2),
       ...(this.#options.digests && { digests: new Uint8Array(n * digestBytes) }),
     };
   }
 
-  #imageBytes(): number {
+  #windowBytes(): number {
     return viewSide(this.#options.preprocessing, this.#options.view) ** 2 * 3;
+  }
+
+  #imageBytes(): number {
+    return this.#windowBytes() * this.#views.length;
   }
 
   /** Never rejects: failures are kept with their rows, so that which one is told does not depend on timing. */
@@ -207,20 +218,35 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
   }
 
   async #decodeRow(index: number, row: number, slot: Slot): Promise<ImageSize> {
-    const { preprocessing, view } = this.#options;
     const { path } = this.#samples[index] as Sample;
     const bytes = this.#imageBytes();
     const start = performance.now();
     this.#decodes++;
     try {
       const file = slot.digests && (await readImageFile(path));
-      const size = await decodeImage(file?.bytes ?? path, preprocessing, view, slot.data, row * bytes, path);
+      const size = await this.#decodeWindows(file?.bytes ?? path, path, slot.data, row * bytes);
       if (file) slot.digests?.set(file.digest, row * digestBytes);
       this.#store?.keep(index, slot.data.subarray(row * bytes, (row + 1) * bytes), size, file?.digest);
       return size;
     } finally {
       this.#decodeSeconds += (performance.now() - start) / 1000;
     }
+  }
+
+  async #decodeWindows(
+    source: ImageSource,
+    path: string,
+    target: Uint8Array,
+    offset: number,
+  ): Promise<ImageSize> {
+    const { preprocessing } = this.#options;
+    const window = this.#windowBytes();
+    const decode = (view: View, at: number) =>
+      decodeImage(source, preprocessing, view, target, offset + at * window, path);
+    const [first, ...rest] = this.#views;
+    const size = await decode(first as View, 0);
+    for (const [at, view] of rest.entries()) await decode(view, at + 1);
+    return size;
   }
 
   /** Throws the first failure, or moves the readable rows together. */
@@ -243,9 +269,10 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
     const side = viewSide(this.#options.preprocessing, this.#options.view);
     return {
       data: slot.data.subarray(0, n * bytes),
-      shape: [n, side, side, 3],
+      shape: [n * this.#views.length, side, side, 3],
       labels: slot.labels.subarray(0, n),
       indices: slot.indices.subarray(0, n),
+      draws: slot.draws.subarray(0, n),
       sizes: slot.sizes.subarray(0, n * 2),
       ...(slot.digests && { digests: slot.digests.subarray(0, n * digestBytes) }),
       paths,
@@ -257,6 +284,7 @@ function moveRow(slot: Slot, from: number, to: number, imageBytes: number): void
   slot.data.copyWithin(to * imageBytes, from * imageBytes, (from + 1) * imageBytes);
   slot.labels.copyWithin(to, from, from + 1);
   slot.indices.copyWithin(to, from, from + 1);
+  slot.draws.copyWithin(to, from, from + 1);
   slot.sizes.copyWithin(to * 2, from * 2, (from + 1) * 2);
   slot.digests?.copyWithin(to * digestBytes, from * digestBytes, (from + 1) * digestBytes);
 }

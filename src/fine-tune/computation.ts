@@ -1,9 +1,10 @@
+import { mixesImages } from '../augment-option.js';
 import type { ImageDataset, Sample } from '../data/dataset.js';
 import type { DecodedImages } from '../data/decoded-images.js';
 import { BatchLoader } from '../data/loader.js';
 import { invalidValue, TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
-import type { Plan, Precision } from '../native.js';
+import type { NativeAugment, Plan, Precision } from '../native.js';
 import { callNative } from '../native-call.js';
 import { planPath, recallPlan, rememberPlan } from '../plan-cache.js';
 import type { Reading } from './epoch.js';
@@ -75,7 +76,9 @@ export class Computation {
     const { model, data, options, stage, reading } = settings;
     const plan = await makePlan(settings);
     const { train, val } = data.splits;
-    const wanted = options.augment ? (stage.views ?? defaultViews(stage, plan, train.length)) : 1;
+    const wanted = options.augment
+      ? (stage.views ?? defaultViews(stage, plan, train.length, options.augment))
+      : 1;
     const views = wanted === 'live' ? 0 : Math.min(wanted, stage.epochs);
     const opened = await CachedFeatures.open(
       {
@@ -105,15 +108,18 @@ export class Computation {
   trainSource(epoch: number, firstBatch: number): BatchSource {
     const { data, options, stage, reading } = this.#settings;
     const { train } = data.splits;
-    const { seed } = options;
+    const { seed, sampler } = options;
     if (this.#features && stage.optimizer.kind === 'lbfgs') {
       return this.#features.wholeSource(train, firstBatch);
     }
     if (this.#features && this.report.views !== 'live') {
-      return this.#features.trainSource(train, { seed, epoch, firstBatch });
+      return this.#features.trainSource(train, { sampler, seed, epoch, firstBatch });
     }
     const view = options.augment ? 'canvas' : 'eval';
-    return this.#images(train, { ...reading, view, shuffle: true, seed, epoch, firstBatch });
+    return this.#images(train, {
+      ...{ ...reading, view, seed, epoch, firstBatch },
+      ...{ shuffle: true, balanced: sampler === 'balanced' },
+    });
   }
 
   /** The validation pass. */
@@ -200,10 +206,16 @@ const mostUnasked = 2 ** 30;
 
 /**
  * A head learns as well from one unaugmented view as from new random crops in each epoch, and so do a few layers from
- * four views: docs/benchmarks.md has the measurements. What is not frozen at all, or too large to keep, is augmented live.
+ * four views: docs/benchmarks.md has the measurements. What is not frozen at all, or too large to keep, is augmented live,
+ * and so are images that are mixed with others.
  */
-function defaultViews({ extent }: Stage, plan: Plan, images: number): number | 'live' {
-  if (!plan.cacheable || extent === 'all') return 'live';
+function defaultViews(
+  { extent }: Stage,
+  plan: Plan,
+  images: number,
+  augment: NativeAugment,
+): number | 'live' {
+  if (mixesImages(augment) || !plan.cacheable || extent === 'all') return 'live';
   const views = extent === 'head' ? 1 : 4;
   return featureRowBytes(plan) * images * views <= mostUnasked ? views : 'live';
 }

@@ -136,6 +136,8 @@ export interface Evaluation {
   epoch?: number;
   /** Given when training is not configured. */
   preprocess?: NativePreprocess;
+  /** Views of each image whose probabilities are averaged; the source gives `crops` rows an image. */
+  views?: { crops: number; mirrored: boolean };
   /** Called with each batch's paths and labels [n] and logits [n, classes]. */
   onLogits?: (batch: SourceBatch, logits: Float32Array) => void;
   onBatch?: ((progress: Progress) => void) | undefined;
@@ -145,12 +147,15 @@ export interface Evaluation {
 export async function evaluateSplit(
   run: Evaluation,
 ): Promise<{ metrics: ClassificationMetrics; scores: ClassificationScores; skipped: SkippedImage[] }> {
-  const { model, source, classes, preprocess, epoch = 0 } = run;
+  const { model, source, classes, preprocess, views, epoch = 0 } = run;
   const meter = new ClassificationMeter({ classes });
   let done = 0;
   for await (const batch of source) {
     const { loss, logits } = await withBatch(batch, (tensors) =>
-      model.native.evaluate({ ...tensors, target: targetOf(batch), ...(preprocess ? { preprocess } : {}) }),
+      model.native.evaluate({
+        ...{ ...tensors, ...views, target: targetOf(batch) },
+        ...(preprocess ? { preprocess } : {}),
+      }),
     );
     meter.add(logits.data as Float32Array, batch.labels, loss);
     run.onLogits?.(batch, logits.data as Float32Array);

@@ -5,7 +5,7 @@ import type { Sample } from '../data/dataset.js';
 import { openGate } from '../data/gate.js';
 import type { View } from '../data/geometry.js';
 import { BatchLoader, type ImageBatch, type SkippedImage } from '../data/loader.js';
-import { permutation } from '../data/random.js';
+import { orderOf } from '../data/sampler.js';
 import { TorchgraftError, throwIfAborted } from '../errors.js';
 import {
   evictFeatures,
@@ -130,10 +130,10 @@ export class CachedFeatures {
   /** One pass over training samples in the order of an epoch, each in the view that is its turn. */
   trainSource(
     samples: readonly Sample[],
-    pass: { seed: number; epoch: number; firstBatch: number },
+    pass: { sampler: 'shuffle' | 'balanced'; seed: number; epoch: number; firstBatch: number },
   ): BatchSource {
     const { views } = this.#settings;
-    const order = permutation(samples.length, pass.seed, pass.epoch);
+    const order = orderOf(samples, pass.sampler, pass.seed, pass.epoch);
     // Neighbours are in different views, so that an epoch has some of each.
     const viewOf = (index: number) => (pass.epoch - 1 + index) % views;
     return this.#source(samples, order, viewOf, pass.firstBatch, this.#settings.reading.batchSize);
@@ -141,12 +141,12 @@ export class CachedFeatures {
 
   /** One pass over samples in their own order, as an evaluation sees them. */
   evalSource(samples: readonly Sample[]): BatchSource {
-    return this.#source(samples, ownOrder(samples), () => 0, 0, this.#settings.reading.batchSize);
+    return this.#source(samples, orderOf(samples, 'own'), () => 0, 0, this.#settings.reading.batchSize);
   }
 
   /** One pass whose only batch is all samples, as an evaluation sees them. */
   wholeSource(samples: readonly Sample[], firstBatch: number): BatchSource {
-    return this.#source(samples, ownOrder(samples), () => 0, firstBatch, Math.max(1, samples.length));
+    return this.#source(samples, orderOf(samples, 'own'), () => 0, firstBatch, Math.max(1, samples.length));
   }
 
   #source(
@@ -215,7 +215,8 @@ export class CachedFeatures {
     viewOf: (index: number) => number,
   ): Promise<Known> {
     const known = await this.#know(samples);
-    const absent = order.filter(
+    // A sampler may draw a sample several times.
+    const absent = Int32Array.from(new Set(order)).filter(
       (index) => !known.failures.has(index) && (known.rows[viewOf(index)] as Int32Array)[index] === -1,
     );
     if (absent.length === 0) return known;
@@ -335,11 +336,6 @@ async function digest(path: string, signal: AbortSignal | undefined): Promise<Ui
       cause: error,
     });
   }
-}
-
-/** 0, 1, 2, ... */
-function ownOrder(samples: readonly Sample[]): Int32Array {
-  return Int32Array.from(samples, (_, index) => index);
 }
 
 function groupBy(indices: Int32Array, keyOf: (index: number) => number): Map<number, Int32Array> {

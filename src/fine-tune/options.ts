@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { type AugmentOption, augmentOption } from '../augment-option.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import type { EarlyStoppingOptions } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
@@ -7,14 +8,8 @@ import { checkLbfgs } from '../lbfgs.js';
 import type { Precision } from '../native.js';
 import { checkOptions, innerOptions } from '../options.js';
 import { checkSchedule, type Schedule, type ScheduleOptions } from '../schedule.js';
-import {
-  type AugmentOption,
-  augmentOption,
-  type LossOption,
-  lossOption,
-  type OptimizerOption,
-  optimizerOption,
-} from '../training-options.js';
+import { type LossOption, lossOption, type OptimizerOption, optimizerOption } from '../training-options.js';
+import { checkAugmentation } from './augment-conflicts.js';
 import type { CachePlace } from './features.js';
 
 /**
@@ -106,8 +101,14 @@ export interface FineTuneOptions {
   clipNorm?: number;
   /** Batches whose gradients are averaged before an optimizer step. Default 1. */
   accumulate?: number;
-  /** Default `default`. */
+  /** `none`, `light`, `default`, `strong`, or its parts. Default `default`. */
   augment?: AugmentOption;
+  /**
+   * `shuffle`: each training image once in an epoch. `balanced`: as many images, drawn with replacement so that all classes
+   * are equally frequent on average (torch's WeightedRandomSampler with weights 1 / images of the class); a probe by L-BFGS
+   * sees each image once all the same. Default `shuffle`.
+   */
+  sampler?: 'shuffle' | 'balanced';
   /** Parts that differ from 224 px, resize 256, centre crop, ImageNet's mean and std, bilinear. */
   preprocessing?: Partial<Preprocessing>;
   /** Hidden layers and dropout of the new head. Default: one Linear (or 1x1 convolution). */
@@ -135,7 +136,8 @@ export interface FineTuneOptions {
   /**
    * With augmentation: how many fixed views of each training image take turns, the unaugmented one first, so that what
    * is frozen computes each once; or `live`, a new one in each epoch. Default where the frozen part's outputs can be
-   * kept: 1 for `head`, 4 for `last:k` (up to 1 GiB of them), else `live`.
+   * kept: 1 for `head`, 4 for `last:k` (up to 1 GiB of them), else `live`. Mixup and cutmix are always live, so that all of
+   * the network runs in each step; a probe by L-BFGS has one unaugmented view and no mixing.
    */
   views?: number | 'live';
   /** False runs the model as it was loaded, frozen layers included in each step. Default true. */
@@ -196,6 +198,7 @@ const schema = z.strictObject({
   clipNorm: z.number().gt(0).optional(),
   accumulate: z.int().min(1).max(1024).default(1),
   augment: augmentOption.prefault('default'),
+  sampler: z.enum(['shuffle', 'balanced']).default('shuffle'),
   preprocessing: z
     .looseObject({})
     .transform((parts) => parts as Partial<Preprocessing>)
@@ -249,6 +252,7 @@ export function checkFineTuneOptions(options: FineTuneOptions): CheckedOptions {
   const strategy = checked.strategy ?? (isLbfgs ? 'head' : defaultStrategy);
   checkLbfgsRun({ ...checked, strategy }, schedule);
   checkStrategyOptions({ ...checked, strategy });
+  checkAugmentation(checked);
   return {
     ...checked,
     strategy,

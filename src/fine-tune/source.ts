@@ -35,7 +35,7 @@ export function imageSource(loader: BatchLoader): BatchSource {
       return loader.waitedSeconds;
     },
     async *[Symbol.asyncIterator]() {
-      for await (const { data, shape, labels, indices, sizes, paths } of loader) {
+      for await (const { data, shape, labels, draws: indices, sizes, paths } of loader) {
         yield { tensors: { inputs: [{ data, shape, dtype: 'uint8' }], indices, sizes }, labels, paths };
       }
     },

@@ -103,6 +103,10 @@ const valid: Record<tiny.Method, () => unknown[]> = {
     pick([
       tiny.batch(),
       { ...tiny.augmentedBatch(), preprocess: tiny.augmentedTraining().preprocess },
+      {
+        ...{ inputs: [tiny.pixels(4)], preprocess: tiny.augmentedTraining().preprocess },
+        ...{ crops: pick([1, 2, 3, 4, -1]), mirrored: pick([true, false]) },
+      },
       oddBatch(),
       rowsBatch(),
     ]),

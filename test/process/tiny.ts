@@ -60,6 +60,10 @@ export function augmentedTraining(): NativeTraining {
       contrast: 0.2,
       saturation: 0.2,
       hue: 0.05,
+      randAugment: { operations: 2, magnitude: 9 },
+      erasing: { probability: 0.5, scale: [0.02, 0.33], ratio: [0.3, 3.3], value: 'noise' },
+      mixup: 0.2,
+      cutmix: 1,
     },
   });
 }
