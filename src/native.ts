@@ -7,6 +7,7 @@
 import type { NativeSource } from './native-forgetting.js';
 import type { NativePreprocess, NativeTraining } from './native-training.js';
 
+export type * from './native-forgetting.js';
 export type * from './native-training.js';
 
 /** Element types that cross the boundary. `bool` is a Uint8Array of 0 and 1. */

@@ -65,6 +65,10 @@ export async function readCheckpoint(
   return state;
 }
 
+export function strangeStage(path: string): TorchgraftError {
+  return new TorchgraftError('CHECKPOINT_INVALID', `${path} is in a stage that this run does not have.`);
+}
+
 /** Puts a checkpoint's weights, optimizer, random state and best weights back. @throws CHECKPOINT_INVALID */
 export async function loadCheckpoint(path: string, model: Model): Promise<void> {
   await callNative(() => model.native.loadCheckpoint(path));
@@ -108,7 +112,7 @@ function parse(path: string, json: string | undefined): CheckpointState {
 
 /** The options that decide what a run computes, as JSON. */
 export function recipeOf(options: CheckedOptions, fingerprint: string): Record<string, unknown> {
-  const { threads, decodedBytes, cache, checkpoint, resume, signal, onBatch, unreadable, ...recipe } =
+  const { threads, decodedBytes, cache, checkpoint, resume, signal, onBatch, unreadable, retain, ...recipe } =
     options;
   return JSON.parse(JSON.stringify({ ...recipe, data: fingerprint }));
 }
