@@ -38,6 +38,8 @@ export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/optio
 export type { EpochReport } from './fine-tune/report.js';
 export type { FineTuneResult } from './fine-tune/result.js';
 export type { StageReport } from './fine-tune/stage-run.js';
+export type { DistillationOption, RegularisationOption, RetainOption } from './forgetting/options.js';
+export type { RetentionPoint, RetentionReport } from './forgetting/retention.js';
 export type { Mistake, OcclusionMap, ReportContent, SavedModel } from './html-report/content.js';
 export { renderReport } from './html-report/page.js';
 export { type ReportedRun, type ReportOptions, writeReport } from './html-report/write.js';

@@ -158,7 +158,7 @@ export interface FineTuneOptions {
   retain?: string | RetainOption;
   /**
    * A penalty on moving away from the pretrained weights, in every stage but a probe's: `l2-sp` (alpha 0.1, beta 0.01;
-   * takes the place of weight decay) or `ewc` (lambda 100), which needs `retain`. Default: none.
+   * takes the place of weight decay) or `ewc` (lambda 1000), which needs `retain`. Default: none.
    */
   regularisation?: RegularisationOption;
   /**

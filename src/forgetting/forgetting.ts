@@ -168,6 +168,12 @@ async function addFisher(
   }
 }
 
+/** Of the main output, where there are several. */
+async function logitsOf(model: Model, image: Tensor): Promise<Float32Array> {
+  const output = await callNative(() => model.native.forward([image]));
+  return ((Array.isArray(output) ? output[0] : output) as Tensor).data as Float32Array;
+}
+
 /** What the source says of an image of noise: the joined head must say the same. */
 class Witness {
   readonly #image: Tensor;
@@ -181,13 +187,11 @@ class Witness {
   static async of(model: Model, side: number): Promise<Witness> {
     const data = Float32Array.from({ length: 3 * side * side }, (_, i) => Math.sin(i * 12.9898) * 1.5);
     const image: Tensor = { data, shape: [1, 3, side, side], dtype: 'float32' };
-    const { logits } = await callNative(() => model.native.evaluate({ inputs: [image] }));
-    return new Witness(image, logits.data as Float32Array);
+    return new Witness(image, await logitsOf(model, image));
   }
 
   async compare(model: Model, { classes, layer }: Graft): Promise<void> {
-    const { logits } = await callNative(() => model.native.evaluate({ inputs: [this.#image] }));
-    const says = (logits.data as Float32Array).subarray(classes);
+    const says = (await logitsOf(model, this.#image)).subarray(classes);
     const largest = this.#said.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
     const isSame =
       says.length === this.#said.length &&

@@ -45,7 +45,7 @@ const regularisationSchemas = {
   }),
   ewc: innerOptions({
     kind: z.literal('ewc'),
-    lambda: strength.default(100),
+    lambda: strength.default(1000),
   }),
 };
 
