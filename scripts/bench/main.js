@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { packageVersion } from '../../lib/versions.js';
 import { accuracy } from './benches/accuracy.js';
+import { forgetting } from './benches/forgetting.js';
 import { full } from './benches/full.js';
 import { head } from './benches/head.js';
 import { last } from './benches/last.js';
@@ -19,7 +20,7 @@ import { PeerMissing } from './peer-missing.js';
 import { root } from './places.js';
 import { describeMachineLine, printResult } from './report.js';
 
-const benches = [head, last, full, step, loader, predict, start, memory, scale, accuracy];
+const benches = [head, last, full, step, loader, predict, start, memory, scale, accuracy, forgetting];
 
 try {
   await main();
