@@ -54,9 +54,9 @@ t.test('the middle is the mean, and statistics move too', async (t) => {
   const now = await model.native.values(names);
   for (const [i, name] of names.entries()) {
     const largest = Math.max(
-      ...Array.from(now[i]?.data ?? [], (value, at) => {
+      ...Array.from((now[i]?.data ?? []) as Float32Array, (value, at) => {
         const wanted = 0.75 * Number(from[i]?.data[at]) + 0.25 * Number(to[i]?.data[at]);
-        return Math.abs(Number(value) - wanted);
+        return Math.abs(value - wanted);
       }),
     );
     t.ok(largest < 1e-5, name);

@@ -283,7 +283,11 @@ t.test('refusals', async (t) => {
   const distillation = { weight: 1, temperature: 2, layer: 'fc', classes: 5 };
   await t.rejects(configure(model, { groups, forgetting: { distillation, fresh: [] } }), /joinSourceHead/);
   const lbfgs = {
-    ...{ kind: 'lbfgs', maxIterations: 5, historySize: 5, toleranceGradient: 0, toleranceChange: 0 },
+    kind: 'lbfgs',
+    maxIterations: 5,
+    historySize: 5,
+    toleranceGradient: 0,
+    toleranceChange: 0,
   } as const;
   await t.rejects(configure(model, { optimizer: lbfgs, groups, forgetting: { anchor, fresh: [] } }), /lbfgs/);
 });
