@@ -58,8 +58,16 @@ at::Tensor Distillation::teach(const std::function<at::Tensor()>& forward) const
   std::vector<std::pair<at::Tensor, at::Tensor>> pairs;
   for (const Moved& moved : trunk_) pairs.emplace_back(moved.here, moved.source);
   model_.setTraining(false);
-  const Swapped swapped(pairs);
-  const at::Tensor output = forward();
+  // A model that was traced in train mode writes into its buffers in eval mode too: into neither's.
+  const std::vector<Statistic> own = model_.copyStatistics();
+  at::Tensor output;
+  {
+    const Swapped swapped(pairs);
+    const std::vector<Statistic> theirs = model_.copyStatistics();
+    output = forward();
+    model_.restoreStatistics(theirs);
+  }
+  model_.restoreStatistics(own);
   return output.narrow(1, options_.classes, output.size(1) - options_.classes).to(at::kFloat).clone();
 }
 
