@@ -24,12 +24,6 @@ std::vector<Batch> slicesOf(const std::vector<int64_t>& rows, int64_t rowBytes) 
   return slices;
 }
 
-std::vector<c10::IValue> copyOf(const std::vector<c10::IValue>& values) {
-  std::vector<c10::IValue> copies;
-  for (const c10::IValue& value : values) copies.push_back(value.isTensor() ? c10::IValue(value.toTensor().clone()) : value);
-  return copies;
-}
-
 std::vector<at::Tensor> parametersOf(const std::vector<Group>& groups) {
   std::vector<at::Tensor> parameters;
   for (const Group& group : groups) {
@@ -165,7 +159,7 @@ StepResult Trainer::fit(const Batch& batch) {
     return seeded([&] {
       if (!fast) return model_.run(inputs);
       // What the suffix may write into is read or copied anew for each evaluation.
-      return fast->finish(slices.empty() ? copyOf(features) : featuresOf(slices[slice], *fast, {}), at::kFloat);
+      return fast->finish(slices.empty() ? copiesOf(features) : featuresOf(slices[slice], *fast, {}), at::kFloat);
     });
   };
   // In float64, where the loss is ours: the line search comes as near to the optimum as differences of it can be told apart.

@@ -106,6 +106,12 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       method<&NativeModel::findFeatures>("findFeatures"),
                       method<&NativeModel::storeFeatures>("storeFeatures"),
                       method<&NativeModel::readFeatures>("readFeatures"),
+                      method<&NativeModel::keepSource>("keepSource"),
+                      method<&NativeModel::dropSource>("dropSource"),
+                      method<&NativeModel::addFisher>("addFisher"),
+                      method<&NativeModel::fisher>("fisher"),
+                      method<&NativeModel::joinSourceHead>("joinSourceHead"),
+                      method<&NativeModel::partSourceHead>("partSourceHead"),
                       method<&NativeModel::step>("step"),
                       method<&NativeModel::evaluate>("evaluate"),
                       method<&NativeModel::keepBest>("keepBest"),
@@ -266,7 +272,7 @@ Napi::Value NativeModel::reinitialise(const Napi::CallbackInfo& info) {
 Napi::Value NativeModel::configure(const Napi::CallbackInfo& info) {
   return run(info, [options = readTrainingOptions(info[0])](Loaded& loaded) {
     refuseServing(loaded, "configure");
-    loaded.trainer = std::make_unique<Trainer>(*loaded.model, options);
+    loaded.trainer = std::make_unique<Trainer>(*loaded.model, options, loaded.source);
     return nothing();
   });
 }
@@ -353,6 +359,7 @@ Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {
   return session_->submit(env, info.This().As<Napi::Object>(), [this, loaded = loaded_]() -> Finish {
     loaded->trainer.reset();
     loaded->serving.reset();
+    loaded->source.reset();
     loaded->model.reset();
     returnFreedMemory();
     return [this](Napi::Env env) {

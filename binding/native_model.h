@@ -9,6 +9,7 @@
 #include "model.h"
 #include "serving.h"
 #include "session.h"
+#include "source.h"
 #include "trainer.h"
 
 namespace torchgraft {
@@ -19,6 +20,8 @@ struct Loaded {
   std::unique_ptr<Trainer> trainer;
   // Once there is one, the model only predicts.
   std::unique_ptr<Serving> serving;
+  // Weights that a training shall not forget.
+  std::shared_ptr<Source> source;
 };
 
 // What a job that gives no value ends with.
@@ -62,6 +65,12 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value findFeatures(const Napi::CallbackInfo& info);
   Napi::Value storeFeatures(const Napi::CallbackInfo& info);
   Napi::Value readFeatures(const Napi::CallbackInfo& info);
+  Napi::Value keepSource(const Napi::CallbackInfo& info);
+  Napi::Value dropSource(const Napi::CallbackInfo& info);
+  Napi::Value addFisher(const Napi::CallbackInfo& info);
+  Napi::Value fisher(const Napi::CallbackInfo& info);
+  Napi::Value joinSourceHead(const Napi::CallbackInfo& info);
+  Napi::Value partSourceHead(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value keepBest(const Napi::CallbackInfo& info);

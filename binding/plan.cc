@@ -34,6 +34,12 @@ std::vector<at::Tensor> copiesOf(const std::vector<at::Tensor>& tensors) {
   return copies;
 }
 
+std::vector<c10::IValue> copiesOf(const std::vector<c10::IValue>& values) {
+  std::vector<c10::IValue> copies;
+  for (const c10::IValue& value : values) copies.push_back(value.isTensor() ? c10::IValue(value.toTensor().clone()) : value);
+  return copies;
+}
+
 namespace {
 
 constexpr auto kNaN = std::numeric_limits<double>::quiet_NaN();

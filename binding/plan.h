@@ -78,5 +78,6 @@ double relativeDifference(const at::Tensor& value, const at::Tensor& reference);
 PlanBounds boundsOf(at::ScalarType precision);
 // For a trial: forward may write into what it is given.
 std::vector<at::Tensor> copiesOf(const std::vector<at::Tensor>& tensors);
+std::vector<c10::IValue> copiesOf(const std::vector<c10::IValue>& values);
 
 }  // namespace torchgraft

@@ -251,6 +251,7 @@ Napi::Value writeNewHead(Napi::Env env, const NewHead& made) {
 Napi::Value writeStep(Napi::Env env, const StepResult& result) {
   auto object = Napi::Object::New(env);
   object.Set("loss", result.loss);
+  object.Set("penalty", result.penalty);
   object.Set("correct", static_cast<double>(result.correct));
   object.Set("count", static_cast<double>(result.count));
   object.Set("gradientNorm", result.gradientNorm);

@@ -45,10 +45,9 @@ at::Tensor imagesOf(const Batch& batch) {
   return images;
 }
 
-int64_t classesOf(const c10::IValue& output) {
-  const at::Tensor main = mainOutput(output);
-  if (main.dim() != 2) throw Failure("SHAPE_MISMATCH", "mixup and cutmix need a model whose output is [n, classes]; it is " + c10::str(main.sizes()) + ".");
-  return main.size(1);
+int64_t classesOf(const at::Tensor& output) {
+  if (output.dim() != 2) throw Failure("SHAPE_MISMATCH", "mixup and cutmix need a model whose output is [n, classes]; it is " + c10::str(output.sizes()) + ".");
+  return output.size(1);
 }
 
 Failure staleFeatures() {
@@ -102,14 +101,32 @@ void LossScale::fitted() {
   steady = 0;
 }
 
-Trainer::Trainer(Model& model, TrainingOptions options)
+Trainer::Trainer(Model& model, TrainingOptions options, std::shared_ptr<const Source> source)
     : model_(model),
       options_(std::move(options)),
       loss_(options_.loss, model.device()),
-      optimizer_(options_.optimizer, makeGroups(model, options_.groups)) {}
+      optimizer_(options_.optimizer, makeGroups(model, options_.groups)) {
+  if (options_.forgetting) configureForgetting(std::move(source));
+}
+
+void Trainer::configureForgetting(std::shared_ptr<const Source> source) {
+  const auto& [anchor, distillation, fresh] = *options_.forgetting;
+  if (options_.optimizer.kind == OptimizerOptions::lbfgs) throw Failure("INVALID_VALUE", "configure: lbfgs takes no forgetting.");
+  if (!source) throw Failure("INVALID_VALUE", "configure: forgetting needs the source's weights. Call keepSource() first.");
+  std::unordered_map<std::string, int64_t> rows;
+  if (distillation.weight > 0) {
+    distillation_ = std::make_unique<Distillation>(model_, source, distillation, fresh);
+    rows = distillation_->rows();
+  }
+  if (anchor.kind != AnchorOptions::none) anchor_ = std::make_unique<Anchor>(model_, *source, anchor, fresh, rows);
+}
+
+at::Tensor Trainer::taskOutput(const c10::IValue& output) const {
+  return distillation_ ? distillation_->task(mainOutput(output)) : mainOutput(output);
+}
 
 at::Tensor Trainer::lossOf(const c10::IValue& output, const at::Tensor& target) const {
-  at::Tensor loss = loss_(mainOutput(output), target);
+  at::Tensor loss = loss_(taskOutput(output), target);
   if (!output.isTuple()) return loss;
   const auto& elements = output.toTupleRef().elements();
   for (size_t i = 1; i < elements.size(); ++i) {
@@ -202,9 +219,9 @@ Evaluation Trainer::evaluate(const Batch& batch, const std::optional<Preprocess>
   std::vector<at::Tensor> inputs;
   if (batch.rows.empty()) inputs = preparedInputs(batch, preprocess ? preprocess : options_.preprocess, model_.device());
   model_.setTraining(false);
-  if (const Engine* fast = engineFor(batch)) return judge(fast->finish(featuresOf(batch, *fast, inputs)), batch.target, loss_, batch.views);
+  if (const Engine* fast = engineFor(batch)) return judge(taskOutput(fast->finish(featuresOf(batch, *fast, inputs))), batch.target, loss_, batch.views);
   Autocast autocast(model_.device(), precision_);
-  return judge(model_.run(inputs), batch.target, loss_, batch.views);
+  return judge(taskOutput(model_.run(inputs)), batch.target, loss_, batch.views);
 }
 
 StepResult Trainer::step(const Batch& batch) {
@@ -218,27 +235,35 @@ StepResult Trainer::step(const Batch& batch) {
   if (mix) mixImages(inputs[0], *mix);
 
   at::AutoGradMode gradients(true);
+  const std::vector<c10::IValue> features = fast ? featuresOf(batch, *fast, inputs) : std::vector<c10::IValue>{};
+  const auto forward = [&](const std::vector<c10::IValue>& crossing, const std::vector<at::Tensor>& images) {
+    if (fast) return fast->finish(crossing);
+    Autocast autocast(model_.device(), precision_);
+    return model_.run(images);
+  };
+  at::Tensor taught;
+  if (distillation_) taught = distillation_->teach([&] { return mainOutput(forward(copiesOf(features), copiesOf(inputs))); });
   model_.setTraining(true);
   const std::vector<Statistic> before = model_.copyStatistics();
   StepResult result;
   try {
-    const std::vector<c10::IValue> features = fast ? featuresOf(batch, *fast, inputs) : std::vector<c10::IValue>{};
-    const c10::IValue output = seeded([&] {
-      if (fast) return fast->finish(features);
-      Autocast autocast(model_.device(), precision_);
-      return model_.run(inputs);
-    });
-    const at::Tensor loss = lossOf(output, mix ? mixedTarget(batch.target, classesOf(output), *mix) : batch.target);
+    const c10::IValue output = seeded([&] { return forward(features, inputs); });
+    at::Tensor loss = lossOf(output, mix ? mixedTarget(batch.target, classesOf(taskOutput(output)), *mix) : batch.target);
     result.loss = loss.item<double>();
     if (!std::isfinite(result.loss)) throw Failure("LOSS_NOT_FINITE", "The loss is " + c10::str(result.loss) + ".");
     if (!loss.requires_grad()) {
       throw Failure("NOT_TRAINABLE", "The loss does not depend on any trainable parameter. Unfreeze layers that lead to the output.");
     }
+    if (distillation_) {
+      const at::Tensor forgotten = distillation_->loss(mainOutput(output), taught);
+      result.penalty = forgotten.item<double>();
+      loss = loss + forgotten;
+    }
     (precision_ == at::kHalf ? loss * scale_.factor : loss).backward();
-    result.correct = countCorrect(mainOutput(output), mix ? dominantLabels(batch.target, *mix) : batch.target);
+    result.correct = countCorrect(taskOutput(output), mix ? dominantLabels(batch.target, *mix) : batch.target);
     result.count = mainOutput(output).dim() == 0 ? 0 : mainOutput(output).size(0);
     ++accumulated_;
-    if (accumulated_ >= options_.accumulate || batch.flush) result.gradientNorm = finishAccumulation();
+    if (accumulated_ >= options_.accumulate || batch.flush) result.gradientNorm = finishAccumulation(result.penalty);
   } catch (...) {
     model_.restoreStatistics(before);
     optimizer_.zeroGrad();
@@ -250,11 +275,13 @@ StepResult Trainer::step(const Batch& batch) {
   return result;
 }
 
-double Trainer::finishAccumulation() {
+double Trainer::finishAccumulation(double& penalty) {
   const bool scaled = precision_ == at::kHalf;
   const double factor = (scaled ? 1 / scale_.factor : 1) / static_cast<double>(accumulated_);
   if (factor != 1) optimizer_.scaleGradients(factor);
   accumulated_ = 0;
+  if (anchor_) penalty += anchor_->pull();
+  if (distillation_) distillation_->release();
   const double norm = optimizer_.gradientNorm();
   if (!std::isfinite(norm)) {
     // Below 1 it is not the scale that makes them overflow.
@@ -266,6 +293,7 @@ double Trainer::finishAccumulation() {
   if (scaled) scale_.fitted();
   if (options_.clipNorm > 0) optimizer_.clip(options_.clipNorm, norm);
   optimizer_.step();
+  if (distillation_) distillation_->restore();
   optimizer_.zeroGrad();
   return norm;
 }

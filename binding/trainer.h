@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "anchor.h"
 #include "augment.h"
+#include "distillation.h"
 #include "engine.h"
 #include "failure.h"
 #include "feature_bank.h"
@@ -16,6 +18,7 @@
 #include "optimizer.h"
 #include "plan.h"
 #include "test_views.h"
+#include "source.h"
 
 namespace torchgraft {
 
@@ -23,6 +26,14 @@ struct GroupSpec {
   std::vector<std::string> parameters;
   double learningRate = 0;
   double weightDecay = 0;
+};
+
+// What is done against forgetting what the source could do.
+struct ForgettingOptions {
+  AnchorOptions anchor;
+  DistillationOptions distillation;
+  // Parameters that the source did not have, though it may have others of these names.
+  std::unordered_set<std::string> fresh;
 };
 
 struct TrainingOptions {
@@ -35,6 +46,7 @@ struct TrainingOptions {
   uint64_t seed = 0;
   std::optional<Preprocess> preprocess;
   std::optional<AugmentOptions> augment;
+  std::optional<ForgettingOptions> forgetting;
 };
 
 struct Batch {
@@ -62,7 +74,10 @@ struct FeatureBatch {
 };
 
 struct StepResult {
+  // Of the task alone.
   double loss = 0;
+  // What is added to it against forgetting: the distillation of this batch, and the anchor where an accumulation ended.
+  double penalty = 0;
   // Of a mixed batch: those whose largest logit is the label of the image with the larger share.
   int64_t correct = -1;
   int64_t count = 0;
@@ -98,7 +113,8 @@ struct LossScale {
 
 class Trainer {
  public:
-  Trainer(Model& model, TrainingOptions options);
+  // `source` is needed where options.forgetting is set.
+  Trainer(Model& model, TrainingOptions options, std::shared_ptr<const Source> source);
 
   // Forward, loss, backward and, when an accumulation ends, the optimizer; with lbfgs, up to maxIterations of it on these
   // samples, from a fresh history, and the result is where they ended. A loss or gradient that is not finite leaves
@@ -153,7 +169,11 @@ class Trainer {
   // seeded(), and its loss.
   std::pair<c10::IValue, at::Tensor> forwardAndLoss(const std::function<c10::IValue()>& forward, const at::Tensor& target) const;
   at::Tensor lossOf(const c10::IValue& output, const at::Tensor& target) const;
-  double finishAccumulation();
+  // The output without the logits of a source head that was joined to it.
+  at::Tensor taskOutput(const c10::IValue& output) const;
+  // Adds the penalty of what is anchored to `penalty`. Returns the gradient's norm.
+  double finishAccumulation(double& penalty);
+  void configureForgetting(std::shared_ptr<const Source> source);
 
   Model& model_;
   TrainingOptions options_;
@@ -169,6 +189,8 @@ class Trainer {
   uint64_t splitRevision_ = 0;
   std::vector<Crossing> layout_;
   std::unique_ptr<FeatureBank> bank_;
+  std::unique_ptr<Anchor> anchor_;
+  std::unique_ptr<Distillation> distillation_;
 };
 
 }  // namespace torchgraft

@@ -152,6 +152,41 @@ AugmentOptions readAugment(const Napi::Object& object, const std::string& where)
   return options;
 }
 
+AnchorOptions readAnchor(const Napi::Object& object, const std::string& where) {
+  AnchorOptions options;
+  const std::string kind = readString(object, "kind", where);
+  if (kind == "l2-sp") {
+    options.kind = AnchorOptions::l2sp;
+    options.alpha = readNumber(object, "alpha", where, 0, kLargest);
+    options.beta = readNumber(object, "beta", where, 0, kLargest);
+  } else if (kind == "ewc") {
+    options.kind = AnchorOptions::ewc;
+    options.lambda = readNumber(object, "lambda", where, 0, kLargest);
+  } else {
+    throw Failure("INVALID_VALUE", where + ".kind is '" + kind + "'. Expected l2-sp or ewc.");
+  }
+  return options;
+}
+
+DistillationOptions readDistillation(const Napi::Object& object, const std::string& where) {
+  DistillationOptions options;
+  options.weight = readNumber(object, "weight", where, 1e-12, kLargest);
+  options.temperature = readNumber(object, "temperature", where, 1e-3, 1e6);
+  options.layer = readString(object, "layer", where);
+  options.classes = readInteger(object, "classes", where, 1, 1 << 24);
+  return options;
+}
+
+ForgettingOptions readForgetting(const Napi::Object& object, const std::string& where) {
+  ForgettingOptions options;
+  if (!isAbsent(object, "anchor")) options.anchor = readAnchor(readObject(object.Get("anchor"), where + ".anchor"), where + ".anchor");
+  if (!isAbsent(object, "distillation")) {
+    options.distillation = readDistillation(readObject(object.Get("distillation"), where + ".distillation"), where + ".distillation");
+  }
+  for (const std::string& name : readStrings(object.Get("fresh"), where + ".fresh")) options.fresh.insert(name);
+  return options;
+}
+
 }  // namespace
 
 std::optional<Preprocess> readPreprocess(const Napi::Object& owner, const std::string& where) {
@@ -186,6 +221,7 @@ TrainingOptions readTrainingOptions(const Napi::Value& value) {
     if (!options.preprocess) throw Failure("INVALID_VALUE", where + ": augment needs preprocess.");
     options.augment = readAugment(readObject(object.Get("augment"), where + ".augment"), where + ".augment");
   }
+  if (!isAbsent(object, "forgetting")) options.forgetting = readForgetting(readObject(object.Get("forgetting"), where + ".forgetting"), where + ".forgetting");
   return options;
 }
 

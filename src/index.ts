@@ -48,6 +48,10 @@ export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/optio
 export type { EpochReport } from './fine-tune/report.js';
 export type { FineTuneResult } from './fine-tune/result.js';
 export type { StageReport } from './fine-tune/stage-run.js';
+export type { DistillationOption, RegularisationOption, RetainOption } from './forgetting/options.js';
+export { renderWiseFtChart } from './forgetting/render.js';
+export type { RetentionPoint, RetentionReport } from './forgetting/retention.js';
+export { type WiseFtOptions, type WiseFtPoint, type WiseFtResult, wiseFt } from './forgetting/wise-ft.js';
 export type { Mistake, OcclusionMap, ReportContent, SavedModel } from './html-report/content.js';
 export { renderReport } from './html-report/page.js';
 export { type ReportedRun, type ReportOptions, writeReport } from './html-report/write.js';

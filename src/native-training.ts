@@ -1,4 +1,5 @@
 /** What crosses to the addon to configure training. */
+import type { NativeForgetting } from './native-forgetting.js';
 
 /** `reduction` is always the mean over the batch; gamma belongs to focal, beta (delta) to huber. */
 export type NativeLoss =
@@ -76,4 +77,6 @@ export interface NativeTraining {
   seed: number;
   preprocess: NativePreprocess | null;
   augment: NativeAugment | null;
+  /** Needs a kept source; not with lbfgs. */
+  forgetting?: NativeForgetting;
 }

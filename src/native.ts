@@ -4,8 +4,10 @@
  * model's own native thread, one at a time; a second call while one runs is refused with BUSY.
  * Native errors carry `code` (an ErrorCode), `message`, and `backtrace` (libtorch's own words) where there is one.
  */
+import type { NativeSource } from './native-forgetting.js';
 import type { NativePreprocess, NativeTraining } from './native-training.js';
 
+export type * from './native-forgetting.js';
 export type * from './native-training.js';
 
 /** Element types that cross the boundary. `bool` is a Uint8Array of 0 and 1. */
@@ -184,6 +186,8 @@ export interface Plan {
 export interface StepResult {
   /** Mean loss of the batch, before the weights change; with lbfgs at the end of the step, without weight decay. */
   loss: number;
+  /** What was added to it against forgetting; that of weights only in a step that ends an accumulation. */
+  penalty: number;
   /**
    * Samples whose largest logit is the target; of images mixed by mixup or cutmix the label of the one with the larger
    * share; -1 when targets are not class indices.
@@ -253,7 +257,7 @@ export interface OptimiseResult {
   float32Seconds: number;
 }
 
-export interface NativeModel {
+export interface NativeModel extends NativeSource {
   describe(): Promise<ModelDescription>;
   /** Values of parameters and buffers by name. */
   values(names: string[]): Promise<Tensor[]>;

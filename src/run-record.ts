@@ -38,6 +38,8 @@ export interface RunRecord {
   features?: ComputationReport['features'];
   computationNotices?: string[];
   ended?: FineTuneResult['ended'];
+  /** What is left of the source task. */
+  retention?: FineTuneResult['retention'];
   /** 0 is the model before the first step. */
   bestEpoch: number;
   baseline: EpochReport;
@@ -72,6 +74,7 @@ export function makeRunRecord(model: Model, data: ImageDataset, result: FineTune
     features,
     computationNotices: notices,
     ended: result.ended,
+    ...(result.retention ? { retention: result.retention } : {}),
     bestEpoch: result.best.epoch,
     baseline: result.baseline,
     epochs: result.history,

@@ -6,7 +6,7 @@ const share = z.number().min(0).lt(1);
 const positive = z.number().gt(0);
 
 /** A name, or an object whose `kind` is a name, as that object; `read` may know other texts. */
-function named(names: readonly string[], read?: (text: string) => object | undefined) {
+export function named(names: readonly string[], read?: (text: string) => object | undefined) {
   return z.unknown().transform((value, context) => {
     const given = typeof value === 'string' ? (read?.(value) ?? { kind: value }) : value;
     if (typeof given !== 'object' || given === null) {

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { packageVersion } from '../../lib/versions.js';
 import { accuracy } from './benches/accuracy.js';
 import { domain } from './benches/domain.js';
+import { forgetting } from './benches/forgetting.js';
 import { full } from './benches/full.js';
 import { head } from './benches/head.js';
 import { last } from './benches/last.js';
@@ -20,7 +21,7 @@ import { PeerMissing } from './peer-missing.js';
 import { root } from './places.js';
 import { describeMachineLine, printResult } from './report.js';
 
-const benches = [head, last, full, step, loader, predict, start, memory, scale, accuracy, domain];
+const benches = [head, last, full, step, loader, predict, start, memory, scale, accuracy, domain, forgetting];
 
 try {
   await main();

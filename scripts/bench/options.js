@@ -38,6 +38,8 @@ const meanings = {
   model: 'name of a model of the shared data, or a .pt file; several for predict, with commas',
   images: 'name of a folder of class folders of the shared data, or a path; several for accuracy',
   strategy: 'what learns: head, last:K or full; several, with commas',
+  retain: 'folders of images on which retention is measured, with commas',
+  variants: 'which of its variants; several, with commas',
   tables: 'which of its tables; several, with commas',
   epochs: 'epochs of a run',
   'peer-epochs': 'epochs of PyTorch at its defaults, whose times are then scaled to --epochs',

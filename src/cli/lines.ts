@@ -2,6 +2,7 @@ import type { ImageDataset } from '../data/dataset.js';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import type { StageReport } from '../fine-tune/stage-run.js';
+import type { RetentionReport } from '../forgetting/retention.js';
 import type { Model } from '../model.js';
 import { baselinesTable } from '../report/baselines-table.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';
@@ -80,7 +81,7 @@ export function summary(
   file: string,
   totals: { totalSeconds: number; peakRssMb: number },
 ): string[] {
-  const { best, ended } = result;
+  const { best, ended, retention } = result;
   const { features } = result.computation;
   const why = ended === 'early' ? ' (stopped early)' : '';
   return [
@@ -93,8 +94,16 @@ export function summary(
     ...(classes.length <= 20 ? ['', confusionTable(best.validation)] : []),
     '',
     ...(features ? [`kept   features: ${features.computed} computed, ${features.found} found`] : []),
+    ...(retention ? [retentionLine(retention)] : []),
     `saved  ${file}  (${formatTime(totals.totalSeconds)}, peak memory ${totals.peakRssMb.toFixed(0)} MB)`,
   ];
+}
+
+function retentionLine({ images, before, after }: RetentionReport): string {
+  return (
+    `retain ${images} images of the source task: the pretrained head is right on ${percent(before.agreement)} of them ` +
+    `before, ${percent(after.agreement)} after; divergence ${after.divergence.toFixed(4)} nats`
+  );
 }
 
 export function percent(share: number): string {

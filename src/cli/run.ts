@@ -74,6 +74,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     ended: result.ended,
     stages: result.stages,
     decisions: result.decisions,
+    ...(result.retention ? { retention: result.retention } : {}),
     ...(result.computation.features ? { features: result.computation.features } : {}),
     ...totals,
     model: file,

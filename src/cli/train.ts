@@ -6,6 +6,7 @@ import { parseEarlyStopping } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
 import type { CachePlace } from '../fine-tune/features.js';
 import { type FineTuneOptions, type Strategy, strategyPattern } from '../fine-tune/options.js';
+import type { RegularisationOption } from '../forgetting/options.js';
 import type { Precision } from '../native.js';
 import { optimizerNames } from '../training-options.js';
 import {
@@ -17,6 +18,7 @@ import {
   threeNumbers,
   wholeNumber,
 } from './arguments.js';
+import { parseRegularisation } from './regularisation.js';
 import { runTraining, type TrainRequest } from './run.js';
 
 /** Flags of what is trained and how; of every command that trains. */
@@ -43,6 +45,9 @@ export interface TrainingFlags {
   augment: AugmentPreset;
   sampler: 'shuffle' | 'balanced';
   earlyStop?: string;
+  retain?: string;
+  regularisation?: RegularisationOption;
+  distillation?: number;
   skipUnreadable?: boolean;
   seed: number;
   threads?: number;
@@ -164,6 +169,20 @@ function addRest(command: Command): Command {
         .default('shuffle'),
     )
     .option('--early-stop <metric:patience>', 'for example valMacroF1:3; also picks the best epoch')
+    .option(
+      '--retain <dir>',
+      'images of the source task: how much of it is left is measured before and after',
+    )
+    .option(
+      '--regularisation <name>',
+      'l2-sp[:alpha[:beta]] or ewc[:lambda], which needs --retain: hold weights near the pretrained ones',
+      parseRegularisation,
+    )
+    .option(
+      '--distillation <weight>',
+      'hold the pretrained head to what it said (for example 1)',
+      positiveNumber,
+    )
     .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
     .option('--seed <n>', 'of order, augmentation, dropout, the new head and the split', wholeNumber(0), 0)
     .option('--threads <n>', 'default: all processors', wholeNumber(1))
@@ -243,6 +262,9 @@ export function toTrainingOptions(flags: TrainingFlags): FineTuneOptions {
     ...(flags.learningRate === undefined ? {} : { learningRate: flags.learningRate }),
     ...(flags.weightDecay === undefined ? {} : { weightDecay: flags.weightDecay }),
     ...(flags.loss === undefined ? {} : { loss: flags.loss }),
+    ...(flags.retain === undefined ? {} : { retain: flags.retain }),
+    ...(flags.regularisation === undefined ? {} : { regularisation: flags.regularisation }),
+    ...(flags.distillation === undefined ? {} : { distillation: { weight: flags.distillation } }),
     ...(flags.clipNorm === undefined ? {} : { clipNorm: flags.clipNorm }),
     ...(threads === undefined ? {} : { threads }),
     ...(flags.earlyStop === undefined

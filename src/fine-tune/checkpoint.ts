@@ -65,6 +65,10 @@ export async function readCheckpoint(
   return state;
 }
 
+export function strangeStage(path: string): TorchgraftError {
+  return new TorchgraftError('CHECKPOINT_INVALID', `${path} is in a stage that this run does not have.`);
+}
+
 /** Puts a checkpoint's weights, optimizer, random state and best weights back. @throws CHECKPOINT_INVALID */
 export async function loadCheckpoint(path: string, model: Model): Promise<void> {
   await callNative(() => model.native.loadCheckpoint(path));
@@ -118,6 +122,7 @@ export function recipeOf(options: CheckedOptions, fingerprint: string): Record<s
     onBatch,
     unreadable,
     baselines,
+    retain,
     ...recipe
   } = options;
   return JSON.parse(JSON.stringify({ ...recipe, data: fingerprint }));

@@ -12,6 +12,7 @@ import {
   loadCheckpoint,
   readCheckpoint,
   recipeOf,
+  strangeStage,
   writeCheckpoint,
 } from './checkpoint.js';
 import type { Computation, ComputationReport } from './computation.js';
@@ -141,6 +142,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       computation: this.#run.computation.report,
       stages: this.stages,
       decisions: this.decisions,
+      retention: this.#prepared.forgetting?.retention,
     };
   }
 
@@ -160,6 +162,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     claim(this.#model);
     try {
       this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
+      Object.assign(this.#recipe, this.#prepared.forgetting?.recipe);
       let sums = await this.#begin();
       this.#lookAhead();
       while (this.#upcoming && this.#history.length < this.#until) {
@@ -201,12 +204,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     const before = state.stages.slice(0, -1);
     const last = state.stages.at(-1);
     const planned = stages[before.length];
-    if (!last || !planned) {
-      throw new TorchgraftError(
-        'CHECKPOINT_INVALID',
-        `${checkpoint} is in a stage that this run does not have.`,
-      );
-    }
+    if (!last || !planned) throw strangeStage(checkpoint);
     this.#stages = before;
     // What the run fell back to, it goes on with.
     const stage = last.optimizer === planned.optimizer.kind ? planned : (planned.otherwise ?? planned);
@@ -374,6 +372,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     release(this.#model);
     this.#decoded?.dispose();
     if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
+    await this.#prepared?.forgetting?.finish();
     const { result } = this;
     if (result) this.#model.card = makeCard(this.#model, this.#data, this.#recipe, result);
   }
@@ -389,8 +388,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   }
 
   #settings() {
-    const { preprocessing } = this.#prepared as Prepared;
+    const { preprocessing, forgetting } = this.#prepared as Prepared;
     const reading = { ...this.#reading, preprocessing };
-    return { model: this.#model, data: this.#data, options: this.#options, reading };
+    return { model: this.#model, data: this.#data, options: this.#options, reading, forgetting };
   }
 }

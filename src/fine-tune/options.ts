@@ -4,6 +4,15 @@ import { type AugmentOption, augmentOption } from '../augment-option.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import type { EarlyStoppingOptions } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
+import {
+  checkForgetting,
+  type DistillationOption,
+  distillationOption,
+  type RegularisationOption,
+  type RetainOption,
+  regularisationOption,
+  retainOption,
+} from '../forgetting/options.js';
 import { checkLbfgs } from '../lbfgs.js';
 import type { Precision } from '../native.js';
 import { checkOptions, innerOptions } from '../options.js';
@@ -87,7 +96,7 @@ export interface FineTuneOptions {
    */
   optimizer?: OptimizerOption;
   /**
-   * Default 0.01 for AdamW, else 0. With L-BFGS an L2 term, weightDecay / 2 times the squared norm, beside the mean loss:
+   * Default 0.01 for AdamW, else and with `l2-sp` 0. With L-BFGS an L2 term, weightDecay / 2 times the squared norm, beside the mean loss:
    * scikit-learn's C is 1 / (images * weightDecay).
    */
   weightDecay?: number;
@@ -150,6 +159,21 @@ export interface FineTuneOptions {
    * harm. Default `measure`; `none` saves a second or a few.
    */
   baselines?: 'measure' | 'none';
+  /**
+   * Images of the source task, a folder or more: how much of it the source's head can still do on the fine-tuned trunk is
+   * measured before and after, as `retention`. Default: none.
+   */
+  retain?: string | RetainOption;
+  /**
+   * A penalty on moving away from the pretrained weights, in every stage but a probe's: `l2-sp` (alpha 0.1, beta 0.01;
+   * takes the place of weight decay) or `ewc` (lambda 1000), which needs `retain`. Default: none.
+   */
+  regularisation?: RegularisationOption;
+  /**
+   * Learning without forgetting: the source's head is held to what the source says of the training images, with `weight`
+   * 1 and `temperature` 2. Until the loop has ended the model has both heads. Default: none.
+   */
+  distillation?: DistillationOption;
   /** What to do with an image that cannot be decoded. Default `fail`. */
   unreadable?: 'fail' | 'skip';
   /**
@@ -221,6 +245,9 @@ const schema = z.strictObject({
   split: z.boolean().default(true),
   cache: z.enum(['disk', 'memory', 'none']).default('disk'),
   baselines: z.enum(['measure', 'none']).default('measure'),
+  retain: retainOption.optional(),
+  regularisation: regularisationOption.optional(),
+  distillation: distillationOption.optional(),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
   checkpoint: z.string().min(1).optional(),
   resume: z.boolean().default(false),
@@ -253,12 +280,18 @@ export function checkFineTuneOptions(options: FineTuneOptions): CheckedOptions {
   checkLbfgsRun({ ...checked, strategy }, schedule);
   checkStrategyOptions({ ...checked, strategy });
   checkAugmentation(checked);
+  checkForgetting(checked);
   return {
     ...checked,
     strategy,
     schedule,
-    weightDecay: checked.weightDecay ?? (checked.optimizer.kind === 'adamw' ? 0.01 : 0),
+    weightDecay: checked.weightDecay ?? defaultDecay(checked),
   };
+}
+
+// L2-SP takes the place of weight decay, which would pull pretrained weights elsewhere.
+function defaultDecay({ optimizer, regularisation }: z.output<typeof schema>): number {
+  return optimizer.kind === 'adamw' && regularisation?.kind !== 'l2-sp' ? 0.01 : 0;
 }
 
 /** Which strategies each of these options is for. */

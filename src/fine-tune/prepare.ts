@@ -1,5 +1,6 @@
 import type { ImageDataset } from '../data/dataset.js';
 import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
+import { Forgetting, type Graft } from '../forgetting/forgetting.js';
 import { checkLbfgsModel } from '../lbfgs.js';
 import type { Model } from '../model.js';
 import type { ReplaceHeadResult } from '../native.js';
@@ -16,6 +17,8 @@ export interface Prepared {
   strategy: Strategy;
   /** Undefined where they were not asked for. */
   baselines: Baselines | undefined;
+  /** What is done against forgetting, where something is. */
+  forgetting: Forgetting | undefined;
 }
 
 /** Gives the model its head, and makes the strategy's stages for it. */
@@ -26,29 +29,38 @@ export async function prepareModel(
 ): Promise<Prepared> {
   checkLbfgsModel(options, await model.summary(), 'fineTune');
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
-  const beginsWithProbe = /^(auto|lp-ft)/.test(options.strategy);
-  const { head, standardiser } = await prepareHead(model, data.classes, preprocessing.size, {
-    ...options,
-    standardise: beginsWithProbe,
-  });
-  const probeC = beginsWithProbe
-    ? await readyProbe(model, data, preprocessing, options, standardiser)
-    : undefined;
-  const baselines =
-    options.baselines === 'none' ? undefined : await measureBaselines(model, data, preprocessing, options);
-  const summary = await model.summary();
-  const images = data.splits.train.length;
-  const strategy = compileStrategy({ model, summary, head, options, images, probeC });
-  const { transfer } = baselines ?? {};
-  if (transfer && (transfer.verdict === 'harm' || options.strategy === 'auto')) {
-    strategy.notices.push(transfer.text);
+  const forgetting = await Forgetting.begin(model, options, preprocessing);
+  try {
+    const beginsWithProbe = /^(auto|lp-ft)/.test(options.strategy);
+    const head = await prepareHead(model, data.classes, preprocessing.size, {
+      ...options,
+      // The source's head, joined for distillation, takes the features as they are.
+      standardise: beginsWithProbe && !options.distillation,
+    });
+    const probeC = beginsWithProbe
+      ? await readyProbe(model, data, preprocessing, options, head.standardiser)
+      : undefined;
+    const baselines =
+      options.baselines === 'none' ? undefined : await measureBaselines(model, data, preprocessing, options);
+    const summary = await model.summary();
+    const images = data.splits.train.length;
+    const strategy = compileStrategy({ model, summary, head: head.parameters, options, images, probeC });
+    const { transfer } = baselines ?? {};
+    if (transfer && (transfer.verdict === 'harm' || options.strategy === 'auto')) {
+      strategy.notices.push(transfer.text);
+    }
+    await forgetting?.grafted(head);
+    return { preprocessing, strategy, baselines, forgetting };
+  } catch (error) {
+    await forgetting?.finish();
+    throw error;
   }
-  return { preprocessing, strategy, baselines };
 }
 
-/** Names of the head's parameters, and of the buffers of the standardising layer before it, where one was made now. */
-interface Head {
-  head: string[];
+/** The head that a model got; `standardiser` where a standardising layer was made before it. */
+interface Head extends Graft {
+  /** Names of its parameters. */
+  parameters: string[];
   standardiser: ReplaceHeadResult['standardiser'];
 }
 
@@ -65,11 +77,13 @@ async function prepareHead(
     const { heads, parameters } = await model.summary();
     const modules = new Set(heads.map(({ module }) => module));
     const names = parameters.map(({ name }) => name).filter((name) => modules.has(ownerOf(name)));
-    return { head: names, standardiser: null };
+    const layer = heads.find(({ output }) => output === 0)?.module ?? '';
+    return { parameters: names, layer, classes: classes.length, fresh: [], standardiser: null };
   }
-  const { parameters, standardiser } = await model.replaceHead({
+  const { parameters, layers, standardiser } = await model.replaceHead({
     ...head,
     ...{ classes: classes.length, seed, imageSize, standardise },
   });
-  return { head: parameters, standardiser };
+  const layer = layers[0] as string;
+  return { parameters, layer, classes: classes.length, fresh: parameters, standardiser };
 }

@@ -1,4 +1,5 @@
 import type { Preprocessing } from '../data/preprocessing.js';
+import type { RetentionReport } from '../forgetting/retention.js';
 import type { Baselines } from './baselines.js';
 import type { ComputationReport } from './computation.js';
 import type { EpochReport } from './report.js';
@@ -25,4 +26,6 @@ export interface FineTuneResult {
   stages: StageReport[];
   /** What was decided on the way and why, one sentence each, for example that `auto` stopped at the probe. */
   decisions: string[];
+  /** With `retain`: what is left of the source task; undefined where the run was aborted. */
+  retention?: RetentionReport | undefined;
 }

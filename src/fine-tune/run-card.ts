@@ -9,7 +9,7 @@ export function makeCard(
   model: Model,
   data: ImageDataset,
   recipe: Record<string, unknown>,
-  { best, baseline, history, preprocessing, stages, decisions }: FineTuneResult,
+  { best, baseline, history, preprocessing, stages, decisions, retention }: FineTuneResult,
 ): ModelCard {
   return {
     format: 1,
@@ -31,6 +31,7 @@ export function makeCard(
       epochs: history.length,
       validation: best.validation,
       baseline: { loss: baseline.validation.loss, accuracy: baseline.validation.accuracy },
+      ...(retention ? { retention } : {}),
     },
   };
 }

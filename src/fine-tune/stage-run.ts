@@ -1,4 +1,5 @@
 import { nativePreprocess } from '../data/preprocessing.js';
+import type { Forgetting } from '../forgetting/forgetting.js';
 import type { Model } from '../model.js';
 import type { NativeOptimizer, Precision } from '../native.js';
 import { callNative } from '../native-call.js';
@@ -33,14 +34,21 @@ export interface StageSettings extends Omit<ComputationSettings, 'stage'> {
   firstEpoch: number;
   /** Epochs of the whole run, at most. */
   epochs: number;
+  forgetting?: Forgetting | undefined;
 }
 
 /** Makes what a stage lets learn learn; with a new optimizer unless it goes on with the one there is. */
 export async function configureStage(
-  { model, options, reading }: Pick<StageSettings, 'model' | 'options' | 'reading'>,
+  {
+    model,
+    options,
+    reading,
+    forgetting,
+  }: Pick<StageSettings, 'model' | 'options' | 'reading' | 'forgetting'>,
   stage: Stage,
   keepsOptimizer: boolean,
 ): Promise<void> {
+  const guard = keepsOptimizer ? undefined : await forgetting?.enter(stage);
   await model.setTrainable(stage.trainable, { trainBatchNorm: options.trainBatchNorm });
   if (keepsOptimizer) return;
   await callNative(() =>
@@ -54,6 +62,7 @@ export async function configureStage(
       seed: options.seed,
       preprocess: nativePreprocess(reading.preprocessing),
       augment: options.augment,
+      ...guard,
     }),
   );
 }

@@ -8,6 +8,7 @@ import { formatShare } from './format.js';
 import { headlineSection } from './headline-section.js';
 import { html, trusted } from './html.js';
 import { mistakesSection } from './mistakes-section.js';
+import { retentionSection } from './retention-section.js';
 import { style } from './style.js';
 
 /**
@@ -32,12 +33,13 @@ export async function renderReport(content: ReportContent): Promise<string> {
 <title>${formatShare(validation.accuracy)} · ${name} · torchgraft</title>
 <style>${trusted(style)}</style></head><body><main>
 ${headlineSection(content)}
-<nav aria-label="Sections">${sections.map(([id, title]) => html`<a href="#${id}">${title}</a> `)}</nav>
+<nav aria-label="Sections">${sectionsOf(content).map(([id, title]) => html`<a href="#${id}">${title}</a> `)}</nav>
 ${learningSection(content.record)}
 ${confusionSection(validation)}
 ${classesSection(validation)}
 ${calibrationSection(content.outcomes)}
 ${mistakesSection(content)}
+${retentionSection(content.record.retention)}
 ${computationSection(content.record)}
 ${cardSection(content)}
 <footer>Written by torchgraft${versionOf(content)}. This file is whole: it loads nothing.</footer>
@@ -45,7 +47,7 @@ ${cardSection(content)}
 `.text;
 }
 
-const sections = [
+const sections: readonly (readonly [string, string])[] = [
   ['learning', 'Learning'],
   ['confusion', 'Confusion'],
   ['classes', 'Classes'],
@@ -53,7 +55,11 @@ const sections = [
   ['mistakes', 'Mistakes'],
   ['computation', 'Computation'],
   ['card', 'Model card'],
-] as const;
+];
+
+function sectionsOf({ record }: ReportContent): typeof sections {
+  return record.retention ? sections.toSpliced(-2, 0, ['retention', 'Retention']) : sections;
+}
 
 function versionOf({ record }: ReportContent): string {
   const version = record.environment?.torchgraft;

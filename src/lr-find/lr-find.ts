@@ -39,7 +39,7 @@ export interface SweepOptions {
 
 /**
  * The options of the fineTune that is to follow. The sweep takes from them what decides a training step, and has no use
- * for `schedule`, `earlyStopping`, `checkpoint`, `resume` and `onBatch`.
+ * for `schedule`, `earlyStopping`, `checkpoint`, `resume`, `onBatch`, `retain`, `regularisation` and `distillation`.
  */
 export interface FindLearningRateOptions extends FineTuneOptions {
   sweep?: SweepOptions;
@@ -88,7 +88,11 @@ export async function findLearningRate(
   const sweep = checkOptions(sweepSchema, given, 'findLearningRate: sweep');
   if (sweep.lowest >= sweep.highest)
     throw invalidValue('findLearningRate: sweep: `lowest` must be less than `highest`.');
-  const checked = checkFineTuneOptions({ strategy: 'head', ...rest, resume: false, baselines: 'none' });
+  const checked = checkFineTuneOptions({
+    strategy: 'head',
+    ...rest,
+    ...{ resume: false, baselines: 'none' as const, ...withoutForgetting },
+  });
   refuseStages(checked);
   if (checked.optimizer.kind === 'lbfgs') {
     throw invalidValue(
@@ -99,6 +103,9 @@ export async function findLearningRate(
   await using copy = await copyModel(model);
   return await sweepModel(copy, data, checked, sweep);
 }
+
+/** Nothing is forgotten in a hundred steps. */
+const withoutForgetting = { retain: undefined, regularisation: undefined, distillation: undefined };
 
 /** The sweep itself, on a model that is of no use afterwards. */
 async function sweepModel(

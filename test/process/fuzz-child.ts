@@ -98,6 +98,12 @@ const valid: Record<tiny.Method, () => unknown[]> = {
   findFeatures: () => [tiny.keyedBatch(1 + below(4)).keys],
   storeFeatures: () => [tiny.keyedBatch(1 + below(4))],
   readFeatures: () => [Int32Array.from({ length: 1 + below(4) }, () => pick([0, 0, 0, 1, -1, 99]))],
+  keepSource: () => [],
+  dropSource: () => [],
+  addFisher: () => [{ inputs: [pick([tiny.images(2), tensor()])], seed: below(9) }],
+  fisher: () => [pick([['fc.weight'], tiny.parameters, ['bn.running_mean']])],
+  joinSourceHead: () => [pick(['fc', 'fc', 'conv', 'bn'])],
+  partSourceHead: () => [pick(['fc', 'fc', 'conv']), pick([1, 3, 5, 99])],
   step: () => [pick([tiny.batch, tiny.batch, tiny.augmentedBatch, oddBatch, rowsBatch])()],
   evaluate: () => [
     pick([
@@ -126,7 +132,14 @@ function sourceTraining() {
 function otherTraining() {
   const groups = [{ parameters: ['fc.weight', 'fc.bias'], learningRate: 0.1, weightDecay: 0 }];
   const classWeights = Float32Array.from({ length: pick([0, 1, 3, 5]) }, () => pick([0, 1, -1]));
+  const anchor = pick([undefined, { kind: 'l2-sp', alpha: 1, beta: 1 }, { kind: 'ewc', lambda: 9 }] as const);
+  const distillation = { weight: 1, temperature: 2, layer: 'fc', classes: pick([3, 5]) };
   return tiny.training({
+    forgetting: pick([
+      undefined,
+      { fresh: [], ...(anchor ? { anchor } : {}) },
+      { fresh: ['fc.weight', 'fc.bias'], distillation },
+    ]),
     groups: pick([groups, [], tiny.training().groups]),
     accumulate: pick([1, 2]),
     loss: pick([
