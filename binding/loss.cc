@@ -80,13 +80,13 @@ at::Tensor valueTarget(const at::Tensor& output, const at::Tensor& target) {
   refuseTarget(output, target, "values of shape " + text(output.sizes()) + ", or class indices [n] for an output of [n, classes]");
 }
 
-at::Tensor focalLoss(const at::Tensor& output, const at::Tensor& indices, const at::Tensor& weights, double gamma) {
+at::Tensor focalLoss(const at::Tensor& output, const at::Tensor& indices, const at::Tensor& weights, double gamma, int64_t reduction) {
   auto logProbability = at::log_softmax(output, 1).gather(1, indices.unsqueeze(1)).squeeze(1);
   // 1 - p, exact near p = 1, and kept above 0: the slope of x^gamma at 0 is infinite for gamma < 1.
   auto doubt = at::expm1(logProbability).neg().clamp_min(1e-30);
   auto losses = -at::pow(doubt, gamma) * logProbability;
   if (weights.defined()) losses = losses * weights.take(indices);
-  return losses.mean();
+  return reduction == at::Reduction::None ? losses : losses.mean();
 }
 
 std::string trimmed(std::string_view words) {
@@ -200,7 +200,18 @@ Loss::Loss(LossOptions options, at::Device device) : options_(std::move(options)
   }
 }
 
-at::Tensor Loss::operator()(const at::Tensor& given, const at::Tensor& target) const {
+at::Tensor Loss::operator()(const at::Tensor& output, const at::Tensor& target) const {
+  return compute(output, target, at::Reduction::Mean);
+}
+
+at::Tensor Loss::each(const at::Tensor& output, const at::Tensor& target) const {
+  if (options_.kind == LossOptions::source)
+    throw Failure("INVALID_VALUE", "`loss` of source text gives one number for a batch: its samples cannot be weighted. Use a loss by name.");
+  auto losses = compute(output, target, at::Reduction::None);
+  return losses.dim() > 1 ? losses.flatten(1).mean(1) : losses;
+}
+
+at::Tensor Loss::compute(const at::Tensor& given, const at::Tensor& target, int64_t reduction) const {
   if (!given.is_floating_point())
     throw Failure("SHAPE_MISMATCH", "The model's output is " + describe(given) + "; a loss needs floating-point values.");
   if (given.numel() == 0 || target.numel() == 0)
@@ -215,16 +226,16 @@ at::Tensor Loss::operator()(const at::Tensor& given, const at::Tensor& target) c
                                         ". Give one weight per class.");
   switch (options_.kind) {
     case LossOptions::crossEntropy:
-      return at::cross_entropy_loss(output, classTarget(output, target), weights, at::Reduction::Mean,
+      return at::cross_entropy_loss(output, classTarget(output, target), weights, reduction,
                                     /*ignore_index=*/-100, options_.labelSmoothing);
     case LossOptions::focal:
-      return focalLoss(output, classTarget(output, target), weights, options_.gamma);
+      return focalLoss(output, classTarget(output, target), weights, options_.gamma, reduction);
     case LossOptions::bceWithLogits:
-      return at::binary_cross_entropy_with_logits(output, valueTarget(output, target), {}, weights);
+      return at::binary_cross_entropy_with_logits(output, valueTarget(output, target), {}, weights, reduction);
     case LossOptions::mse:
-      return at::mse_loss(output, valueTarget(output, target));
+      return at::mse_loss(output, valueTarget(output, target), reduction);
     case LossOptions::huber:
-      return at::huber_loss(output, valueTarget(output, target), at::Reduction::Mean, options_.delta);
+      return at::huber_loss(output, valueTarget(output, target), reduction, options_.delta);
     case LossOptions::source:
       break;
   }

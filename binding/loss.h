@@ -41,7 +41,12 @@ class Loss {
   /// Returns a scalar. Throws SHAPE_MISMATCH when target does not fit output or an index is no class.
   at::Tensor operator()(const at::Tensor& output, const at::Tensor& target) const;
 
+  /// The losses [n] of the samples, of which the scalar is the mean, but with class weights: crossEntropy's scalar is
+  /// their sum over that of the weights. Throws INVALID_VALUE for source text, which gives one number for a batch.
+  at::Tensor each(const at::Tensor& output, const at::Tensor& target) const;
+
  private:
+  at::Tensor compute(const at::Tensor& output, const at::Tensor& target, int64_t reduction) const;
   at::Tensor callSource(const at::Tensor& output, const at::Tensor& target) const;
 
   LossOptions options_;

@@ -88,6 +88,10 @@ export interface NativeBatch {
   inputs: Tensor[];
   /** int64/int32 class indices [n], or floats [n, ...] for BCE, MSE, Huber; indices become one-hot there. */
   target: Tensor;
+  /** Of each sample's loss in a step [n]: sum w l / sum w. Not with a loss of source text. */
+  weights?: Float32Array;
+  /** Group of each sample [n], with `groupDro`. */
+  groups?: Int32Array;
   /** Sample indices, for augmentation [n]; required with `augment`. */
   indices?: Int32Array;
   /** Width and height of each original image in pixels [n, 2], for crops in true aspect; with `augment.crop`. */

@@ -4,6 +4,7 @@ import type { NativeOptimizer, Precision } from '../native.js';
 import { callNative } from '../native-call.js';
 import { learningRateFactor } from '../schedule.js';
 import { Computation, type ComputationReport, type ComputationSettings } from './computation.js';
+import { nativeGroups } from './group-training.js';
 import type { EpochReport } from './report.js';
 import type { Stage } from './strategies/stage.js';
 
@@ -37,7 +38,7 @@ export interface StageSettings extends Omit<ComputationSettings, 'stage'> {
 
 /** Makes what a stage lets learn learn; with a new optimizer unless it goes on with the one there is. */
 export async function configureStage(
-  { model, options, reading }: Pick<StageSettings, 'model' | 'options' | 'reading'>,
+  { model, data, options, reading }: Pick<StageSettings, 'model' | 'data' | 'options' | 'reading'>,
   stage: Stage,
   keepsOptimizer: boolean,
 ): Promise<void> {
@@ -48,6 +49,7 @@ export async function configureStage(
       optimizer: stage.optimizer,
       groups: stage.groups,
       loss: options.loss,
+      ...nativeGroups(options.groups, data),
       clipNorm: stage.clipNorm,
       accumulate: stage.accumulate,
       auxiliaryWeight: 0.4,
