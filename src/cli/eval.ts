@@ -4,11 +4,14 @@ import type { SplitName } from '../data/dataset.js';
 import { type BootstrapInterval, bootstrapInterval } from '../metrics/bootstrap.js';
 import type { ClassificationScores } from '../metrics/scores.js';
 import { classificationStatistic } from '../metrics/statistics.js';
+import { reportSlices } from '../outcome-slices.js';
 import { calibrationTable, confusionTable, figuresTable, perClassTable } from '../report/metrics-tables.js';
+import { sliceTables } from '../report/slice-tables.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
+import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 
-interface EvalFlags {
+interface EvalFlags extends SliceFlags {
   data: string;
   split: SplitName;
   batchSize: number;
@@ -21,12 +24,13 @@ interface EvalFlags {
 
 /** `torchgraft eval`. */
 export function addEval(program: Command): Command {
-  return program
+  const command = program
     .command('eval')
     .description('Metrics of a fine-tuned model on a split of a data set')
     .argument('<run>', 'run folder, or model file')
     .option('--data <dir>', 'folder or manifest')
-    .addOption(new Option('--split <name>').choices(['train', 'val', 'test']).default('val'))
+    .addOption(new Option('--split <name>').choices(['train', 'val', 'test']).default('val'));
+  return addSlices(command)
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option('--seed <n>', 'of the split, where the data has none', wholeNumber(0), 0)
     .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
@@ -36,19 +40,21 @@ export function addEval(program: Command): Command {
     .action(async (run: string, flags: EvalFlags, self: Command) => {
       requireOptions(self, ['data']);
       const { split, batchSize, device, threads } = flags;
-      const data = await readData(flags.data, flags.seed);
+      const data = await readData(flags.data, flags.seed, sliceRulesOf(flags));
       await using classifier = await loadClassifier(modelFile(run), {
         device,
         ...(threads ? { threads } : {}),
       });
-      const { metrics, scores, predictions, skipped } = await classifier.evaluate(data, {
+      const { metrics, scores, predictions, slices, skipped } = await classifier.evaluate(data, {
         split,
         batchSize,
         unreadable: flags.skipUnreadable ? 'skip' : 'fail',
       });
       const intervals = { accuracy: intervalOf('accuracy', scores), macroF1: intervalOf('macroF1', scores) };
+      const bySlice = reportSlices(scores, slices, classifier.classes);
       if (flags.json) {
-        process.stdout.write(`${JSON.stringify({ split, metrics, intervals, predictions, skipped })}\n`);
+        const result = { split, metrics, intervals, slices: bySlice, predictions, skipped };
+        process.stdout.write(`${JSON.stringify(result)}\n`);
         return;
       }
       const lines = [
@@ -63,6 +69,7 @@ export function addEval(program: Command): Command {
         perClassTable(metrics),
         '',
         confusionTable(metrics),
+        ...bySlice.flatMap((report) => ['', sliceTables(report)]),
       ];
       process.stdout.write(`${lines.join('\n')}\n`);
     });

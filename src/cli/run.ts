@@ -1,13 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
+import type { SliceRules } from '../data/slices.js';
 import { type FineTuning, fineTune } from '../fine-tune/fine-tune.js';
 import type { BatchProgress, FineTuneOptions } from '../fine-tune/options.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import { loadModel, type Model } from '../model.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
-import { makeRunRecord } from '../run-record.js';
+import { makeRunRecord, withSlices } from '../run-record.js';
 import { readData } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
 import { epochEvent, epochLine, stageLine, startLines, summary } from './lines.js';
@@ -27,6 +28,8 @@ export interface TrainRequest {
   /** Write a TensorBoard event file. */
   tensorboard: boolean;
   options: FineTuneOptions;
+  /** Slices of the data. */
+  slices?: SliceRules | undefined;
 }
 
 const say = (text: string) => process.stderr.write(`${text}\n`);
@@ -36,7 +39,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const { out, options } = request;
   const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
   const started = performance.now();
-  const data = await readData(request.data, options.seed ?? 0);
+  const data = await readData(request.data, options.seed ?? 0, request.slices);
   await using model = await loadModel(request.model, {
     device: request.device,
     ...(options.threads ? { threads: options.threads } : {}),
@@ -51,9 +54,11 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     peakRssMb: process.resourceUsage().maxRSS / 1024,
   };
   const { options: asked, isJson, ...rest } = request;
-  const record = { request: { ...rest, ...asked }, ...makeRunRecord(model, data, result), ...totals };
+  const made = withSlices(makeRunRecord(model, data, result), run.validationOutcomes, data);
+  const record = { request: { ...rest, ...asked }, ...made, ...totals };
   await writeRunFile(join(out, 'run.json'), record);
   for (const line of summary(result, data.classes, file, totals)) say(line);
+  for (const { name, verdict } of record.slices ?? []) say(`slices ${name}: ${verdict}`);
   const report = request.report
     ? await tryReport(join(out, 'report.html'), say, {
         ...{ model, data, result, record, modelFile: file },
@@ -68,6 +73,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     ended: result.ended,
     stages: result.stages,
     decisions: result.decisions,
+    ...(record.slices ? { slices: record.slices } : {}),
     ...(result.computation.features ? { features: result.computation.features } : {}),
     ...totals,
     model: file,

@@ -18,9 +18,10 @@ import { style } from './style.js';
  */
 export async function renderReport(content: ReportContent): Promise<string> {
   // Drawing charts takes a library that nobody else should wait for.
-  const [{ learningSection }, { calibrationSection }] = await Promise.all([
+  const [{ learningSection }, { calibrationSection }, { slicesSection }] = await Promise.all([
     import('./learning-section.js'),
     import('./calibration-section.js'),
+    import('./slices-section.js'),
   ]);
   const { validation } = bestEpochOf(content.record);
   const name = content.record.source?.name ?? 'model';
@@ -32,10 +33,11 @@ export async function renderReport(content: ReportContent): Promise<string> {
 <title>${formatShare(validation.accuracy)} · ${name} · torchgraft</title>
 <style>${trusted(style)}</style></head><body><main>
 ${headlineSection(content)}
-<nav aria-label="Sections">${sections.map(([id, title]) => html`<a href="#${id}">${title}</a> `)}</nav>
+<nav aria-label="Sections">${sections.filter(([id]) => id !== 'slices' || content.record.slices).map(([id, title]) => html`<a href="#${id}">${title}</a> `)}</nav>
 ${learningSection(content.record)}
 ${confusionSection(validation)}
 ${classesSection(validation)}
+${slicesSection(content.record.slices)}
 ${calibrationSection(content.outcomes)}
 ${mistakesSection(content)}
 ${computationSection(content.record)}
@@ -49,6 +51,7 @@ const sections = [
   ['learning', 'Learning'],
   ['confusion', 'Confusion'],
   ['classes', 'Classes'],
+  ['slices', 'Slices'],
   ['calibration', 'Calibration'],
   ['mistakes', 'Mistakes'],
   ['computation', 'Computation'],
