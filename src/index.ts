@@ -20,6 +20,7 @@ export {
   normalisation,
   type Preprocessing,
 } from './data/preprocessing.js';
+export { type SliceRules, type SliceSource } from './data/slices.js';
 export { type DoctorProblem, type DoctorReport, doctor, renderDoctor } from './doctor.js';
 export { EarlyStopping, type EarlyStoppingOptions, type EarlyStoppingState } from './early-stopping.js';
 export { type ErrorCode, TorchgraftError } from './errors.js';
@@ -34,6 +35,7 @@ export {
 export type { ComputationReport } from './fine-tune/computation.js';
 export type { CachePlace, FeatureReport } from './fine-tune/features.js';
 export { FineTuning, fineTune } from './fine-tune/fine-tune.js';
+export type { GroupsOption } from './fine-tune/group-training.js';
 export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/options.js';
 export type { EpochReport } from './fine-tune/report.js';
 export type { FineTuneResult } from './fine-tune/result.js';
@@ -85,6 +87,16 @@ export {
 } from './metrics/names.js';
 export { type RegressionMetrics, regressionMetrics } from './metrics/regression.js';
 export { type ClassificationScores, oneVersusRest } from './metrics/scores.js';
+export {
+  type GroupScores,
+  groupScores,
+  type SliceGap,
+  type SliceOptions,
+  type SliceReport,
+  type SliceScores,
+  type SliceStanding,
+  sliceMetrics,
+} from './metrics/slices.js';
 export { classificationStatistic, type Statistic, type StatisticName } from './metrics/statistics.js';
 export { type TunedThreshold, tuneThreshold, type WantedAtThreshold } from './metrics/thresholds.js';
 export {
@@ -115,6 +127,7 @@ export type {
   TensorData,
   Value,
 } from './native.js';
+export type { NamedSliceReport } from './outcome-slices.js';
 export type { Outcomes } from './outcomes.js';
 export { type PlanOptions, planModel } from './plan.js';
 export { clearPlans, planCacheFiles } from './plan-cache.js';
@@ -130,6 +143,7 @@ export {
 } from './probe/features.js';
 export { writeHead } from './probe/head.js';
 export type { Difference, ProbeMetric } from './probe/interval.js';
+export { type LastLayerOptions, type LastLayerResult, retrainLastLayer } from './probe/last-layer.js';
 export type { LinearMap } from './probe/linear-file.js';
 export { type LogisticOptions, logisticProbe } from './probe/logistic.js';
 export { type NearestMeanOptions, nearestMeanProbe } from './probe/nearest-mean.js';
@@ -159,6 +173,7 @@ export type { Prediction, ScoredClass } from './ranking.js';
 export { calibrationTable, confusionTable, figuresTable, perClassTable } from './report/metrics-tables.js';
 export { modelTable } from './report/model-table.js';
 export { rankingTable } from './report/ranking-table.js';
+export { sliceTables } from './report/slice-tables.js';
 export { type RunRecord, readRunRecord } from './run-record.js';
 export type { Schedule, ScheduleOptions } from './schedule.js';
 export type { SearchOptions, SharedOptions } from './search/options.js';

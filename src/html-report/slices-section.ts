@@ -15,7 +15,7 @@ export function slicesSection(reports: readonly NamedSliceReport[] | undefined):
   return html`<section id="slices"><h2>Slice by slice</h2>
 <p>Images are divided by what is known of them beside their class. Intervals are of 95 %, by a bootstrap within the
 classes. Of a slice of fewer than 10 images, or whose accuracy could lie anywhere in more than 40 points, it is too
-early to speak. Macro F1 is over the classes that a slice has.</p>
+early to speak. Macro F1 is over the classes that a slice has. The worst slice is marked.</p>
 ${reports.map(told)}</section>`;
 }
 
@@ -25,28 +25,28 @@ function told(report: NamedSliceReport): Html {
     .slice(0, mostRows);
   return html`<h3>${named(report.name)}</h3>
 <p>${report.verdict}</p>
-<div class="charts">${figure('Accuracy by slice', legend, forest(worst, report.name))}</div>
+<div class="charts" style="max-width:36rem">${figure('Accuracy by slice', legend, forest(worst, report.name))}</div>
 ${table({
   label: `Slices by ${report.name}`,
   head: [named(report.name), 'images', 'accuracy', 'macro F1', 'to the rest, points', ''],
   rows: report.slices.map((slice) => ({
     isMarked: slice.value === report.worst,
-    cells: row(slice, slice.value === report.worst),
+    cells: row(slice),
   })),
 })}
 ${groups(report)}`;
 }
 
-function row(slice: SliceScores, isWorst: boolean): Fragment[] {
+function row(slice: SliceScores): Fragment[] {
   const { toRest } = slice;
   const points = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value * 100).toFixed(1)}`;
   return [
     named(slice.value),
     formatCount(slice.count),
     withInterval(slice.accuracy, (value) => (value * 100).toFixed(1)),
-    withInterval(slice.macroF1, (value) => value.toFixed(3)),
+    slice.macroF1.value === null ? '–' : slice.macroF1.value.toFixed(3),
     toRest && toRest.difference !== null ? withInterval({ ...toRest, value: toRest.difference }, points) : '',
-    isWorst ? `${slice.standing}; the worst` : slice.standing,
+    slice.standing,
   ];
 }
 

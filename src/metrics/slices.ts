@@ -103,8 +103,9 @@ const minimised: readonly StatisticName[] = ['ece', 'mce', 'brier', 'nll'];
  * which are too small to tell.
  *
  * A slice is too small where it has fewer than `least` samples, or where the Wilson interval of its accuracy is wider than
- * `widest`. It is worse or better where the interval of its difference to all others leaves out 0, and, by accuracy, the
- * Wilson interval leaves out theirs too: a bootstrap of a few samples that are all right would be a point.
+ * `widest`. It is worse or better where at most 5 % of the resamples, divided by the number of slices compared
+ * (Bonferroni), say otherwise, on both sides together, and, by accuracy, its Wilson interval leaves out theirs:
+ * a bootstrap of a few samples that are all right would be a point.
  *
  * @param scores of all samples, as `Classifier.evaluate` gives them
  * @param values the slice of each sample, [n]
@@ -127,8 +128,11 @@ export function sliceMetrics(
   const sign = minimised.includes(settings.metric) ? -1 : 1;
   const members = indicesByValue(values);
   const statistics = statisticsOf(scores, settings.metric);
+  const large = [...members].filter(([, indices]) => !isSmall(scores, indices, settings)).length;
+  // Of two slices the one is better where the other is worse.
+  const comparisons = large === 2 ? 1 : large;
   const slices = Array.from(members, ([value, indices]) =>
-    scoreSlice({ value, indices, scores, statistics, sign, settings }),
+    scoreSlice({ value, indices, scores, statistics, sign, settings, comparisons }),
   );
   const judged = slices
     .filter(({ standing, score }) => standing !== 'too few to tell' && score.value !== null)
@@ -136,8 +140,9 @@ export function sliceMetrics(
   const worst = judged[0]?.value ?? null;
   const gap = judged.length < 2 ? null : gapBetween(judged, members, statistics.score, sign, settings);
   const groups = groupScores(scores, values, classes);
-  const large = groups.filter(({ count }) => count >= settings.least);
-  const worstGroup = large.length === 0 ? null : large.reduce((a, b) => (b.accuracy < a.accuracy ? b : a));
+  const counted = groups.filter(({ count }) => count >= settings.least);
+  const worstGroup =
+    counted.length === 0 ? null : counted.reduce((a, b) => (b.accuracy < a.accuracy ? b : a));
   const report = { metric: settings.metric, slices, worst, gap, groups, worstGroup };
   return { ...report, verdict: describeGap(report) };
 }
@@ -199,6 +204,7 @@ function scoreSlice(slice: {
   statistics: Statistics;
   sign: number;
   settings: Settings;
+  comparisons: number;
 }): SliceScores {
   const { value, indices, scores, statistics, settings } = slice;
   const count = indices.length;
@@ -210,11 +216,19 @@ function scoreSlice(slice: {
     });
   const accuracy = interval(statistics.accuracy);
   const score = settings.metric === 'accuracy' ? accuracy : interval(statistics.score);
-  const [low, high] = wilson(Math.round((accuracy.value as number) * count), count);
-  const isSmall = count < settings.least || high - low > settings.widest;
-  const toRest = isSmall || count === scores.labels.length ? null : compareWithRest(slice);
-  const standing = isSmall ? 'too few to tell' : standingOf(slice, toRest, [low, high]);
+  const tooFew = isSmall(scores, indices, settings);
+  const toRest = tooFew || count === scores.labels.length ? null : compareWithRest(slice);
+  const standing = tooFew ? 'too few to tell' : standingOf(slice, toRest);
   return { value, count, accuracy, macroF1: interval(statistics.macroF1), score, toRest, standing };
+}
+
+function wilsonOf({ labels, predicted }: ClassificationScores, indices: Int32Array) {
+  return wilson(indices.filter((index) => labels[index] === predicted[index]).length, indices.length);
+}
+
+function isSmall(scores: ClassificationScores, indices: Int32Array, { least, widest }: Settings): boolean {
+  const [low, high] = wilsonOf(scores, indices);
+  return indices.length < least || high - low > widest;
 }
 
 /** Both sides are drawn within their classes. */
@@ -239,20 +253,20 @@ function compareWithRest({
 }
 
 function standingOf(
-  { indices, scores, statistics, sign, settings }: Parameters<typeof scoreSlice>[0],
+  { indices, scores, statistics, settings, comparisons }: Parameters<typeof scoreSlice>[0],
   toRest: BootstrapDifference | null,
-  [low, high]: readonly [number, number],
 ): SliceStanding {
-  if (!toRest || toRest.low === null || toRest.high === null) return 'no difference seen';
-  const isOutside = toRest.low > 0 || toRest.high < 0;
-  if (!isOutside) return 'no difference seen';
+  if (!toRest || toRest.betterShare === null) return 'no difference seen';
+  const { betterShare } = toRest;
+  if (2 * Math.min(betterShare, 1 - betterShare) > 0.05 / comparisons) return 'no difference seen';
   if (settings.metric === 'accuracy') {
     const own = new Set(indices);
     const others = scores.labels.map((_, index) => index).filter((index) => !own.has(index));
+    const [low, high] = wilsonOf(scores, indices);
     const theirs = statistics.accuracy(others) as number;
     if (theirs >= low && theirs <= high) return 'no difference seen';
   }
-  return sign * toRest.low > 0 && sign * toRest.high > 0 ? 'better' : 'worse';
+  return betterShare > 0.5 ? 'better' : 'worse';
 }
 
 function gapBetween(
