@@ -11,6 +11,7 @@ import { loader } from './benches/loader.js';
 import { memory } from './benches/memory.js';
 import { predict } from './benches/predict.js';
 import { scale } from './benches/scale.js';
+import { spurious } from './benches/spurious.js';
 import { start } from './benches/start.js';
 import { step } from './benches/step.js';
 import { describeMachine, measureOthers, readLoad } from './machine.js';
@@ -19,7 +20,7 @@ import { PeerMissing } from './peer-missing.js';
 import { root } from './places.js';
 import { describeMachineLine, printResult } from './report.js';
 
-const benches = [head, last, full, step, loader, predict, start, memory, scale, accuracy];
+const benches = [head, last, full, step, loader, predict, start, memory, scale, accuracy, spurious];
 
 try {
   await main();

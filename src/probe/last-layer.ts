@@ -73,46 +73,57 @@ export async function retrainLastLayer(
   options: LastLayerOptions,
 ): Promise<LastLayerResult> {
   const checked = checkOptions(schema, options, 'retrainLastLayer');
-  const { groups: slice, from, draws, C: grid, maxIterations, seed, ...extracting } = checked;
+  const { groups: slice, from, draws, C, maxIterations, seed, ...extracting } = checked;
   const features = await extractFeatures(model, data, extracting as ExtractOptions);
   const split = features[from];
   const found = groupsOf(split, data.splits[from], slice, from);
-  const rows = rowsByGroup(found.indices, found.groups.length);
-  const classes = features.classes.length;
-  const settings = { maxIterations, signal: checked.signal };
-  const names = { values: found.groups.map(({ value }) => value), classes: features.classes };
-  const held = await chooseC(split, { rows, found, names }, grid, seed, settings);
-  const best = held.reduce((a, b) =>
-    b.worstGroup > a.worstGroup || (b.worstGroup === a.worstGroup && b.mean > a.mean) ? b : a,
-  );
-  const measured = measureColumns(matrixOf(split));
-  const standardised = standardise(matrixOf(split), measured);
-  const maps: LinearMap[] = [];
-  for (let draw = 0; draw < draws; draw++) {
-    const path = grid.filter((value) => value <= best.C);
-    const fitted = await fitRows(
-      standardised,
-      split.labels,
-      drawBalanced(rows, seed, draw + 1),
-      classes,
-      path,
-      settings,
-    );
-    maps.push(fitted.at(-1) as LinearMap);
-  }
-  const linear = unstandardise(averageOf(maps), measured);
-  const probabilities = softmaxRows(await scoresOf(linear, matrixOf(features.val)), classes);
-  const name = `last layer retrained on balanced groups of ${slice} in ${from}, C ${best.C}`;
+  const settings = { draws, C, maxIterations, seed, signal: checked.signal };
+  const { linear, ...result } = await fitBalanced(split, found, features.classes, settings);
+  const scores = await scoresOf(linear, matrixOf(features.val));
+  const name = `last layer retrained on balanced groups of ${slice} in ${from}, C ${result.C}`;
+  const probabilities = softmaxRows(scores, features.classes.length);
   await writeHead(model, features, probeResult(name, features, probabilities, linear));
   // What was learnt from is no measure of it.
   if (from === 'val' && model.card) model.card = { ...model.card, metrics: {} };
   return {
-    ...{ C: best.C, held, perGroup: Math.min(...rows.map(({ length }) => length)) },
+    ...result,
     groups: found.groups.map(({ value, label, count }) => ({
       ...{ value, count },
       class: features.classes[label] as string,
     })),
   };
+}
+
+interface BalancedSettings extends FitSettings {
+  draws: number;
+  /** Ascending. */
+  C: readonly number[];
+  seed: number;
+}
+
+/** The map of a split's features that the balanced subsets come to, and how its penalty was chosen. */
+export async function fitBalanced(
+  split: Pick<FeatureSplit, 'features' | 'shape' | 'labels'>,
+  found: Pick<SampleGroups, 'indices' | 'groups'>,
+  classes: readonly string[],
+  { draws, C: grid, seed, ...settings }: BalancedSettings,
+): Promise<Omit<LastLayerResult, 'groups'> & { linear: LinearMap }> {
+  const rows = rowsByGroup(found.indices, found.groups.length);
+  const held = await chooseC(split, { rows, found, classes }, grid, seed, settings);
+  const best = held.reduce((a, b) =>
+    b.worstGroup > a.worstGroup || (b.worstGroup === a.worstGroup && b.mean > a.mean) ? b : a,
+  );
+  const measured = measureColumns(matrixOf(split));
+  const features = standardise(matrixOf(split), measured);
+  const path = grid.filter((value) => value <= best.C);
+  const maps: LinearMap[] = [];
+  for (let draw = 1; draw <= draws; draw++) {
+    const drawn = drawBalanced(rows, seed, draw);
+    const fitted = await fitRows(features, split.labels, drawn, classes.length, path, settings);
+    maps.push(fitted.at(-1) as LinearMap);
+  }
+  const perGroup = Math.min(...rows.map(({ length }) => length));
+  return { C: best.C, held, perGroup, linear: unstandardise(averageOf(maps), measured) };
 }
 
 function groupsOf(
@@ -134,14 +145,14 @@ function groupsOf(
 
 interface Grouped {
   rows: readonly Int32Array[];
-  found: SampleGroups;
-  names: { values: readonly string[]; classes: readonly string[] };
+  found: Pick<SampleGroups, 'indices' | 'groups'>;
+  classes: readonly string[];
 }
 
 /** Accuracies of each C on half of the split, learnt from balanced rows of the other half. */
 async function chooseC(
-  split: FeatureSplit,
-  { rows, found, names }: Grouped,
+  split: Pick<FeatureSplit, 'features' | 'shape' | 'labels'>,
+  { rows, found, classes: names }: Grouped,
   grid: readonly number[],
   seed: number,
   settings: FitSettings,
@@ -152,7 +163,7 @@ async function chooseC(
   const all = matrixOf(split);
   const measured = measureColumns(pickRows(all, learnt));
   const standardised = standardise(all, measured);
-  const classes = names.classes.length;
+  const classes = names.length;
   const maps = await fitRows(
     standardised,
     split.labels,
@@ -162,7 +173,7 @@ async function chooseC(
     settings,
   );
   const labels = judged.map((row) => split.labels[row] as number);
-  const values = Array.from(judged, (row) => names.values[found.indices[row] as number] as string);
+  const values = Array.from(judged, (row) => found.groups[found.indices[row] as number]?.value as string);
   const held: LastLayerResult['held'] = [];
   for (const [at, map] of maps.entries()) {
     const scores = await scoresOf(map, pickRows(standardised, judged));
@@ -170,9 +181,7 @@ async function chooseC(
       const own = scores.subarray(row * classes, (row + 1) * classes);
       return own.indexOf(Math.max(...own));
     });
-    const accuracies = groupScores({ labels, predicted }, values, names.classes).map(
-      ({ accuracy }) => accuracy,
-    );
+    const accuracies = groupScores({ labels, predicted }, values, names).map(({ accuracy }) => accuracy);
     const right = labels.filter((label, row) => label === predicted[row]).length;
     held.push({ C: grid[at] as number, worstGroup: Math.min(...accuracies), mean: right / labels.length });
   }
