@@ -12,6 +12,7 @@ namespace jit = torch::jit;
 
 constexpr const char* kOptimizerFile = "torchgraft.optimizer";
 constexpr const char* kBestFile = "torchgraft.best";
+constexpr const char* kGroupsFile = "torchgraft.groups";
 constexpr const char* kSessionFile = "torchgraft.session";
 
 using TensorDict = c10::Dict<std::string, at::Tensor>;
@@ -84,6 +85,7 @@ void Trainer::saveCheckpoint(const std::string& path, ExtraFiles extra) {
   at::NoGradGuard guard;
   extra[kOptimizerFile] = pickle(optimizer_.state());
   extra[kBestFile] = pickle(toDict(best_));
+  if (options_.groupLoss.groups > 0) extra[kGroupsFile] = pickle(groupLoss_.state());
   c10::Dict<std::string, int64_t> session;
   session.insert("steps", steps_);
   extra[kSessionFile] = pickle(session);
@@ -92,7 +94,7 @@ void Trainer::saveCheckpoint(const std::string& path, ExtraFiles extra) {
 
 std::string Trainer::loadCheckpoint(const std::string& path) {
   at::NoGradGuard guard;
-  ExtraFiles extra{{kExtraFile, ""}, {kOptimizerFile, ""}, {kBestFile, ""}, {kSessionFile, ""}};
+  ExtraFiles extra{{kExtraFile, ""}, {kOptimizerFile, ""}, {kBestFile, ""}, {kGroupsFile, ""}, {kSessionFile, ""}};
   try {
     const jit::Module saved = jit::load(path, at::kCPU, extra);
     if (extra[kSessionFile].empty()) refuse(path, "it is a model, not a checkpoint.");
@@ -103,6 +105,12 @@ std::string Trainer::loadCheckpoint(const std::string& path) {
     const NamedTensors weights = matched(path, here, found);
     NamedTensors best = fromDict(unpickle(extra[kBestFile]));
     if (!best.empty()) best = matched(path, here, best);
+    at::Tensor groups = groupLoss_.state();
+    if (options_.groupLoss.groups > 0) {
+      if (extra[kGroupsFile].empty()) refuse(path, "it was written without GroupDRO.");
+      groups = unpickle(extra[kGroupsFile]).toTensor();
+      if (!groupLoss_.fits(groups)) refuse(path, "it has other groups for GroupDRO.");
+    }
     const int64_t steps = unpickle(extra[kSessionFile]).toGenericDict().at("steps").toInt();
     optimizer_.loadState(unpickle(extra[kOptimizerFile]));
     copyAll(weights, here);
@@ -110,6 +118,7 @@ std::string Trainer::loadCheckpoint(const std::string& path) {
     best_.clear();
     for (const auto& [name, tensor] : best) best_.emplace_back(name, tensor.to(model_.device()).clone());
     steps_ = steps;
+    groupLoss_.restore(groups);
     accumulated_ = 0;
     optimizer_.zeroGrad();
   } catch (const Failure&) {

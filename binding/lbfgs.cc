@@ -164,7 +164,7 @@ StepResult Trainer::fit(const Batch& batch) {
   };
   // In float64, where the loss is ours: the line search comes as near to the optimum as differences of it can be told apart.
   const bool isOurs = options_.loss.kind != LossOptions::source;
-  const auto judge = [&](const at::Tensor& output) { return loss_(isOurs ? output.to(at::kDouble) : output, batch.target); };
+  const auto judge = [&](const at::Tensor& output) { return lossOf(isOurs ? output.to(at::kDouble) : output, batch); };
   Objective objective(groups, std::max<size_t>(1, slices.size()), forward, judge);
 
   std::vector<at::Tensor> before;

@@ -97,16 +97,17 @@ at::Tensor valueTarget(const at::Tensor& output, const at::Tensor& target) {
   refuseTarget(output, target, "values of shape " + text(output.sizes()) + ", or class indices [n] for an output of [n, classes]");
 }
 
-at::Tensor focalLoss(const at::Tensor& output, const at::Tensor& indices, const at::Tensor& weights, double gamma) {
+at::Tensor focalLoss(const at::Tensor& output, const at::Tensor& indices, const at::Tensor& weights, double gamma, int64_t reduction) {
   auto logProbability = at::log_softmax(output, 1).gather(1, indices.unsqueeze(1)).squeeze(1);
   // 1 - p, exact near p = 1, and kept above 0: the slope of x^gamma at 0 is infinite for gamma < 1.
   auto doubt = at::expm1(logProbability).neg().clamp_min(1e-30);
   auto losses = -at::pow(doubt, gamma) * logProbability;
   if (weights.defined()) losses = losses * weights.take(indices);
-  return losses.mean();
+  return reduction == at::Reduction::None ? losses : losses.mean();
 }
 
-at::Tensor focalLossOfShares(const at::Tensor& output, const at::Tensor& shares, const at::Tensor& weights, double gamma) {
+at::Tensor focalLossOfShares(const at::Tensor& output, const at::Tensor& shares, const at::Tensor& weights, double gamma,
+                             at::Reduction::Reduction reduction) {
   auto logProbability = at::log_softmax(output, 1);
   auto doubt = at::expm1(logProbability).neg().clamp_min(1e-30);
   auto terms = -at::pow(doubt, gamma) * logProbability * shares;
@@ -115,7 +116,8 @@ at::Tensor focalLossOfShares(const at::Tensor& output, const at::Tensor& shares,
     alongClasses[1] = weights.size(0);
     terms = terms * weights.view(alongClasses);
   }
-  return terms.sum(1).mean();
+  const at::Tensor losses = terms.sum(1);
+  return reduction == at::Reduction::None ? losses : losses.mean();
 }
 
 std::string trimmed(std::string_view words) {
@@ -229,7 +231,18 @@ Loss::Loss(LossOptions options, at::Device device) : options_(std::move(options)
   }
 }
 
-at::Tensor Loss::operator()(const at::Tensor& given, const at::Tensor& target) const {
+at::Tensor Loss::operator()(const at::Tensor& output, const at::Tensor& target) const {
+  return compute(output, target, at::Reduction::Mean);
+}
+
+at::Tensor Loss::each(const at::Tensor& output, const at::Tensor& target) const {
+  if (options_.kind == LossOptions::source)
+    throw Failure("INVALID_VALUE", "`loss` of source text gives one number for a batch: its samples cannot be weighted. Use a loss by name.");
+  auto losses = compute(output, target, at::Reduction::None);
+  return losses.dim() > 1 ? losses.flatten(1).mean(1) : losses;
+}
+
+at::Tensor Loss::compute(const at::Tensor& given, const at::Tensor& target, int64_t reduction) const {
   if (!given.is_floating_point())
     throw Failure("SHAPE_MISMATCH", "The model's output is " + describe(given) + "; a loss needs floating-point values.");
   if (given.numel() == 0 || target.numel() == 0)
@@ -245,17 +258,16 @@ at::Tensor Loss::operator()(const at::Tensor& given, const at::Tensor& target) c
   switch (options_.kind) {
     case LossOptions::crossEntropy:
       return at::cross_entropy_loss(output, holdsShares(output, target) ? shareTarget(output, target) : classTarget(output, target),
-                                    weights, at::Reduction::Mean,
-                                    /*ignore_index=*/-100, options_.labelSmoothing);
+                                    weights, reduction, /*ignore_index=*/-100, options_.labelSmoothing);
     case LossOptions::focal:
-      if (holdsShares(output, target)) return focalLossOfShares(output, shareTarget(output, target), weights, options_.gamma);
-      return focalLoss(output, classTarget(output, target), weights, options_.gamma);
+      if (holdsShares(output, target)) return focalLossOfShares(output, shareTarget(output, target), weights, options_.gamma, reduction);
+      return focalLoss(output, classTarget(output, target), weights, options_.gamma, reduction);
     case LossOptions::bceWithLogits:
-      return at::binary_cross_entropy_with_logits(output, valueTarget(output, target), {}, weights);
+      return at::binary_cross_entropy_with_logits(output, valueTarget(output, target), {}, weights, reduction);
     case LossOptions::mse:
-      return at::mse_loss(output, valueTarget(output, target));
+      return at::mse_loss(output, valueTarget(output, target), reduction);
     case LossOptions::huber:
-      return at::huber_loss(output, valueTarget(output, target), at::Reduction::Mean, options_.delta);
+      return at::huber_loss(output, valueTarget(output, target), reduction, options_.delta);
     case LossOptions::source:
       break;
   }

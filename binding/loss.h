@@ -43,7 +43,12 @@ class Loss {
   /// shares that are negative or do not sum to 1.
   at::Tensor operator()(const at::Tensor& output, const at::Tensor& target) const;
 
+  /// The losses [n] of the samples, of which the scalar is the mean, but with class weights: crossEntropy's scalar is
+  /// their sum over that of the weights. Throws INVALID_VALUE for source text, which gives one number for a batch.
+  at::Tensor each(const at::Tensor& output, const at::Tensor& target) const;
+
  private:
+  at::Tensor compute(const at::Tensor& output, const at::Tensor& target, int64_t reduction) const;
   at::Tensor callSource(const at::Tensor& output, const at::Tensor& target) const;
 
   LossOptions options_;

@@ -128,7 +128,9 @@ class Planner {
     Outcome outcome;
     try {
       at::AutoGradMode gradients(true);
-      const auto [output, loss] = trainer_.forwardAndLoss(forward, target_);
+      Batch alike;
+      alike.target = target_;
+      const auto [output, loss] = trainer_.forwardAndLoss(forward, alike);
       if (!loss.requires_grad()) {
         throw Failure("NOT_TRAINABLE", "The loss does not depend on any trainable parameter. Unfreeze layers that lead to the output.");
       }

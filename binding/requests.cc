@@ -92,6 +92,8 @@ Batch readBatch(const Napi::Value& value, const std::string& where, bool needsTa
     batch.rows = readRows(object.Get("rows"), where + ": rows");
   }
   if (needsTarget || !isAbsent(object, "target")) batch.target = readTensor(object.Get("target"), where + ": target");
+  if (!isAbsent(object, "weights")) batch.weights = readFloats(object.Get("weights"), where + ": weights");
+  if (!isAbsent(object, "groups")) batch.groups = readInts(object.Get("groups"), where + ": groups");
   if (!isAbsent(object, "indices")) batch.indices = readInts(object.Get("indices"), where + ": indices");
   if (!isAbsent(object, "sizes")) {
     batch.sizes = readInts(object.Get("sizes"), where + ": sizes");

@@ -105,6 +105,7 @@ Trainer::Trainer(Model& model, TrainingOptions options, std::shared_ptr<const So
     : model_(model),
       options_(std::move(options)),
       loss_(options_.loss, model.device()),
+      groupLoss_(options_.groupLoss),
       optimizer_(options_.optimizer, makeGroups(model, options_.groups)) {
   if (options_.forgetting) configureForgetting(std::move(source));
 }
@@ -125,15 +126,18 @@ at::Tensor Trainer::taskOutput(const c10::IValue& output) const {
   return distillation_ ? distillation_->task(mainOutput(output)) : mainOutput(output);
 }
 
-at::Tensor Trainer::lossOf(const c10::IValue& output, const at::Tensor& target) const {
-  at::Tensor loss = loss_(taskOutput(output), target);
-  if (!output.isTuple()) return loss;
-  const auto& elements = output.toTupleRef().elements();
-  for (size_t i = 1; i < elements.size(); ++i) {
-    // Auxiliary logits, as Inception and GoogLeNet return them in train mode.
-    if (elements[i].isTensor()) loss = loss + options_.auxiliaryWeight * loss_(elements[i].toTensor(), target);
+at::Tensor Trainer::lossOf(const c10::IValue& output, const Batch& batch) {
+  const bool isEach = batch.weights.defined() || batch.groups.defined();
+  const auto of = [&](const at::Tensor& logits) { return isEach ? loss_.each(logits, batch.target) : loss_(logits, batch.target); };
+  at::Tensor loss = of(taskOutput(output));
+  if (output.isTuple()) {
+    const auto& elements = output.toTupleRef().elements();
+    for (size_t i = 1; i < elements.size(); ++i) {
+      // Auxiliary logits, as Inception and GoogLeNet return them in train mode.
+      if (elements[i].isTensor()) loss = loss + options_.auxiliaryWeight * of(elements[i].toTensor());
+    }
   }
-  return loss;
+  return isEach ? groupLoss_.mean(loss, batch.weights, batch.groups) : loss;
 }
 
 at::Tensor Trainer::prepare(const Batch& batch) const {
@@ -209,9 +213,9 @@ c10::IValue Trainer::seeded(const std::function<c10::IValue()>& forward) const {
   return forward();
 }
 
-std::pair<c10::IValue, at::Tensor> Trainer::forwardAndLoss(const std::function<c10::IValue()>& forward, const at::Tensor& target) const {
+std::pair<c10::IValue, at::Tensor> Trainer::forwardAndLoss(const std::function<c10::IValue()>& forward, const Batch& batch) {
   const c10::IValue output = seeded(forward);
-  return {output, lossOf(output, target)};
+  return {output, lossOf(output, batch)};
 }
 
 Evaluation Trainer::evaluate(const Batch& batch, const std::optional<Preprocess>& preprocess) {
@@ -228,6 +232,7 @@ StepResult Trainer::step(const Batch& batch) {
   const auto start = std::chrono::steady_clock::now();
   if (!batch.learningRates.empty()) optimizer_.setLearningRates(batch.learningRates);
   if (model_.trainable().empty()) throw nothingLearns();
+  groupLoss_.check(batch.weights, batch.groups);
   if (options_.optimizer.kind == OptimizerOptions::lbfgs) return fit(batch);
   const Engine* fast = engineFor(batch);
   std::vector<at::Tensor> inputs = batch.rows.empty() ? trainingInputs(batch) : std::vector<at::Tensor>{};
@@ -248,7 +253,9 @@ StepResult Trainer::step(const Batch& batch) {
   StepResult result;
   try {
     const c10::IValue output = seeded([&] { return forward(features, inputs); });
-    at::Tensor loss = lossOf(output, mix ? mixedTarget(batch.target, classesOf(taskOutput(output)), *mix) : batch.target);
+    Batch learned = batch;
+    if (mix) learned.target = mixedTarget(batch.target, classesOf(taskOutput(output)), *mix);
+    at::Tensor loss = lossOf(output, learned);
     result.loss = loss.item<double>();
     if (!std::isfinite(result.loss)) throw Failure("LOSS_NOT_FINITE", "The loss is " + c10::str(result.loss) + ".");
     if (!loss.requires_grad()) {
@@ -270,6 +277,7 @@ StepResult Trainer::step(const Batch& batch) {
     accumulated_ = 0;
     throw;
   }
+  groupLoss_.keep();
   ++steps_;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;

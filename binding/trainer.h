@@ -13,6 +13,7 @@
 #include "engine.h"
 #include "failure.h"
 #include "feature_bank.h"
+#include "group_loss.h"
 #include "loss.h"
 #include "model.h"
 #include "optimizer.h"
@@ -40,6 +41,7 @@ struct TrainingOptions {
   OptimizerOptions optimizer;
   std::vector<GroupSpec> groups;
   LossOptions loss;
+  GroupLossOptions groupLoss;
   double clipNorm = 0;
   int64_t accumulate = 1;
   double auxiliaryWeight = 0.4;
@@ -53,6 +55,9 @@ struct Batch {
   std::vector<at::Tensor> inputs;
   // Undefined when only logits are wanted.
   at::Tensor target;
+  // float [n], or int32 [n]: how the losses of the samples are weighed. Undefined: all alike.
+  at::Tensor weights;
+  at::Tensor groups;
   // int32 [n] and [n, 2]; needed with augmentation only.
   at::Tensor indices;
   at::Tensor sizes;
@@ -167,8 +172,8 @@ class Trainer {
   // How this batch's images are mixed; nothing without augmentation that mixes, and for kept rows.
   std::optional<Mix> mixOf(const Batch& batch, const std::vector<at::Tensor>& inputs) const;
   // seeded(), and its loss.
-  std::pair<c10::IValue, at::Tensor> forwardAndLoss(const std::function<c10::IValue()>& forward, const at::Tensor& target) const;
-  at::Tensor lossOf(const c10::IValue& output, const at::Tensor& target) const;
+  std::pair<c10::IValue, at::Tensor> forwardAndLoss(const std::function<c10::IValue()>& forward, const Batch& batch);
+  at::Tensor lossOf(const c10::IValue& output, const Batch& batch);
   // The output without the logits of a source head that was joined to it.
   at::Tensor taskOutput(const c10::IValue& output) const;
   // Adds the penalty of what is anchored to `penalty`. Returns the gradient's norm.
@@ -178,6 +183,7 @@ class Trainer {
   Model& model_;
   TrainingOptions options_;
   Loss loss_;
+  GroupLoss groupLoss_;
   Optimizer optimizer_;
   int64_t steps_ = 0;
   int64_t accumulated_ = 0;

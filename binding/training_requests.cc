@@ -79,6 +79,10 @@ OptimizerOptions readOptimizer(const Napi::Object& object, const std::string& wh
   return options;
 }
 
+GroupLossOptions readGroupDro(const Napi::Object& object, const std::string& where) {
+  return {readInteger(object, "groups", where, 1, 1'000'000), readNumber(object, "stepSize", where, 0, 1000)};
+}
+
 std::vector<GroupSpec> readGroups(const Napi::Value& value, const std::string& where) {
   if (!value.IsArray()) throw Failure("INVALID_TYPE", where + " must be an array.");
   auto array = value.As<Napi::Array>();
@@ -209,10 +213,14 @@ TrainingOptions readTrainingOptions(const Napi::Value& value) {
   options.optimizer = readOptimizer(readObject(object.Get("optimizer"), where + ".optimizer"), where + ".optimizer");
   options.groups = readGroups(object.Get("groups"), where + ".groups");
   options.loss = readLoss(readObject(object.Get("loss"), where + ".loss"), where + ".loss");
+  if (!isAbsent(object, "groupDro")) options.groupLoss = readGroupDro(readObject(object.Get("groupDro"), where + ".groupDro"), where + ".groupDro");
   options.clipNorm = readNumber(object, "clipNorm", where, 0, kLargest);
   options.accumulate = readInteger(object, "accumulate", where, 1, 1 << 20);
   if (options.optimizer.kind == OptimizerOptions::lbfgs && (options.clipNorm > 0 || options.accumulate > 1)) {
     throw Failure("INVALID_VALUE", where + ": lbfgs takes neither clipNorm nor accumulate.");
+  }
+  if (options.optimizer.kind == OptimizerOptions::lbfgs && options.groupLoss.groups > 0) {
+    throw Failure("INVALID_VALUE", where + ": lbfgs minimises one function, and GroupDRO's changes with each evaluation.");
   }
   options.auxiliaryWeight = readNumber(object, "auxiliaryWeight", where, 0, 1e6);
   options.seed = readSeed(object.Get("seed"), where + ".seed");

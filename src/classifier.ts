@@ -1,11 +1,12 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import type { ModelCard } from './card.js';
-import type { ImageDataset, SplitName } from './data/dataset.js';
+import type { ImageDataset, Sample, SplitName } from './data/dataset.js';
 import type { ImageSource } from './data/decode.js';
 import { loadImages } from './data/images.js';
 import { BatchLoader, type SkippedImage } from './data/loader.js';
 import { nativePreprocess } from './data/preprocessing.js';
+import { sliceNames, sliceValues } from './data/slices.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from './errors.js';
 import { evaluateSplit } from './fine-tune/epoch.js';
 import { imageSource } from './fine-tune/source.js';
@@ -67,6 +68,8 @@ export interface Evaluation {
   scores: ClassificationScores;
   /** One for each image, in the data set's order. */
   predictions: EvaluatedImage[];
+  /** The value of each image in each slice of the data, [n] by name, for `sliceMetrics`; empty where it has none. */
+  slices: Record<string, string[]>;
   /** Images that could not be decoded and were left out. */
   skipped: SkippedImage[];
 }
@@ -132,6 +135,7 @@ export class Classifier {
     const views = testViews(tta, this.card.preprocessing, 'evaluate');
     const samples = this.#relabel(data, split);
     const predictions: EvaluatedImage[] = [];
+    const readable: Sample[] = [];
     const evaluated = await this.#turn(() =>
       evaluateSplit({
         model: this.model,
@@ -146,7 +150,8 @@ export class Classifier {
         classes: this.card.classes,
         preprocess: nativePreprocess(this.card.preprocessing),
         ...(views ? { views } : {}),
-        onLogits: ({ paths, labels }, logits) => {
+        onLogits: ({ paths, labels, indices }, logits) => {
+          for (const index of indices) readable.push(samples[index] as Sample);
           for (const [i, { top }] of this.#rankAll(logits, 1).entries()) {
             const [best] = top as [ScoredClass];
             predictions.push({
@@ -159,7 +164,10 @@ export class Classifier {
         },
       }),
     );
-    return { ...evaluated, predictions };
+    const slices = Object.fromEntries(
+      sliceNames(readable).map((name) => [name, sliceValues(readable, name, 'evaluate')]),
+    );
+    return { ...evaluated, predictions, slices };
   }
 
   /** Waits for running work, then frees the weights. */
@@ -188,7 +196,7 @@ export class Classifier {
       );
     }
     const labels = data.classes.map((name) => this.card.classes.indexOf(name));
-    return samples.map(({ path, label }) => ({ path, label: labels[label] as number }));
+    return samples.map((sample) => ({ ...sample, label: labels[sample.label] as number }));
   }
 
   #turn<T>(work: () => Promise<T>): Promise<T> {

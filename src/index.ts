@@ -22,6 +22,7 @@ export {
   normalisation,
   type Preprocessing,
 } from './data/preprocessing.js';
+export { type SliceRules, type SliceSource } from './data/slices.js';
 export { type DoctorProblem, type DoctorReport, doctor, renderDoctor } from './doctor.js';
 export { adaptDomain, type DomainAdaptation } from './domain/adapt.js';
 export type { TargetFigures } from './domain/decide.js';
@@ -44,6 +45,7 @@ export type { Baselines } from './fine-tune/baselines.js';
 export type { ComputationReport } from './fine-tune/computation.js';
 export type { CachePlace, FeatureReport } from './fine-tune/features.js';
 export { FineTuning, fineTune } from './fine-tune/fine-tune.js';
+export type { GroupsOption } from './fine-tune/group-training.js';
 export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/options.js';
 export type { EpochReport } from './fine-tune/report.js';
 export type { FineTuneResult } from './fine-tune/result.js';
@@ -99,6 +101,16 @@ export {
 } from './metrics/names.js';
 export { type RegressionMetrics, regressionMetrics } from './metrics/regression.js';
 export { type ClassificationScores, oneVersusRest } from './metrics/scores.js';
+export {
+  type GroupScores,
+  groupScores,
+  type SliceGap,
+  type SliceOptions,
+  type SliceReport,
+  type SliceScores,
+  type SliceStanding,
+  sliceMetrics,
+} from './metrics/slices.js';
 export { classificationStatistic, type Statistic, type StatisticName } from './metrics/statistics.js';
 export { type TunedThreshold, tuneThreshold, type WantedAtThreshold } from './metrics/thresholds.js';
 export {
@@ -129,6 +141,7 @@ export type {
   TensorData,
   Value,
 } from './native.js';
+export type { NamedSliceReport } from './outcome-slices.js';
 export type { Outcomes } from './outcomes.js';
 export { type PlanOptions, planModel } from './plan.js';
 export { clearPlans, planCacheFiles } from './plan-cache.js';
@@ -144,6 +157,7 @@ export {
 } from './probe/features.js';
 export { writeHead } from './probe/head.js';
 export type { Difference, ProbeMetric } from './probe/interval.js';
+export { type LastLayerOptions, type LastLayerResult, retrainLastLayer } from './probe/last-layer.js';
 export type { LinearMap } from './probe/linear-file.js';
 export { type LogisticOptions, logisticProbe } from './probe/logistic.js';
 export { type NearestMeanOptions, nearestMeanProbe } from './probe/nearest-mean.js';
@@ -174,6 +188,7 @@ export { domainTable } from './report/domain-table.js';
 export { calibrationTable, confusionTable, figuresTable, perClassTable } from './report/metrics-tables.js';
 export { modelTable } from './report/model-table.js';
 export { rankingTable } from './report/ranking-table.js';
+export { sliceTables } from './report/slice-tables.js';
 export { type RunRecord, readRunRecord } from './run-record.js';
 export type { Schedule, ScheduleOptions } from './schedule.js';
 export type { SearchOptions, SharedOptions } from './search/options.js';

@@ -68,6 +68,8 @@ export interface NativeTraining {
   optimizer: NativeOptimizer;
   groups: NativeGroup[];
   loss: NativeLoss;
+  /** GroupDRO: each step's batch has `groups`, 0 to `groups` - 1. Not with lbfgs. */
+  groupDro?: { groups: number; stepSize: number };
   /** Largest gradient norm (2-norm over all parameters); 0 for no clipping. */
   clipNorm: number;
   /** Batches whose gradients are averaged before one optimizer step. */

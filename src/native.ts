@@ -93,6 +93,10 @@ export interface NativeBatch {
    * for BCE, MSE, Huber, where indices become one-hot.
    */
   target: Tensor;
+  /** Of each sample's loss in a step [n]: sum w l / sum w. Not with a loss of source text. */
+  weights?: Float32Array;
+  /** Group of each sample [n], with `groupDro`. */
+  groups?: Int32Array;
   /** Sample indices, for augmentation [n]; required with `augment`. */
   indices?: Int32Array;
   /** Width and height of each original image in pixels [n, 2], for crops in true aspect; with `augment.crop`. */

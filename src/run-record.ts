@@ -11,6 +11,8 @@ import type { FineTuneResult } from './fine-tune/result.js';
 import type { StageReport } from './fine-tune/stage-run.js';
 import type { Model, ModelOrigin } from './model.js';
 import type { Plan, Precision } from './native.js';
+import { type NamedSliceReport, outcomeSlices } from './outcome-slices.js';
+import type { Outcomes } from './outcomes.js';
 import { versions } from './versions.js';
 
 /** What a fine-tuning was and came to, as plain JSON: the content of run.json. Older files lack what may be undefined. */
@@ -44,6 +46,8 @@ export interface RunRecord {
   bestEpoch: number;
   baseline: EpochReport;
   epochs: EpochReport[];
+  /** How the best weights do on slices of the validation images. */
+  slices?: NamedSliceReport[];
   totalSeconds?: number;
   peakRssMb?: number;
 }
@@ -79,6 +83,16 @@ export function makeRunRecord(model: Model, data: ImageDataset, result: FineTune
     baseline: result.baseline,
     epochs: result.history,
   };
+}
+
+/** The record with how the model does on the slices of the data, where it has some and the outcomes are known. */
+export function withSlices(
+  record: RunRecord,
+  outcomes: Outcomes | undefined,
+  { splits }: ImageDataset,
+): RunRecord {
+  const slices = outcomes && !record.slices ? outcomeSlices(outcomes, splits.val) : [];
+  return slices.length > 0 ? { ...record, slices } : record;
 }
 
 const scores = z.looseObject({ precision: z.number(), recall: z.number(), f1: z.number() });

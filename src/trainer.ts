@@ -7,7 +7,7 @@ import { checkLbfgs, checkLbfgsModel } from './lbfgs.js';
 import type { Model } from './model.js';
 import type { EvaluateResult, NativeGroup, Plan, Precision, StepResult, Tensor } from './native.js';
 import { callNative } from './native-call.js';
-import { checkOptions } from './options.js';
+import { checkOptions, innerOptions } from './options.js';
 import { TrainerPlan } from './trainer-plan.js';
 import { type LossOption, lossOption, type OptimizerOption, optimizerOption } from './training-options.js';
 
@@ -28,6 +28,11 @@ export interface TrainerOptions {
   decayNormAndBias?: boolean;
   /** Default `crossEntropy`. */
   loss?: LossOption;
+  /**
+   * GroupDRO (Sagawa et al. 2020): each step's batch has `groups`, from 0 to this `groups` - 1, and the loss is the sum of
+   * q_g times the mean loss of group g, q_g growing by exp(`stepSize` x loss). `stepSize`: default 0.01. Not with `lbfgs`.
+   */
+  groupDro?: { groups: number; stepSize?: number };
   /** Largest 2-norm of the gradient. Default: no clipping. */
   clipNorm?: number;
   /** Batches whose gradients are averaged before an optimizer step. Default 1. */
@@ -53,6 +58,10 @@ const schema = z.strictObject({
   weightDecay: z.number().min(0).optional(),
   decayNormAndBias: z.boolean().default(false),
   loss: lossOption.prefault('crossEntropy'),
+  groupDro: innerOptions({
+    groups: z.int().min(1).max(1_000_000),
+    stepSize: z.number().gt(0).max(1000).default(0.01),
+  }).optional(),
   clipNorm: z.number().gt(0).default(0),
   accumulate: z.int().min(1).max(1024).default(1),
   auxiliaryWeight: z.number().min(0).default(0.4),
@@ -71,6 +80,10 @@ export interface TrainerBatch {
    * multi-label training with `bceWithLogits`.
    */
   target: Tensor;
+  /** Of each sample's loss [n], 0 or more: the loss is sum w l / sum w. Default: all alike. */
+  weights?: Float32Array;
+  /** Group of each sample [n]; with option `groupDro` only, and then needed. */
+  groups?: Int32Array;
   /** Factor on every learning rate in this step, for schedules. Default 1. */
   factor?: number;
   /** Ends an accumulation early, as at the end of an epoch. Default false. */
@@ -100,6 +113,7 @@ export async function createTrainer(model: Model, options: TrainerOptions = {}):
   await callNative(() =>
     model.native.configure({
       ...{ optimizer, loss, clipNorm, accumulate, auxiliaryWeight, seed, groups },
+      ...(checked.groupDro ? { groupDro: checked.groupDro } : {}),
       preprocess: null,
       augment: null,
     }),
@@ -135,10 +149,14 @@ export class Trainer {
    *
    * @throws SHAPE_MISMATCH, MODEL_FAILED, NOT_TRAINABLE; INVALID_VALUE for shares that do not sum to 1; LOSS_NOT_FINITE, which leaves the weights as they were
    */
-  async step({ inputs, target, factor = 1, flush = false }: TrainerBatch): Promise<StepResult> {
+  async step(batch: TrainerBatch): Promise<StepResult> {
+    const { inputs, target, weights, groups, factor = 1, flush = false } = batch;
+    const weighing = { ...(weights ? { weights } : {}), ...(groups ? { groups } : {}) };
     const learningRates = this.#groups.map(({ learningRate }) => learningRate * factor);
     await this.#plan.prepare({ inputs, target });
-    const result = await callNative(() => this.#model.native.step({ inputs, target, learningRates, flush }));
+    const result = await callNative(() =>
+      this.#model.native.step({ inputs, target, ...weighing, learningRates, flush }),
+    );
     this.#plan.settle();
     return result;
   }

@@ -5,10 +5,10 @@ import sharp from 'sharp';
 import t from 'tap';
 import { calibrate } from '../src/html-report/calibration.js';
 import { formatCount, formatMagnitude, formatRate, formatSeconds } from '../src/html-report/format.js';
-import { wilson } from '../src/html-report/headline-section.js';
 import { escapeHtml, html } from '../src/html-report/html.js';
 import { affordableMaps, occlude } from '../src/html-report/occlusion.js';
 import { drawOcclusion } from '../src/html-report/pictures.js';
+import { wilson } from '../src/metrics/wilson.js';
 import { OutcomeCollector, softmax } from '../src/outcomes.js';
 
 t.test('templates escape what is not markup', async (t) => {

@@ -13,6 +13,7 @@ import { loader } from './benches/loader.js';
 import { memory } from './benches/memory.js';
 import { predict } from './benches/predict.js';
 import { scale } from './benches/scale.js';
+import { spurious } from './benches/spurious.js';
 import { start } from './benches/start.js';
 import { step } from './benches/step.js';
 import { describeMachine, measureOthers, readLoad } from './machine.js';
@@ -21,7 +22,21 @@ import { PeerMissing } from './peer-missing.js';
 import { root } from './places.js';
 import { describeMachineLine, printResult } from './report.js';
 
-const benches = [head, last, full, step, loader, predict, start, memory, scale, accuracy, domain, forgetting];
+const benches = [
+  head,
+  last,
+  full,
+  step,
+  loader,
+  predict,
+  start,
+  memory,
+  scale,
+  accuracy,
+  domain,
+  forgetting,
+  spurious,
+];
 
 try {
   await main();

@@ -5,6 +5,7 @@ import type { ImageDataset } from '../data/dataset.js';
 import { imageFolder } from '../data/folder.js';
 import { imageManifest } from '../data/manifest.js';
 import type { Normalisation } from '../data/preprocessing.js';
+import type { SliceRules } from '../data/slices.js';
 import { TorchgraftError } from '../errors.js';
 
 /** A whole number of at least `low`, from an option's text. */
@@ -72,9 +73,10 @@ export function requireOptions(command: Command, names: string[]): void {
 }
 
 /** A folder of images, or a manifest (.csv, .jsonl). */
-export async function readData(path: string, seed: number): Promise<ImageDataset> {
+export async function readData(path: string, seed: number, slices?: SliceRules): Promise<ImageDataset> {
+  const options = { seed, ...(slices ? { slices } : {}) };
   const isFile = existsSync(path) && statSync(path).isFile();
-  return isFile ? imageManifest(path, { seed }) : imageFolder(path, { seed });
+  return isFile ? imageManifest(path, options) : imageFolder(path, options);
 }
 
 /** The model file of a run folder, or the file itself. */

@@ -4,12 +4,15 @@ import type { SplitName } from '../data/dataset.js';
 import { type BootstrapInterval, bootstrapInterval } from '../metrics/bootstrap.js';
 import type { ClassificationScores } from '../metrics/scores.js';
 import { classificationStatistic } from '../metrics/statistics.js';
+import { reportSlices } from '../outcome-slices.js';
 import { calibrationTable, confusionTable, figuresTable, perClassTable } from '../report/metrics-tables.js';
+import { sliceTables } from '../report/slice-tables.js';
 import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
+import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 
-interface EvalFlags {
+interface EvalFlags extends SliceFlags {
   data: string;
   split: SplitName;
   batchSize: number;
@@ -23,12 +26,13 @@ interface EvalFlags {
 
 /** `torchgraft eval`. */
 export function addEval(program: Command): Command {
-  return program
+  const command = program
     .command('eval')
     .description('Metrics of a fine-tuned model on a split of a data set')
     .argument('<run>', 'run folder, or model file')
     .option('--data <dir>', 'folder or manifest')
-    .addOption(new Option('--split <name>').choices(['train', 'val', 'test']).default('val'))
+    .addOption(new Option('--split <name>').choices(['train', 'val', 'test']).default('val'));
+  return addSlices(command)
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option('--seed <n>', 'of the split, where the data has none', wholeNumber(0), 0)
     .addOption(
@@ -41,22 +45,23 @@ export function addEval(program: Command): Command {
     .action(async (run: string, flags: EvalFlags, self: Command) => {
       requireOptions(self, ['data']);
       const { split, batchSize, device, threads } = flags;
-      const data = await readData(flags.data, flags.seed);
+      const data = await readData(flags.data, flags.seed, sliceRulesOf(flags));
       await using classifier = await loadClassifier(modelFile(run), {
         device,
         ...(threads ? { threads } : {}),
       });
-      const { metrics, scores, predictions, skipped } = await classifier.evaluate(data, {
+      const { metrics, scores, predictions, slices, skipped } = await classifier.evaluate(data, {
         split,
         batchSize,
         ...(flags.tta ? { tta: flags.tta } : {}),
         unreadable: flags.skipUnreadable ? 'skip' : 'fail',
       });
       const intervals = { accuracy: intervalOf('accuracy', scores), macroF1: intervalOf('macroF1', scores) };
+      const bySlice = reportSlices(scores, slices, classifier.classes);
       if (flags.json) {
-        process.stdout.write(
-          `${JSON.stringify({ split, tta: flags.tta ?? null, metrics, intervals, predictions, skipped })}\n`,
-        );
+        const tta = flags.tta ?? null;
+        const result = { split, tta, metrics, intervals, slices: bySlice, predictions, skipped };
+        process.stdout.write(`${JSON.stringify(result)}\n`);
         return;
       }
       const lines = [
@@ -71,6 +76,7 @@ export function addEval(program: Command): Command {
         perClassTable(metrics),
         '',
         confusionTable(metrics),
+        ...bySlice.flatMap((report) => ['', sliceTables(report)]),
       ];
       process.stdout.write(`${lines.join('\n')}\n`);
     });

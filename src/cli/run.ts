@@ -1,13 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
+import type { SliceRules } from '../data/slices.js';
 import { type FineTuning, fineTune } from '../fine-tune/fine-tune.js';
 import type { FineTuneOptions } from '../fine-tune/options.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import type { Model } from '../model.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
-import { makeRunRecord } from '../run-record.js';
+import { makeRunRecord, withSlices } from '../run-record.js';
 import { readData } from './arguments.js';
 import { batchDisplay } from './batch-display.js';
 import { openModel } from './first-step.js';
@@ -31,6 +32,8 @@ export interface TrainRequest {
   /** Write a TensorBoard event file. */
   tensorboard: boolean;
   options: FineTuneOptions;
+  /** Slices of the data. */
+  slices?: SliceRules | undefined;
 }
 
 const say = (text: string) => process.stderr.write(`${text}\n`);
@@ -40,7 +43,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const { out, options } = request;
   const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
   const started = performance.now();
-  const data = await readData(request.data, options.seed ?? 0);
+  const data = await readData(request.data, options.seed ?? 0, request.slices);
   const tell = {
     say,
     emit: (event: Record<string, unknown>) => emit(request, event),
@@ -57,9 +60,11 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     peakRssMb: process.resourceUsage().maxRSS / 1024,
   };
   const { options: asked, isJson, ...rest } = request;
-  const record = { request: { ...rest, ...asked }, ...makeRunRecord(model, data, result), ...totals };
+  const made = withSlices(makeRunRecord(model, data, result), run.validationOutcomes, data);
+  const record = { request: { ...rest, ...asked }, ...made, ...totals };
   await writeRunFile(join(out, 'run.json'), record);
   for (const line of summary(result, data.classes, file, totals)) say(line);
+  for (const { name, verdict } of record.slices ?? []) say(`slices ${name}: ${verdict}`);
   const report = request.report
     ? await tryReport(join(out, 'report.html'), say, {
         ...{ model, data, result, record, modelFile: file },
@@ -75,6 +80,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     stages: result.stages,
     decisions: result.decisions,
     ...(result.retention ? { retention: result.retention } : {}),
+    ...(record.slices ? { slices: record.slices } : {}),
     ...(result.computation.features ? { features: result.computation.features } : {}),
     ...totals,
     model: file,

@@ -20,6 +20,7 @@ import {
 } from './arguments.js';
 import { parseRegularisation } from './regularisation.js';
 import { runTraining, type TrainRequest } from './run.js';
+import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 
 /** Flags of what is trained and how; of every command that trains. */
 export interface TrainingFlags {
@@ -59,7 +60,9 @@ export interface TrainingFlags {
   baselines: boolean;
 }
 
-interface TrainFlags extends TrainingFlags {
+interface TrainFlags extends TrainingFlags, SliceFlags {
+  groups?: string;
+  groupLoss?: 'mean' | 'balanced' | 'dro';
   model: string;
   data: string;
   out: string;
@@ -82,7 +85,15 @@ export function addTrain(program: Command): Command {
       'folder with train/<class>/*, val/<class>/* or <class>/*; or a .csv or .jsonl manifest',
     )
     .option('--out <run>', 'folder that receives model.pt, run.json, checkpoint.pt and report.html');
-  return addTraining(command)
+  return addSlices(addTraining(command))
+    .option('--groups <slice>', 'groups, a slice by class, whose worst is measured as valWorstGroupAccuracy')
+    .addOption(
+      new Option('--group-loss <name>', 'with --groups: how they are weighed (default: mean)').choices([
+        'mean',
+        'balanced',
+        'dro',
+      ]),
+    )
     .option('--resume', 'go on from the checkpoint in the run folder, if there is one')
     .option('--adapt <dir>', 'related labelled images to fine-tune on first')
     .option('--adapt-epochs <n>', 'on those (default: as --epochs)', wholeNumber(1))
@@ -224,14 +235,30 @@ function strategyName(text: string): Strategy {
 
 function toRequest(flags: TrainFlags): TrainRequest {
   const { model, data, out, device, json, resume, report, tensorboard = false } = flags;
-  const options = { ...toTrainingOptions(flags), resume: resume ?? false };
+  const options = { ...toTrainingOptions(flags), ...groupsOf(flags), resume: resume ?? false };
   if (flags.adaptEpochs !== undefined && flags.adapt === undefined)
     throw invalidValue('train: --adapt-epochs goes with --adapt.');
   const adapt = flags.adapt && { data: flags.adapt, epochs: flags.adaptEpochs ?? flags.epochs };
   return {
-    ...{ model, data, out, device, isJson: json ?? false, report, tensorboard, options },
+    ...{
+      model,
+      data,
+      out,
+      device,
+      isJson: json ?? false,
+      report,
+      tensorboard,
+      options,
+      slices: sliceRulesOf(flags),
+    },
     ...(adapt ? { adapt } : {}),
   };
+}
+
+function groupsOf({ groups: slice, groupLoss: loss }: TrainFlags): Pick<FineTuneOptions, 'groups'> {
+  if (slice !== undefined) return { groups: { slice, ...(loss ? { loss } : {}) } };
+  if (loss) throw invalidValue('train: --group-loss needs --groups, the slice that it weighs by.');
+  return {};
 }
 
 /** What the flags say, as options of fineTune. */

@@ -10,6 +10,8 @@ export const splitNames: readonly SplitName[] = ['train', 'val', 'test'];
 export interface Sample {
   path: string;
   label: number;
+  /** Values by slice, for example `{ scanner: 'A' }`; where slices were asked for. */
+  slices?: Readonly<Record<string, string>>;
 }
 
 /** What is kept of a data set with a trained model: plain JSON. */
@@ -42,6 +44,7 @@ export interface FoundSample {
   className: string;
   /** Undefined when it still has to be split. */
   split: SplitName | undefined;
+  slices?: Readonly<Record<string, string>>;
 }
 
 export interface SplitOptions {
@@ -69,7 +72,11 @@ export async function assemble(
   const pick = (split: SplitName): Sample[] =>
     found
       .filter((sample) => sample.split === split)
-      .map(({ path, className }) => ({ path, label: labels.get(className) as number }));
+      .map(({ path, className, slices }) => ({
+        path,
+        label: labels.get(className) as number,
+        ...(slices ? { slices } : {}),
+      }));
   const test = pick('test');
   const splits = { train: pick('train'), val: pick('val'), ...(test.length > 0 && { test }) };
   const counts = countClasses(splits, classes);

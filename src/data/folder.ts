@@ -12,6 +12,7 @@ import {
   invalid,
   type SplitName,
 } from './dataset.js';
+import { readSlices, type SliceRules, sliceRules } from './slices.js';
 
 /** Extensions that are taken as images, in any case: what the sharp this package installs can read. */
 export const imageExtensions: readonly string[] = [
@@ -33,7 +34,10 @@ export const splitOptions = z.strictObject({
   seed: z.int().min(0).default(0),
 });
 
-export type ImageFolderOptions = z.input<typeof splitOptions>;
+/** The same, and slices. */
+export const dataOptions = splitOptions.extend({ slices: sliceRules.optional() });
+
+export type ImageFolderOptions = Omit<z.input<typeof dataOptions>, 'slices'> & { slices?: SliceRules };
 
 const splitFolders: Record<string, SplitName> = {
   train: 'train',
@@ -55,13 +59,14 @@ interface Ignored {
  * or `<class>/*` alone. Folders below a class belong to it. Where there is no `val`, a seeded share of every class is
  * split off train, at least one image of every class that has two. Hidden files and other extensions are passed over.
  *
- * @param options `validation`: share split off where there is no `val`, default 0.2; `seed`: of that split, default 0
+ * @param options `validation`: share split off where there is no `val`, default 0.2; `seed`: of that split, default 0;
+ * `slices`: rules `[{ site: 'pattern' }]` on the path below `dir`, or a function, {@link SliceRules}; default none
  * @throws TorchgraftError `FILE_NOT_FOUND` for no such folder; `DATA_INVALID` for no images, one class only, a class
  * without training images, or a class in `val` or `test` that train does not have
  */
 export async function imageFolder(dir: string, options: ImageFolderOptions = {}): Promise<ImageDataset> {
   if (typeof dir !== 'string' || dir === '') throw invalidType('imageFolder: expected the path of a folder.');
-  const checked = checkOptions(splitOptions, options, 'imageFolder');
+  const checked = checkOptions(dataOptions, options, 'imageFolder');
   const ignored: Ignored = { hidden: 0, outside: 0, extensions: new Map() };
   const warnings: string[] = [];
   const roots = await findRoots(dir, warnings);
@@ -79,6 +84,8 @@ export async function imageFolder(dir: string, options: ImageFolderOptions = {})
     }
   }
   warnings.push(...describe(ignored));
+  const slices = readSlices(dir, found, checked.slices);
+  for (const [index, values] of (slices ?? []).entries()) (found[index] as FoundSample).slices = values;
   return assemble(dir, found, [...names].sort(compare), checked, warnings);
 }
 

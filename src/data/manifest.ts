@@ -14,7 +14,8 @@ import {
   invalid,
   type SplitName,
 } from './dataset.js';
-import { type ImageFolderOptions, splitOptions } from './folder.js';
+import { dataOptions, type ImageFolderOptions } from './folder.js';
+import { readSlices } from './slices.js';
 
 const splitWords: Record<string, SplitName> = {
   train: 'train',
@@ -31,31 +32,40 @@ const row = z.object({
 });
 
 /**
- * Reads a list of images: CSV with a header line (path, label, maybe split; more columns are passed over), or JSON
+ * Reads a list of images: CSV with a header line (path, label, maybe split; more columns are slices where asked for), or JSON
  * Lines with the same names, by the extension `.csv`, `.jsonl` or `.ndjson`. Paths are relative to the list. `split` is
  * train, val (valid, validation) or test; where no line has val, a seeded share is split off as in `imageFolder`.
  * Classes are sorted, as numbers when all of them are whole numbers.
  *
- * @param options `validation`: share split off where there is no `val`, default 0.2; `seed`: of that split, default 0
+ * @param options `validation`: share split off where there is no `val`, default 0.2; `seed`: of that split, default 0;
+ * `slices`: columns, for example `['scanner', 'site']`, rules on the path, or a function, {@link SliceRules}; default none
  * @throws TorchgraftError `FILE_NOT_FOUND` for a missing list or image; `DATA_INVALID` naming the line, or as `imageFolder`
  */
 export async function imageManifest(file: string, options: ImageFolderOptions = {}): Promise<ImageDataset> {
   if (typeof file !== 'string' || file === '')
     throw invalidType('imageManifest: expected the path of a file.');
-  const checked = checkOptions(splitOptions, options, 'imageManifest');
+  const checked = checkOptions(dataOptions, options, 'imageManifest');
   const lines = reader(file);
   await access(file).catch((cause) => {
     throw new TorchgraftError('FILE_NOT_FOUND', `No manifest at ${file}.`, { cause });
   });
   const folder = dirname(file);
   const found: FoundSample[] = [];
-  for await (const { line, record } of lines(file)) found.push(sample(file, folder, line, record));
+  const records: Record<string, unknown>[] = [];
+  for await (const { line, record } of lines(file)) {
+    found.push(sample(file, folder, line, record));
+    if (checked.slices) records.push(record as Record<string, unknown>);
+  }
   const unsplit = found.filter((one) => one.split === undefined).length;
   if (unsplit > 0 && unsplit < found.length) {
     throw invalid(
       `${file}: ${unsplit} of ${found.length} lines have no split. Give every line one, or none.`,
     );
   }
+  const columns = [...new Set(records.flatMap(Object.keys))];
+  const rows = found.map((one, index) => ({ ...one, record: records[index] ?? {} }));
+  const slices = readSlices(file, rows, checked.slices, columns);
+  for (const [index, values] of (slices ?? []).entries()) (found[index] as FoundSample).slices = values;
   const classes = sortLabels([...new Set(found.map((one) => one.className))]);
   return assemble(file, found, classes, checked, []);
 }

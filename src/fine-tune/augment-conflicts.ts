@@ -11,9 +11,9 @@ type Conflict = [isGiven: boolean, why: string];
  * @throws INVALID_VALUE
  */
 export function checkAugmentation(
-  options: Pick<CheckedOptions, 'augment' | 'views' | 'loss' | 'optimizer' | 'sampler'>,
+  options: Pick<CheckedOptions, 'augment' | 'views' | 'loss' | 'optimizer' | 'sampler' | 'groups'>,
 ): void {
-  const { augment, views, loss, optimizer, sampler } = options;
+  const { augment, views, loss, optimizer, sampler, groups } = options;
   if (sampler === 'balanced' && optimizer.kind === 'lbfgs') {
     throw invalidValue(
       'fineTune: optimizer `lbfgs` sees every training image once in each step. Leave `sampler` out, or give ' +
@@ -33,6 +33,10 @@ export function checkAugmentation(
     [
       loss.kind === 'source',
       'a loss from source text takes class indices, and a mixed image has shares of two. Use a loss by name.',
+    ],
+    [
+      groups !== undefined && groups.loss !== 'mean',
+      '`groups` weighs each image by its group, and a mixed image is of two. Leave one of them out.',
     ],
   ];
   const found = conflicts.find(([isGiven]) => isGiven);

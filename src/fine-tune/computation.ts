@@ -9,8 +9,9 @@ import { callNative } from '../native-call.js';
 import { planPath, recallPlan, rememberPlan } from '../plan-cache.js';
 import type { Reading } from './epoch.js';
 import { CachedFeatures, type FeatureReport, featureRowBytes } from './features.js';
+import { groupWeighing } from './group-training.js';
 import type { CheckedOptions } from './options.js';
-import { type BatchSource, imageSource } from './source.js';
+import { type BatchSource, imageSource, weighed } from './source.js';
 import type { Stage } from './strategies/stage.js';
 
 /** Images of the batch on which the plan is proven and tried. */
@@ -106,6 +107,11 @@ export class Computation {
 
   /** The training pass of an epoch, from a batch on. */
   trainSource(epoch: number, firstBatch: number): BatchSource {
+    const { data, options } = this.#settings;
+    return weighed(this.#trainSource(epoch, firstBatch), groupWeighing(options.groups, data));
+  }
+
+  #trainSource(epoch: number, firstBatch: number): BatchSource {
     const { data, options, stage, reading } = this.#settings;
     const { train } = data.splits;
     const { seed, sampler } = options;

@@ -102,7 +102,7 @@ async function step(
 ): Promise<StepResult> {
   try {
     return await withBatch(batch, (tensors) =>
-      model.native.step({ ...tensors, target: targetOf(batch), ...rest }),
+      model.native.step({ ...tensors, target: targetOf(batch), ...batch.weighing, ...rest }),
     );
   } catch (error) {
     if (!(error instanceof TorchgraftError) || error.code !== 'LOSS_NOT_FINITE') throw error;

@@ -202,6 +202,7 @@ export class CachedFeatures {
           await this.#ensure(samples, readable, viewOf);
           return tensors();
         },
+        indices: readable,
         labels: readable.map((index) => (samples[index] as Sample).label),
         paths: Array.from(readable, (index) => (samples[index] as Sample).path),
       };

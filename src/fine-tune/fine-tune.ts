@@ -2,7 +2,6 @@ import type { ImageDataset } from '../data/dataset.js';
 import { DecodedImages } from '../data/decoded-images.js';
 import { EarlyStopping } from '../early-stopping.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
-import { metricNames } from '../metrics/names.js';
 import type { Model } from '../model.js';
 import type { Precision } from '../native.js';
 import { callNative } from '../native-call.js';
@@ -26,9 +25,10 @@ import {
   trainEpoch,
 } from './epoch.js';
 import { EvidenceKeeper } from './evidence.js';
+import { dataFingerprint } from './group-training.js';
 import { type CheckedOptions, checkFineTuneOptions, type FineTuneOptions } from './options.js';
 import { type Prepared, prepareModel } from './prepare.js';
-import { type EpochReport, makeReport } from './report.js';
+import { type EpochReport, knownMetrics, makeReport } from './report.js';
 import type { FineTuneResult } from './result.js';
 import { makeCard } from './run-card.js';
 import { configureStage, type StageReport, StageRun } from './stage-run.js';
@@ -91,13 +91,13 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   constructor(model: Model, data: ImageDataset, options: CheckedOptions, until = Number.POSITIVE_INFINITY) {
     this.#model = model;
     this.#data = data;
-    this.#outcomes = new ValidationOutcomes(data.classes);
+    this.#outcomes = new ValidationOutcomes(data, options.groups);
     this.#options = options;
     this.#until = until;
-    this.#recipe = recipeOf(options, data.summary.fingerprint);
+    this.#recipe = recipeOf(options, dataFingerprint(options.groups, data));
     const { batchSize, threads, unreadable } = options;
     this.#reading = { batchSize, threads, unreadable };
-    const known = ['trainLoss', 'trainAccuracy', ...metricNames('val', data.classes)];
+    const known = knownMetrics(data.classes, options.groups);
     this.#stopping = new EarlyStopping(options.earlyStopping, known);
     if (options.schedule.kind === 'plateau' && !known.includes(options.schedule.metric)) {
       throw invalidValue(`fineTune: schedule: unknown metric \`${options.schedule.metric}\`.`);
@@ -326,8 +326,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       onLogits: this.#outcomes.begin(),
       onBatch: this.#onBatch(),
     });
-    this.#outcomes.end(skipped);
     return makeReport(epoch, sums, metrics, {
+      more: this.#outcomes.end(skipped),
       stage: epoch === 0 ? null : (this.#run as StageRun).stage.name,
       learningRate,
       seconds: sums.seconds + (performance.now() - start) / 1000,

@@ -20,6 +20,7 @@ import { checkSchedule, type Schedule, type ScheduleOptions } from '../schedule.
 import { type LossOption, lossOption, type OptimizerOption, optimizerOption } from '../training-options.js';
 import { checkAugmentation } from './augment-conflicts.js';
 import type { CachePlace } from './features.js';
+import { checkGroups, type GroupsOption, groupsOption } from './group-training.js';
 
 /**
  * Which parameters learn, and when:
@@ -122,6 +123,8 @@ export interface FineTuneOptions {
   preprocessing?: Partial<Preprocessing>;
   /** Hidden layers and dropout of the new head. Default: one Linear (or 1x1 convolution). */
   head?: { hidden?: number[]; dropout?: number; layer?: string };
+  /** Groups by a slice of the data, whose worst is measured as `valWorstGroupAccuracy`; default none. {@link GroupsOption} */
+  groups?: GroupsOption;
   /** Patterns to freeze in addition to what the strategy freezes. */
   freeze?: string[];
   /** BatchNorm of frozen layers keeps updating its statistics. Default false. */
@@ -232,6 +235,7 @@ const schema = z.strictObject({
     dropout: z.number().min(0).lt(1).default(0),
     layer: z.string().default(''),
   }).prefault({}),
+  groups: groupsOption.optional(),
   freeze: z.array(z.string()).default([]),
   trainBatchNorm: z.boolean().default(false),
   earlyStopping: z.custom<EarlyStoppingOptions>().default({ metric: 'valMacroF1' }),
@@ -281,6 +285,7 @@ export function checkFineTuneOptions(options: FineTuneOptions): CheckedOptions {
   checkStrategyOptions({ ...checked, strategy });
   checkAugmentation(checked);
   checkForgetting(checked);
+  checkGroups(checked);
   return {
     ...checked,
     strategy,

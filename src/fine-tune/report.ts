@@ -1,7 +1,8 @@
 import type { SkippedImage } from '../data/loader.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
-import { type NamedMetrics, nameMetrics } from '../metrics/names.js';
+import { metricNames, type NamedMetrics, nameMetrics } from '../metrics/names.js';
 import type { TrainSums } from './epoch.js';
+import { type CheckedGroups, groupMetricNames } from './group-training.js';
 
 /** What is known after an epoch; epoch 0 is the model before the first step. Plain JSON. */
 export interface EpochReport {
@@ -35,11 +36,19 @@ export interface EpochReport {
   skipped: SkippedImage[];
 }
 
+/** Names of all figures that the reports of a run carry. */
+export function knownMetrics(classes: readonly string[], groups: CheckedGroups | undefined): string[] {
+  return ['trainLoss', 'trainAccuracy', ...metricNames('val', classes), ...groupMetricNames(groups)];
+}
+
 export function makeReport(
   epoch: number,
   sums: TrainSums,
   validation: ClassificationMetrics,
-  rest: Pick<EpochReport, 'stage' | 'learningRate' | 'seconds' | 'skipped'>,
+  {
+    more,
+    ...rest
+  }: Pick<EpochReport, 'stage' | 'learningRate' | 'seconds' | 'skipped'> & { more: NamedMetrics },
 ): EpochReport {
   const trained = sums.count > 0;
   const trainLoss = trained ? sums.loss / sums.count : null;
@@ -52,6 +61,7 @@ export function makeReport(
     metrics: {
       ...(trained ? { trainLoss: trainLoss as number, trainAccuracy: trainAccuracy as number } : {}),
       ...nameMetrics('val', validation),
+      ...more,
     },
     isBest: false,
     imagesPerSecond: sums.seconds > 0 ? sums.count / sums.seconds : 0,

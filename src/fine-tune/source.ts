@@ -2,6 +2,7 @@ import type { BatchLoader, SkippedImage } from '../data/loader.js';
 import { TorchgraftError } from '../errors.js';
 import type { NativeBatch, NativeRows } from '../native.js';
 import { callNative } from '../native-call.js';
+import type { Weighing } from './group-training.js';
 
 /** A batch's inputs: pixels, or rows of features that were kept. */
 export type SourceTensors = Pick<NativeBatch, 'inputs' | 'indices' | 'sizes'> | Pick<NativeRows, 'rows'>;
@@ -13,6 +14,10 @@ export interface SourceBatch {
   renew?: () => Promise<SourceTensors>;
   /** Class indices [n]. */
   labels: Int32Array;
+  /** Positions in the split's samples [n]. */
+  indices: Int32Array;
+  /** How training weighs its samples; undefined: all alike. */
+  weighing?: Weighing;
   paths: string[];
 }
 
@@ -35,9 +40,30 @@ export function imageSource(loader: BatchLoader): BatchSource {
       return loader.waitedSeconds;
     },
     async *[Symbol.asyncIterator]() {
-      for await (const { data, shape, labels, draws: indices, sizes, paths } of loader) {
-        yield { tensors: { inputs: [{ data, shape, dtype: 'uint8' }], indices, sizes }, labels, paths };
+      for await (const { data, shape, labels, indices, draws, sizes, paths } of loader) {
+        yield {
+          tensors: { inputs: [{ data, shape, dtype: 'uint8' }], indices: draws, sizes },
+          ...{ labels, indices, paths },
+        };
       }
+    },
+  };
+}
+
+/** The same pass, each batch with how its samples are weighed. */
+export function weighed(
+  source: BatchSource,
+  weigh: ((batch: SourceBatch) => Weighing) | undefined,
+): BatchSource {
+  if (!weigh) return source;
+  return {
+    length: source.length,
+    skipped: source.skipped,
+    get waitedSeconds() {
+      return source.waitedSeconds;
+    },
+    async *[Symbol.asyncIterator]() {
+      for await (const batch of source) yield { ...batch, weighing: weigh(batch) };
     },
   };
 }

@@ -5,6 +5,7 @@ import type { NativeOptimizer, Precision } from '../native.js';
 import { callNative } from '../native-call.js';
 import { learningRateFactor } from '../schedule.js';
 import { Computation, type ComputationReport, type ComputationSettings } from './computation.js';
+import { nativeGroups } from './group-training.js';
 import type { EpochReport } from './report.js';
 import type { Stage } from './strategies/stage.js';
 
@@ -41,10 +42,11 @@ export interface StageSettings extends Omit<ComputationSettings, 'stage'> {
 export async function configureStage(
   {
     model,
+    data,
     options,
     reading,
     forgetting,
-  }: Pick<StageSettings, 'model' | 'options' | 'reading' | 'forgetting'>,
+  }: Pick<StageSettings, 'model' | 'data' | 'options' | 'reading' | 'forgetting'>,
   stage: Stage,
   keepsOptimizer: boolean,
 ): Promise<void> {
@@ -56,6 +58,7 @@ export async function configureStage(
       optimizer: stage.optimizer,
       groups: stage.groups,
       loss: options.loss,
+      ...nativeGroups(options.groups, data),
       clipNorm: stage.clipNorm,
       accumulate: stage.accumulate,
       auxiliaryWeight: 0.4,

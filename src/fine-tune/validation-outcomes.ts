@@ -1,6 +1,9 @@
+import type { ImageDataset } from '../data/dataset.js';
 import type { SkippedImage } from '../data/loader.js';
+import type { NamedMetrics } from '../metrics/names.js';
 import { OutcomeCollector, type Outcomes } from '../outcomes.js';
 import type { EvidenceKeeper } from './evidence.js';
+import { type CheckedGroups, GroupAccuracy } from './group-training.js';
 import type { SourceBatch } from './source.js';
 
 /** Most memory for the logits of a validation pass; the last pass and the best are kept. */
@@ -16,27 +19,32 @@ export class ValidationOutcomes {
   /** For strategies that decide by it. */
   evidence: EvidenceKeeper | undefined;
   readonly #classes: readonly string[];
+  readonly #groups: GroupAccuracy | undefined;
   #last: Pass | undefined;
   #best: Pass | undefined;
 
-  constructor(classes: readonly string[]) {
+  constructor({ classes, splits }: ImageDataset, groups: CheckedGroups | undefined) {
     this.#classes = classes;
+    this.#groups = groups && new GroupAccuracy(splits.val, groups.slice);
   }
 
   /** A pass begins. Returns what takes its batches, with logits [n, classes]. */
   begin(): (batch: SourceBatch, logits: Float32Array) => void {
     this.evidence?.begin();
+    this.#groups?.begin();
     const collected = new OutcomeCollector(this.#classes, mostBytes);
     this.#last = { collected, skipped: [] };
     return (batch, logits) => {
       this.evidence?.add(batch, logits);
+      this.#groups?.add(batch, logits);
       collected.add(batch, logits);
     };
   }
 
-  /** The pass is over. */
-  end(skipped: SkippedImage[]): void {
+  /** The pass is over. Returns the metrics of groups. */
+  end(skipped: SkippedImage[]): NamedMetrics {
     if (this.#last) this.#last.skipped = skipped;
+    return this.#groups?.metrics() ?? {};
   }
 
   /** The last pass was of the best weights so far. */

@@ -8,7 +8,7 @@ use([BarChart, LineChart, GridComponent, MarkAreaComponent, MarkLineComponent, S
 
 /** Units of the drawing; on paper and screens it is scaled to the width there is. */
 const width = 460;
-const height = 270;
+const usualHeight = 270;
 
 /** One line or set of bars of a chart, for the legend and the drawing alike. */
 export interface Series {
@@ -21,11 +21,11 @@ export interface Series {
 }
 
 /** A chart without scripts: an SVG whose colours are the page's CSS variables, so that it follows light and dark. */
-export function drawChart(option: EChartsCoreOption, label: string): Html {
+export function drawChart(option: EChartsCoreOption, label: string, height = usualHeight): Html {
   const chart = init(null, null, { renderer: 'svg', ssr: true, width, height });
   try {
     chart.setOption({ animation: false, ...option });
-    return trusted(embed(chart.renderToSVGString({ useViewBox: true }), label));
+    return trusted(embed(chart.renderToSVGString({ useViewBox: true }), label, height));
   } finally {
     chart.dispose();
   }
@@ -115,7 +115,7 @@ ${drawing}${note && html`<p class="note">${note}</p>`}</figure>`;
  * SVG for use within HTML: no namespace declarations, nothing to hover over, and a label for who cannot see it. Each
  * chart has clip paths of its own name: echarts counts them within the process.
  */
-function embed(svg: string, label: string): string {
+function embed(svg: string, label: string, height: number): string {
   return svg
     .replace(/<style >[\s\S]*?<\/style>/g, '')
     .replace(/ (?:ecmeta_\w+|class)="[^"]*"/g, '')

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
+import { wilson } from '../metrics/wilson.js';
 import { standings } from '../report/baselines-table.js';
 import { bestEpochOf, type RunRecord } from '../run-record.js';
 import { calibrate } from './calibration.js';
@@ -92,17 +93,6 @@ style="--share:${percent(share)}"></span>${whisker}</span><span class="value">${
 }
 
 const percent = (share: number) => `${(share * 100).toFixed(2)}%`;
-
-/** The 95 % interval of a share of which `successes` of `count` were seen (Wilson 1927). */
-export function wilson(successes: number, count: number): readonly [number, number] {
-  if (count === 0) return [0, 1];
-  const z = 1.959964;
-  const share = successes / count;
-  const middle = (share + z ** 2 / (2 * count)) / (1 + z ** 2 / count);
-  const half =
-    (z / (1 + z ** 2 / count)) * Math.sqrt((share * (1 - share)) / count + z ** 2 / (4 * count ** 2));
-  return [Math.max(0, middle - half), Math.min(1, middle + half)];
-}
 
 function tiles({ record, outcomes }: ReportContent, { validation }: EpochReport): Html {
   const speeds = record.epochs.map(({ imagesPerSecond }) => imagesPerSecond).filter((speed) => speed > 0);

@@ -19,9 +19,10 @@ import { style } from './style.js';
  */
 export async function renderReport(content: ReportContent): Promise<string> {
   // Drawing charts takes a library that nobody else should wait for.
-  const [{ learningSection }, { calibrationSection }] = await Promise.all([
+  const [{ learningSection }, { calibrationSection }, { slicesSection }] = await Promise.all([
     import('./learning-section.js'),
     import('./calibration-section.js'),
+    import('./slices-section.js'),
   ]);
   const { validation } = bestEpochOf(content.record);
   const name = content.record.source?.name ?? 'model';
@@ -37,6 +38,7 @@ ${headlineSection(content)}
 ${learningSection(content.record)}
 ${confusionSection(validation)}
 ${classesSection(validation)}
+${slicesSection(content.record.slices)}
 ${calibrationSection(content.outcomes)}
 ${mistakesSection(content)}
 ${retentionSection(content.record.retention)}
@@ -51,14 +53,20 @@ const sections: readonly (readonly [string, string])[] = [
   ['learning', 'Learning'],
   ['confusion', 'Confusion'],
   ['classes', 'Classes'],
+  ['slices', 'Slices'],
   ['calibration', 'Calibration'],
   ['mistakes', 'Mistakes'],
+  ['retention', 'Retention'],
   ['computation', 'Computation'],
   ['card', 'Model card'],
 ];
 
 function sectionsOf({ record }: ReportContent): typeof sections {
-  return record.retention ? sections.toSpliced(-2, 0, ['retention', 'Retention']) : sections;
+  const has: Record<string, boolean> = {
+    slices: record.slices !== undefined,
+    retention: record.retention !== undefined,
+  };
+  return sections.filter(([id]) => has[id] ?? true);
 }
 
 function versionOf({ record }: ReportContent): string {

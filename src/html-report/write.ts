@@ -14,7 +14,7 @@ import { imageSource } from '../fine-tune/source.js';
 import type { Model } from '../model.js';
 import { checkOptions } from '../options.js';
 import { OutcomeCollector, type Outcomes } from '../outcomes.js';
-import { makeRunRecord, type RunRecord } from '../run-record.js';
+import { makeRunRecord, type RunRecord, withSlices } from '../run-record.js';
 import type { ReportContent, SavedModel } from './content.js';
 import { showMistakes } from './mistakes.js';
 import { affordableMaps } from './occlusion.js';
@@ -70,9 +70,9 @@ export async function writeReport(
     throw invalidType('writeReport: expected { model, data, result } of a fine-tuning that has ended.');
   }
   const limits = checkOptions(reportOptions, options, 'writeReport');
-  const record = run.record ?? makeRunRecord(model, data, result);
   const labelled = { model, card: model.card };
   const outcomes = run.outcomes ?? (await classifySamples(labelled, data.splits.val, limits.threads));
+  const record = withSlices(run.record ?? makeRunRecord(model, data, result), outcomes, data);
   const content = {
     record,
     card: model.card,

@@ -82,7 +82,7 @@ async function takeBatch(
   const target = { data: batch.labels, shape: [batch.labels.length], dtype: 'int32' as const };
   const learningRates = ratesOfGroups(learningRate);
   return withBatch(batch, (tensors) =>
-    model.native.step({ ...tensors, target, epoch, learningRates, flush }),
+    model.native.step({ ...tensors, target, ...batch.weighing, epoch, learningRates, flush }),
   );
 }
 

@@ -72,13 +72,13 @@ async function chooseC(
   return grid[indexOfSmallest(losses)] ?? (grid[0] as number);
 }
 
-interface FitSettings {
+export interface FitSettings {
   maxIterations: number;
   signal: AbortSignal | undefined;
 }
 
 /** One fit for each C, each from where the one with the smaller C ended: most of the way is done then. */
-async function fitPath(
+export async function fitPath(
   { features, labels }: LabelledRows,
   classes: number,
   grid: readonly number[],

@@ -42,7 +42,10 @@ export function probeResult(
 }
 
 /** A split's features as a matrix. */
-export function matrixOf({ features, shape: [rows, columns] }: FeatureSplit): Matrix {
+export function matrixOf({
+  features,
+  shape: [rows, columns],
+}: Pick<FeatureSplit, 'features' | 'shape'>): Matrix {
   return { data: features, rows, columns };
 }
 

@@ -6,7 +6,8 @@ import type { ImageDataset } from '../data/dataset.js';
 import { EarlyStopping } from '../early-stopping.js';
 import { type ErrorCode, invalidType, TorchgraftError, throwIfAborted } from '../errors.js';
 import { recipeOf } from '../fine-tune/checkpoint.js';
-import { metricNames } from '../metrics/names.js';
+import { dataFingerprint } from '../fine-tune/group-training.js';
+import { knownMetrics } from '../fine-tune/report.js';
 import { type LoadOptions, loadModel, type Model } from '../model.js';
 import { compareValues, Halving } from './halving.js';
 import { Journal, type JournalEntry } from './journal.js';
@@ -72,7 +73,7 @@ export async function search(
   const checked = checkSearchOptions(options);
   const { device, threads } = checked;
   const loading = { ...(device ? { device } : {}), ...(threads ? { threads } : {}) };
-  const known = ['trainLoss', 'trainAccuracy', ...metricNames('val', data.classes)];
+  const known = knownMetrics(data.classes, checked.shared.groups);
   const judge = new EarlyStopping(checked.shared.earlyStopping, known);
   const journal = await openJournal(modelFile, data, checked, loading);
   return new Search(modelFile, data, { checked, journal, judge, loading }).run();
@@ -89,7 +90,7 @@ async function openJournal(
   await using model = await loadModel(modelFile, loading);
   const identity = {
     ...{ model: model.origin.sha256, method, seed, reduction, minEpochs, rungs, space: dimensions },
-    fineTune: recipeOf(shared, data.summary.fingerprint),
+    fineTune: recipeOf(shared, dataFingerprint(shared.groups, data)),
   };
   await mkdir(folder, { recursive: true });
   const path = join(folder, 'search.jsonl');

@@ -9,7 +9,7 @@ import { checkSchedule, type ScheduleOptions } from '../schedule.js';
 export type TrialConfig = Omit<
   FineTuneOptions,
   | ('checkpoint' | 'resume' | 'signal' | 'onBatch' | 'seed' | 'threads')
-  | ('decodedBytes' | 'cache' | 'unreadable' | 'earlyStopping')
+  | ('decodedBytes' | 'cache' | 'unreadable' | 'earlyStopping' | 'groups')
 >;
 
 const isShared: Record<Exclude<keyof FineTuneOptions, keyof TrialConfig>, true> = {
@@ -23,6 +23,7 @@ const isShared: Record<Exclude<keyof FineTuneOptions, keyof TrialConfig>, true> 
   cache: true,
   unreadable: true,
   earlyStopping: true,
+  groups: true,
 };
 const shared = Object.keys(isShared);
 const searchable = Object.keys(fineTuneShape).filter((name) => !shared.includes(name));

@@ -22,7 +22,8 @@ const lbfgs: NativeOptimizer = {
 
 /**
  * A linear probe: the head alone, by L-BFGS on kept features of the unaugmented images, with the L2 term of
- * scikit-learn's logistic regression: C by cross-validation, else 1; where features cannot be kept, or dropout is on, by the run's own optimizer.
+ * scikit-learn's logistic regression: C by cross-validation, else 1; where features cannot be kept, dropout is on, or
+ * GroupDRO's loss changes with each step, by the run's own optimizer.
  */
 export function probe(whole: StrategyContext): Stage {
   // The caller's learning rates are those of the fine-tuning.
@@ -36,6 +37,7 @@ export function probe(whole: StrategyContext): Stage {
   });
   const canFit =
     options.head.dropout === 0 &&
+    options.groups?.loss !== 'dro' &&
     !options.trainBatchNorm &&
     options.cache !== 'none' &&
     options.split &&
