@@ -38,11 +38,14 @@ export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/optio
 export type { EpochReport } from './fine-tune/report.js';
 export type { FineTuneResult } from './fine-tune/result.js';
 export type { StageReport } from './fine-tune/stage-run.js';
+export type { HeadForm } from './head-options.js';
 export type { Mistake, OcclusionMap, ReportContent, SavedModel } from './html-report/content.js';
 export { renderReport } from './html-report/page.js';
 export { type ReportedRun, type ReportOptions, writeReport } from './html-report/write.js';
 export type { Libtorch } from './libtorch/find.js';
 export type { LibtorchFolder } from './libtorch/folder.js';
+export { loadAdapter, saveAdapter } from './lora/adapter-file.js';
+export type { LoraOptions } from './lora/options.js';
 export type { FoundRates } from './lr-find/groups.js';
 export {
   type FindLearningRateOptions,
@@ -88,6 +91,7 @@ export { type ClassificationScores, oneVersusRest } from './metrics/scores.js';
 export { classificationStatistic, type Statistic, type StatisticName } from './metrics/statistics.js';
 export { type TunedThreshold, tuneThreshold, type WantedAtThreshold } from './metrics/thresholds.js';
 export {
+  type AdaptInputOptions,
   type FreezeOptions,
   type HeadOptions,
   type LoadOptions,
@@ -97,6 +101,8 @@ export {
   type ParameterSelection,
 } from './model.js';
 export type {
+  AdapterDescription,
+  AddAdaptersRequest,
   BufferDescription,
   DType,
   EvaluateResult,

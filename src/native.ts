@@ -4,8 +4,10 @@
  * model's own native thread, one at a time; a second call while one runs is refused with BUSY.
  * Native errors carry `code` (an ErrorCode), `message`, and `backtrace` (libtorch's own words) where there is one.
  */
+import type { AdapterDescription, NativeCosine, NativeGrafts } from './native-grafts.js';
 import type { NativePreprocess, NativeTraining } from './native-training.js';
 
+export type * from './native-grafts.js';
 export type * from './native-training.js';
 
 /** Element types that cross the boundary. `bool` is a Uint8Array of 0 and 1. */
@@ -56,6 +58,10 @@ export interface HeadDescription {
   hasBias: boolean;
   /** Which element of the output tuple it feeds; 0 when the output is one tensor. */
   output: number;
+  /** It computes with normalised inputs and weights. */
+  cosine: boolean;
+  /** How the map right before it is pooled; `concat` is [max, avg]. Null where no pooling comes right before it. */
+  pooling: 'avg' | 'concat' | null;
 }
 
 export interface ModelDescription {
@@ -65,6 +71,10 @@ export interface ModelDescription {
   /** Paths of the modules that own parameters, in the order forward uses them. */
   layers: string[];
   heads: HeadDescription[];
+  /** Low-rank adapters that are not merged. */
+  adapters: AdapterDescription[];
+  /** Of the convolution that comes first in forward; null where none does. */
+  inputChannels: number | null;
   origin: 'scripted' | 'traced';
   /** No parameters at all: `torch.jit.freeze` made constants of them. */
   frozen: boolean;
@@ -208,6 +218,10 @@ export interface ReplaceHeadRequest {
   dropout: number;
   /** A fixed layer (x - mean) / std comes right before the new layer (the first one, with `hidden`) of the main head. */
   standardise: boolean;
+  /** The new layer (the last one, with `hidden`) of the main head is a cosine head. */
+  cosine?: NativeCosine | null;
+  /** Left out: as it is. */
+  pooling?: 'avg' | 'concat';
   /** Inputs for the dry forward. */
   example: Tensor[];
 }
@@ -247,7 +261,7 @@ export interface OptimiseResult {
   float32Seconds: number;
 }
 
-export interface NativeModel {
+export interface NativeModel extends NativeGrafts {
   describe(): Promise<ModelDescription>;
   /** Values of parameters and buffers by name. */
   values(names: string[]): Promise<Tensor[]>;
