@@ -137,8 +137,17 @@ at::Tensor mainOutput(const c10::IValue& output) {
   throw Failure("NO_HEAD", "The model returns a " + output.tagKind() + ". Expected a tensor, or a tuple that starts with one.");
 }
 
+c10::IValue inferWith(Model& model, const HeadRequest& request) {
+  try {
+    return model.infer(request.example);
+  } catch (const Failure& failure) {
+    if (request.pooling.empty()) throw;
+    throw Failure(failure.code, std::string(failure.what()) + " The pooling before the head may leave more than one value a channel, so that `pooling` cannot be chosen: leave it out.", failure.detail);
+  }
+}
+
 void prove(Model& model, const HeadRequest& request) {
-  const at::Tensor output = mainOutput(model.infer(request.example));
+  const at::Tensor output = mainOutput(inferWith(model, request));
   if (output.dim() != 2 || output.size(1) != request.classes) {
     throw Failure("NO_HEAD", "With the new head the model returns a tensor of shape " + c10::str(output.sizes()) +
                                  " instead of [n, " + std::to_string(request.classes) + "]. The replaced layer does not make the model's classes; name the one that does with `layer`.");

@@ -23,10 +23,17 @@ bool isOneOf(const jit::Node* node, std::initializer_list<std::string_view> name
 
 // The two last dimensions of a map [n, c, h, w].
 bool isOverSides(const jit::Value* value) {
-  const auto dimensions = jit::toIValue(value);
-  if (!dimensions || !dimensions->isIntList()) return false;
   std::vector<int64_t> found;
-  for (const int64_t dimension : dimensions->toIntVector()) found.push_back(dimension < 0 ? dimension + 4 : dimension);
+  if (const auto dimensions = jit::toIValue(value); dimensions && dimensions->isIntList()) {
+    found = dimensions->toIntVector();
+  } else if (value->node()->kind() == prim::ListConstruct) {
+    for (const jit::Value* element : value->node()->inputs()) {
+      const auto dimension = jit::toIValue(element);
+      if (!dimension || !dimension->isInt()) return false;
+      found.push_back(dimension->toInt());
+    }
+  }
+  for (int64_t& dimension : found) dimension += dimension < 0 ? 4 : 0;
   std::sort(found.begin(), found.end());
   return found == std::vector<int64_t>{2, 3};
 }
@@ -36,6 +43,8 @@ struct Pooling {
   jit::Node* average = nullptr;
   // [max, avg] in one tensor; null where there is the average alone.
   jit::Node* concat = nullptr;
+  // What flattens it, and may name the number of features.
+  std::vector<jit::Node*> views;
 };
 
 std::optional<bool> keepsSides(const jit::Node* average) {
@@ -63,11 +72,33 @@ Pooling findPooling(const jit::Value* value) {
     }
     return {};
   }
-  if (jit::Node* average = averageOfConcat(node)) return {average, node};
-  if (keepsSides(node)) return {node, nullptr};
+  if (jit::Node* average = averageOfConcat(node)) return {average, node, {}};
+  if (keepsSides(node)) return {node, nullptr, {}};
   const bool passes = isOneOf(node, {"aten::flatten", "aten::view", "aten::reshape", "aten::squeeze", "aten::dropout", "aten::dropout_",
                                      "aten::feature_dropout", "aten::contiguous", "aten::div", "aten::sub"});
-  return passes ? findPooling(node->input(0)) : Pooling{};
+  if (!passes) return {};
+  Pooling found = findPooling(node->input(0));
+  if (isOneOf(node, {"aten::view", "aten::reshape"})) found.views.push_back(node);
+  return found;
+}
+
+// x.view(-1, features) names a number of features that is no longer right.
+void setFeatures(jit::Graph& graph, jit::Node* view, int64_t before, int64_t now) {
+  jit::WithInsertPoint point(view);
+  jit::Node* sizes = view->input(1)->node();
+  if (const auto constant = jit::toIValue(view->input(1)); constant && constant->isIntList()) {
+    std::vector<int64_t> list = constant->toIntVector();
+    if (list.size() < 2 || list[1] != before) return;
+    list[1] = now;
+    view->replaceInput(1, graph.insertConstant(list));
+    return;
+  }
+  if (sizes->kind() != prim::ListConstruct || sizes->inputs().size() < 2) return;
+  const auto count = jit::toIValue(sizes->input(1));
+  if (!count || !count->isInt() || count->toInt() != before) return;
+  std::vector<jit::Value*> list(sizes->inputs().begin(), sizes->inputs().end());
+  list[1] = graph.insertConstant(now);
+  view->replaceInput(1, graph.insertNode(graph.createList(c10::IntType::get(), list))->output());
 }
 
 jit::Value* insertConcat(jit::Graph& graph, jit::Node* average) {
@@ -107,6 +138,7 @@ void setConcatPooling(jit::Module& module, const Head& head, bool concat) {
     throw Failure("NO_HEAD", "No average pooling of a whole map comes right before '" + head.module + "' (adaptive_avg_pool2d, avg_pool2d, or mean over height and width), so `pooling` cannot be chosen. Leave it out.");
   }
   if (concat == (found.concat != nullptr)) return;
+  for (jit::Node* view : found.views) setFeatures(*graph, view, head.inFeatures, concat ? 2 * head.inFeatures : head.inFeatures / 2);
   if (concat) {
     jit::Value* both = insertConcat(*graph, found.average);
     found.average->output()->replaceAllUsesAfterNodeWith(both->node(), both);
