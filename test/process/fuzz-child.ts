@@ -69,7 +69,9 @@ const valid: Record<tiny.Method, () => unknown[]> = {
       layer: pick(['', '', 'fc', 'conv', 'bn', 'dropout']),
     }),
   ],
-  addAdapters: () => [{ ...tiny.adapters(), layers: pick([['conv'], ['conv', 'fc'], ['fc', 'fc'], ['bn'], []]) }],
+  addAdapters: () => [
+    { ...tiny.adapters(), layers: pick([['conv'], ['conv', 'fc'], ['fc', 'fc'], ['bn'], []]) },
+  ],
   mergeAdapters: () => [],
   adaptInput: () => [
     { channels: pick([1, 2, 3, 3, 3, 5]), example: pick([[tiny.images(1)], [tensor()], []]) },
