@@ -43,8 +43,23 @@ async function prepareHead(
 ): Promise<string[]> {
   const isSame = model.card?.classes.join('\0') === classes.join('\0');
   if (isSame && !isShaped(head)) return headParameters(await model.summary());
-  const made = await model.replaceHead({ ...head, classes: classes.length, seed, imageSize });
-  return made.parameters;
+  try {
+    const made = await model.replaceHead({ ...head, classes: classes.length, seed, imageSize });
+    return made.parameters;
+  } catch (error) {
+    throw explainSize(error, imageSize);
+  }
+}
+
+/** A network without adaptive pooling takes one size of images alone. */
+function explainSize(error: unknown, imageSize: number): unknown {
+  if (!(error instanceof TorchgraftError) || error.code !== 'MODEL_FAILED') return error;
+  return new TorchgraftError(
+    'MODEL_FAILED',
+    `${error.message} The images are ${imageSize} px (\`preprocessing.size\`); a model without adaptive pooling takes ` +
+      'only the size that it was made for.',
+    { cause: error },
+  );
 }
 
 /** Of the head that a model has: a cosine head's scale too, and not the bias that it does not use. */

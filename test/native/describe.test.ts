@@ -118,7 +118,7 @@ const heads: Record<string, object[]> = {
   squeeze: [{ ...linear, module: 'classifier.1', kind: 'conv2d', inFeatures: 8 }],
   inception: [
     { ...linear, module: 'fc', inFeatures: 9, pooling: 'avg' },
-    { ...linear, module: 'AuxLogits.fc', inFeatures: 7, output: 1 },
+    { ...linear, module: 'AuxLogits.fc', inFeatures: 7, output: 1, pooling: 'avg' },
   ],
   vgg: [{ ...linear, module: 'classifier.6', inFeatures: 16 }],
   'two-heads': [
