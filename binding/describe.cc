@@ -2,6 +2,7 @@
 
 #include <unordered_set>
 
+#include "input_channels.h"
 #include "requests.h"
 
 namespace torchgraft {
@@ -80,6 +81,22 @@ Napi::Array writeHeads(Napi::Env env, const std::vector<Head>& heads) {
     object.Set("outFeatures", static_cast<double>(heads[i].outFeatures));
     object.Set("hasBias", heads[i].hasBias);
     object.Set("output", heads[i].output);
+    object.Set("cosine", heads[i].cosine);
+    object.Set("pooling", heads[i].pooling.empty() ? env.Null() : Napi::Value(Napi::String::New(env, heads[i].pooling)));
+    array.Set(i, object);
+  }
+  return array;
+}
+
+Napi::Array writeAdapters(Napi::Env env, const std::vector<Adapter>& adapters) {
+  auto array = Napi::Array::New(env, adapters.size());
+  for (uint32_t i = 0; i < adapters.size(); ++i) {
+    auto object = Napi::Object::New(env);
+    object.Set("layer", adapters[i].layer);
+    object.Set("rank", static_cast<double>(adapters[i].rank));
+    object.Set("scale", adapters[i].scale);
+    object.Set("down", adapters[i].path + ".lora_A");
+    object.Set("up", adapters[i].path + ".lora_B");
     array.Set(i, object);
   }
   return array;
@@ -136,6 +153,8 @@ Description describeModel(Model& model, const Trainer* trainer) {
   description.layers = layersOf(model);
   description.facts = model.facts();
   description.findings = model.findings();
+  description.adapters = adaptersOf(model.module());
+  description.inputChannels = inputChannelsOf(model.module());
   describeForward(model.module(), description);
   description.device = model.device().str();
   return description;
@@ -148,6 +167,8 @@ Napi::Value writeDescription(Napi::Env env, const Description& description) {
   object.Set("buffers", writeTensors(env, description.buffers, false));
   object.Set("layers", writeStrings(env, description.layers));
   object.Set("heads", writeHeads(env, description.facts.heads));
+  object.Set("adapters", writeAdapters(env, description.adapters));
+  object.Set("inputChannels", description.inputChannels > 0 ? Napi::Value(Napi::Number::New(env, static_cast<double>(description.inputChannels))) : env.Null());
   object.Set("origin", description.facts.traced ? "traced" : "scripted");
   object.Set("frozen", description.parameters.empty());
   object.Set("tracedInEval", description.facts.tracedInEval);

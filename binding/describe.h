@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lora.h"
 #include "model.h"
 #include "trainer.h"
 
@@ -32,6 +33,9 @@ struct Description {
   std::vector<std::string> layers;
   ForwardFacts facts;
   ModelFindings findings;
+  std::vector<Adapter> adapters;
+  // Of the convolution that comes first; 0 where none does.
+  int64_t inputChannels = 0;
   std::vector<std::pair<std::string, std::string>> inputs;
   std::string output;
   std::string device;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "grafts.h"
 #include "graph_paths.h"
 
 namespace torchgraft {
@@ -29,7 +30,7 @@ class Folder {
     for (size_t i = 1; i < 5; ++i) {
       if (!isTensor(norm->input(i)) || !paths_.of(norm->input(i))) return false;
     }
-    const std::string* weight = paths_.of(convolution->input(1));
+    const std::string* weight = paths_.of(bareWeight(convolution->input(1)));
     if (!weight || attributeAt(module_, *weight).toTensor().dim() != 4 || isTransposed(convolution)) return false;
     if (learns(*paths_.of(norm->input(1))) && !learns(*weight)) return false;
     rewrite(convolution, norm);

@@ -4,8 +4,10 @@
 #include <unordered_set>
 
 #include "failure.h"
+#include "grafts.h"
 #include "graph_paths.h"
 #include "node_facts.h"
+#include "pooling.h"
 
 namespace torchgraft {
 
@@ -95,7 +97,7 @@ class HeadFinder {
       return;
     }
     if (const std::string* weight = layerWeight(node)) {
-      addHead(parentOf(*weight), output);
+      addHead(node, parentOf(*weight), output);
       return;
     }
     // matmul + bias: the addition's parameter is the bias, the layer lies behind it.
@@ -112,10 +114,13 @@ class HeadFinder {
     for (const jit::Value* input : node->inputs()) visit(input, output);
   }
 
-  void addHead(const std::string& path, int output) {
+  void addHead(const jit::Node* node, const std::string& path, int output) {
     std::optional<Head> head = headAt(module_, path);
     if (!head) return;
+    const auto operands = *layerOperands(node);
     head->output = output;
+    head->cosine = isCosineProduct(untransposed(node->input(operands.weight))->node());
+    head->pooling = poolingBefore(node->input(operands.input));
     heads_.push_back(*head);
   }
 

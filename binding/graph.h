@@ -18,6 +18,10 @@ struct Head {
   bool hasBias = false;
   // Element of the output tuple it feeds; 0 when the output is one tensor.
   int output = 0;
+  // It computes with normalised inputs and rows of its weight.
+  bool cosine = false;
+  // How the map before it is pooled: 'avg', 'concat', or '' where no pooling comes right before it.
+  std::string pooling;
 };
 
 struct ForwardFacts {

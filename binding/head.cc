@@ -5,6 +5,7 @@
 #include "failure.h"
 #include "initialise.h"
 #include "new_module.h"
+#include "pooling.h"
 #include "standardiser.h"
 
 namespace torchgraft {
@@ -49,31 +50,38 @@ void setParameter(jit::Module layer, const char* name, const at::Tensor& value) 
   layer.setattr(name, value.detach().clone().set_requires_grad(true));
 }
 
-// Gives an existing layer another number of outputs, in place, by setting tensors of another size.
+// Gives an existing layer another number of outputs (and inputs: head.inFeatures), in place, by setting tensors of another
+// size.
 void resize(Model& model, const Head& head, int64_t outputs, at::Generator& generator, NewHead& made) {
   jit::Module layer = submodule(model.module(), head.module);
   const at::Tensor old = layer.attr("weight").toTensor();
   std::vector<int64_t> shape = old.sizes().vec();
   shape[0] = outputs;
+  shape[1] = head.inFeatures;
   at::Tensor weight = at::empty(shape, old.options().requires_grad(false));
   at::Tensor bias = head.hasBias ? at::empty({outputs}, old.options().requires_grad(false)) : at::Tensor();
   initialiseLayer(weight, bias, generator);
   setParameter(layer, "weight", weight);
   if (head.hasBias) setParameter(layer, "bias", bias);
-  for (const char* count : {"out_features", "out_channels"}) {
-    if (layer.type()->hasAttribute(count) && layer.attr(count).isInt()) layer.setattr(count, outputs);
-  }
+  const auto setCount = [&layer](const char* name, int64_t count) {
+    if (layer.type()->hasAttribute(name) && layer.attr(name).isInt()) layer.setattr(name, count);
+  };
+  setCount("out_features", outputs);
+  setCount("out_channels", outputs);
+  setCount("in_features", shape[1]);
+  setCount("in_channels", shape[1]);
   made.layers.push_back(head.module);
   made.parameters.push_back(head.module + ".weight");
   if (head.hasBias) made.parameters.push_back(head.module + ".bias");
 }
 
-jit::Module makeLinear(Model& model, int64_t in, int64_t out, at::Generator& generator) {
-  jit::Module linear = makeModule(model.module(), "Linear");
+jit::Module makeLinear(Model& model, int64_t in, int64_t out, const CosineOptions* cosine, at::Generator& generator) {
   auto options = model.parameters().at(0).second.options().requires_grad(false);
   at::Tensor weight = at::empty({out, in}, options);
-  at::Tensor bias = at::empty({out}, options);
+  at::Tensor bias = cosine ? at::Tensor() : at::empty({out}, options);
   initialiseLayer(weight, bias, generator);
+  if (cosine) return makeCosineLayer(model.module(), weight, *cosine);
+  jit::Module linear = makeModule(model.module(), "Linear");
   linear.register_parameter("weight", weight.set_requires_grad(true), false);
   linear.register_parameter("bias", bias.set_requires_grad(true), false);
   linear.define("def forward(self, x):\n    return torch.linear(x, self.weight, self.bias)\n");
@@ -88,7 +96,8 @@ jit::Module makeMlp(Model& model, const HeadRequest& request, at::Generator& gen
   std::string source = "def forward(self, x):\n";
   for (size_t i = 0; i + 1 < widths.size(); ++i) {
     const std::string name = "fc" + std::to_string(i + 1);
-    mlp.register_module(name, makeLinear(model, widths[i], widths[i + 1], generator));
+    const bool isLast = i + 2 == widths.size();
+    mlp.register_module(name, makeLinear(model, widths[i], widths[i + 1], isLast && request.cosine ? &*request.cosine : nullptr, generator));
     source += "    x = torch.relu(x)\n";
     if (request.dropout > 0) source += "    x = torch.dropout(x, " + c10::str(request.dropout) + ", self.training)\n";
     source += "    x = self." + name + ".forward(x)\n";
@@ -128,8 +137,17 @@ at::Tensor mainOutput(const c10::IValue& output) {
   throw Failure("NO_HEAD", "The model returns a " + output.tagKind() + ". Expected a tensor, or a tuple that starts with one.");
 }
 
+c10::IValue inferWith(Model& model, const HeadRequest& request) {
+  try {
+    return model.infer(request.example);
+  } catch (const Failure& failure) {
+    if (request.pooling.empty()) throw;
+    throw Failure(failure.code, std::string(failure.what()) + " The pooling before the head may leave more than one value a channel, so that `pooling` cannot be chosen: leave it out.", failure.detail);
+  }
+}
+
 void prove(Model& model, const HeadRequest& request) {
-  const at::Tensor output = mainOutput(model.infer(request.example));
+  const at::Tensor output = mainOutput(inferWith(model, request));
   if (output.dim() != 2 || output.size(1) != request.classes) {
     throw Failure("NO_HEAD", "With the new head the model returns a tensor of shape " + c10::str(output.sizes()) +
                                  " instead of [n, " + std::to_string(request.classes) + "]. The replaced layer does not make the model's classes; name the one that does with `layer`.");
@@ -152,7 +170,7 @@ void keepFrozen(Model& model, const std::unordered_set<std::string>& before, con
 class SavedLayer {
  public:
   explicit SavedLayer(const jit::Module& layer) : layer_(layer) {
-    for (const char* name : {"weight", "bias", "out_features", "out_channels"}) {
+    for (const char* name : {"weight", "bias", "out_features", "out_channels", "in_features", "in_channels"}) {
       if (layer.type()->hasAttribute(name)) values_.emplace_back(name, layer.attr(name));
     }
   }
@@ -192,9 +210,25 @@ NewHead resizeInPlace(Model& model, const HeadRequest& request, const std::vecto
   }
 }
 
+// The layer's input has twice as many features with the maximum beside the average, half as many without it again.
+void pool(Model& model, const std::string& pooling, Head& head) {
+  const bool concat = pooling == "concat";
+  const bool before = poolingOf(model.module(), head.module) == "concat";
+  setConcatPooling(model.module(), head, concat);
+  if (concat != before) head.inFeatures = concat ? 2 * head.inFeatures : head.inFeatures / 2;
+}
+
+// The bias is not used meanwhile, so it does not belong to the head.
+void graftCosine(Model& model, const CosineOptions& options, const Head& head, NewHead& made) {
+  const std::string scale = addCosine(model.module(), head, options);
+  auto& names = made.parameters;
+  names.erase(std::remove(names.begin(), names.end(), head.module.empty() ? "bias" : head.module + ".bias"), names.end());
+  if (options.learnsScale) names.push_back(scale);
+}
+
 // On a copy, since forward itself changes: when anything fails, the model is untouched. After a change it is copied again:
 // executors do not see a changed graph.
-NewHead rebuild(Model& model, const HeadRequest& request, const std::vector<Head>& heads, const Before& before) {
+NewHead rebuild(Model& model, const HeadRequest& request, std::vector<Head> heads, const Before& before) {
   if (heads.size() > 1 && !request.hidden.empty()) {
     throw Failure("NO_HEAD", "A head with hidden layers cannot replace auxiliary heads too: " + listHeads(heads) +
                                  ". Leave `hidden` out.");
@@ -206,9 +240,12 @@ NewHead rebuild(Model& model, const HeadRequest& request, const std::vector<Head
     at::Generator generator = seededGenerator(request.seed);
     // Removing inlines forward: features of what lies below stay shared with other heads only where that is not needed.
     if (hasStandardiser(model.module(), heads[0].module)) removeStandardiser(model.module(), heads[0].module);
+    if (hasCosine(model.module(), heads[0].module)) removeCosine(model.module(), heads[0].module);
+    if (!request.pooling.empty()) pool(model, request.pooling, heads[0]);
     if (request.standardise) made.standardiser = addStandardiser(model.module(), heads[0]);
     if (request.hidden.empty()) {
       for (const Head& head : heads) resize(model, head, request.classes, generator, made);
+      if (request.cosine) graftCosine(model, *request.cosine, heads[0], made);
       model.adopt(model.copy());
     } else {
       graftMlp(model, request, heads[0], generator, made);
@@ -234,7 +271,10 @@ NewHead replaceHead(Model& model, const HeadRequest& request) {
   const std::vector<Head> heads = request.layer.empty() ? findHeads(model.facts()) : namedHead(model, request.layer);
   Before before{{}, model.trainable(), model.trainsBatchNorm()};
   for (const auto& [name, tensor] : model.parameters()) before.names.insert(name);
-  const bool changesForward = !request.hidden.empty() || request.standardise || hasStandardiser(model.module(), heads[0].module);
+  const std::string& main = heads[0].module;
+  const bool hasGrafts = hasStandardiser(model.module(), main) || hasCosine(model.module(), main);
+  const bool changesPooling = !request.pooling.empty() && request.pooling != poolingOf(model.module(), main);
+  const bool changesForward = !request.hidden.empty() || request.standardise || request.cosine || hasGrafts || changesPooling;
   return changesForward ? rebuild(model, request, heads, before) : resizeInPlace(model, request, heads, before);
 }
 

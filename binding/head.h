@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cosine.h"
 #include "model.h"
 
 namespace torchgraft {
@@ -18,6 +19,10 @@ struct HeadRequest {
   double dropout = 0;
   // A fixed layer (x - mean) / std comes before the new layer.
   bool standardise = false;
+  // A cosine head in place of a Linear one.
+  std::optional<CosineOptions> cosine;
+  // 'avg' or 'concat': how the map before the head is pooled; '' leaves that as it is.
+  std::string pooling;
   // Inputs for the dry forward that proves the new head.
   std::vector<at::Tensor> example;
 };

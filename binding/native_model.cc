@@ -95,6 +95,9 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       method<&NativeModel::forward>("forward"),
                       method<&NativeModel::setTrainable>("setTrainable"),
                       method<&NativeModel::replaceHead>("replaceHead"),
+                      method<&NativeModel::addAdapters>("addAdapters"),
+                      method<&NativeModel::mergeAdapters>("mergeAdapters"),
+                      method<&NativeModel::adaptInput>("adaptInput"),
                       method<&NativeModel::reinitialise>("reinitialise"),
                       method<&NativeModel::estimateStatistics>("estimateStatistics"),
                       method<&NativeModel::configure>("configure"),
@@ -324,7 +327,7 @@ Napi::Value NativeModel::restoreBest(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::save(const Napi::CallbackInfo& info) {
   return run(info, [path = pathOf(info[0], "save: path"), extra = readExtra(info[1], "save: extra")](Loaded& loaded) {
-    loaded.model->save(path, extra);
+    saveMerged(*loaded.model, path, extra);
     return nothing();
   });
 }

@@ -54,6 +54,9 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value forward(const Napi::CallbackInfo& info);
   Napi::Value setTrainable(const Napi::CallbackInfo& info);
   Napi::Value replaceHead(const Napi::CallbackInfo& info);
+  Napi::Value addAdapters(const Napi::CallbackInfo& info);
+  Napi::Value mergeAdapters(const Napi::CallbackInfo& info);
+  Napi::Value adaptInput(const Napi::CallbackInfo& info);
   Napi::Value reinitialise(const Napi::CallbackInfo& info);
   Napi::Value estimateStatistics(const Napi::CallbackInfo& info);
   Napi::Value configure(const Napi::CallbackInfo& info);
@@ -84,6 +87,8 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
 
   using Job = std::function<Finish(Loaded&)>;
   Napi::Value run(const Napi::CallbackInfo& info, Job job);
+  // A change after which parameters are new tensors: an optimizer made before would step the old ones.
+  Napi::Value change(const Napi::CallbackInfo& info, const char* verb, std::function<void(Model&)> work);
   Napi::Promise start(Napi::Env env, std::string path, std::shared_ptr<std::string> bytes, at::Device device,
                       int threads);
   // Frees the weights and the thread. Idempotent.

@@ -23,9 +23,9 @@ std::string freeName(const jit::Module& module, std::string name) {
   return name;
 }
 
-bool isMadeAs(const jit::Module& module, const std::string& className) {
+bool isMadeAs(const c10::ClassType& type, const std::string& className) {
   // Mangled names have more atoms between the two.
-  const auto name = module.type()->name();
+  const auto name = type.name();
   return name && name->name() == className && name->qualifiedName().find(kPrefix) == 0;
 }
 

@@ -13,8 +13,8 @@ torch::jit::Module makeModule(const torch::jit::Module& model, const std::string
 // The name, with as many underscores behind it as it takes to be no attribute of the module yet.
 std::string freeName(const torch::jit::Module& module, std::string name);
 
-// Made by makeModule() with this class name, here or before the model was saved.
-bool isMadeAs(const torch::jit::Module& module, const std::string& className);
+// The class of a module made by makeModule() with this class name, here or before the model was saved.
+bool isMadeAs(const c10::ClassType& type, const std::string& className);
 
 // Puts a call of the module's child `name`, whose forward takes one tensor, behind `value`.
 torch::jit::Value* insertChildCall(torch::jit::Graph& forward, const torch::jit::Module& child, const std::string& name,

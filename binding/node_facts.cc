@@ -6,6 +6,8 @@
 #include <array>
 #include <string_view>
 
+#include "grafts.h"
+
 namespace torchgraft {
 
 namespace {
@@ -45,10 +47,7 @@ std::optional<LayerOperands> layerOperands(const jit::Node* node) {
   return std::nullopt;
 }
 
-const std::string* weightPath(const Paths& paths, const jit::Value* value) {
-  const std::string_view maker = value->node()->kind().toQualString();
-  return paths.of(maker == "aten::t" || maker == "aten::transpose" ? value->node()->input(0) : value);
-}
+const std::string* weightPath(const Paths& paths, const jit::Value* value) { return paths.of(bareWeight(untransposed(value))); }
 
 bool drawsNumbers(const jit::Node* node) {
   const auto* schema = node->maybeSchema();

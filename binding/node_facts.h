@@ -16,7 +16,7 @@ struct LayerOperands {
   size_t weight;
 };
 std::optional<LayerOperands> layerOperands(const torch::jit::Node* node);
-// The path of a weight, directly or through a transpose; nullptr where it is no attribute of the module.
+// The path of a weight, directly or through a transpose and what torchgraft puts behind it; nullptr where it is no attribute of the module.
 const std::string* weightPath(const Paths& paths, const torch::jit::Value* value);
 
 // Random numbers: a dropout that is known to be off draws none.

@@ -73,7 +73,27 @@ HeadRequest readHeadRequest(const Napi::Value& value) {
   if (request.hidden.size() > 16) throw Failure("INVALID_VALUE", where + ".hidden has more than 16 layers.");
   request.dropout = readNumber(object, "dropout", where, 0, 0.999);
   request.standardise = readBool(object, "standardise", where);
+  if (!isAbsent(object, "cosine")) {
+    auto cosine = readObject(object.Get("cosine"), where + ".cosine");
+    request.cosine = CosineOptions{readNumber(cosine, "scale", where + ".cosine", 1e-6, 1e6), readBool(cosine, "learnsScale", where + ".cosine")};
+    if (request.standardise) throw Failure("INVALID_VALUE", where + ": a cosine head normalises its input by itself. Leave `standardise` out.");
+  }
+  if (!isAbsent(object, "pooling")) {
+    request.pooling = readString(object, "pooling", where);
+    if (request.pooling != "avg" && request.pooling != "concat") throw Failure("INVALID_VALUE", where + ".pooling is '" + request.pooling + "'. Expected avg or concat.");
+  }
   request.example = readTensors(object.Get("example"), where + ".example");
+  return request;
+}
+
+AdapterRequest readAdapterRequest(const Napi::Value& value) {
+  const std::string where = "addAdapters";
+  auto object = readObject(value, where);
+  AdapterRequest request;
+  request.layers = readStrings(object.Get("layers"), where + ".layers");
+  request.rank = readInteger(object, "rank", where, 1, 1 << 16);
+  request.scale = readNumber(object, "scale", where, 1e-9, 1e9);
+  request.seed = readSeed(object.Get("seed"), where + ".seed");
   return request;
 }
 

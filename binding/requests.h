@@ -7,6 +7,7 @@
 #include <string>
 
 #include "head.h"
+#include "lora.h"
 #include "serving.h"
 #include "trainer.h"
 
@@ -22,6 +23,8 @@ struct ServingRequest {
 };
 
 HeadRequest readHeadRequest(const Napi::Value& value);
+// { layers, rank, scale, seed }
+AdapterRequest readAdapterRequest(const Napi::Value& value);
 TrainingOptions readTrainingOptions(const Napi::Value& value);
 // The property `preprocess` of `object`; empty when it is absent.
 std::optional<Preprocess> readPreprocess(const Napi::Object& object, const std::string& where);

@@ -3,9 +3,9 @@
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
 #include "failure.h"
+#include "grafts.h"
 #include "graph_paths.h"
 #include "new_module.h"
-#include "node_facts.h"
 
 namespace torchgraft {
 
@@ -17,24 +17,6 @@ constexpr const char* kClass = "Standardiser";
 const auto kDiv = c10::Symbol::fromQualString("aten::div");
 const auto kSub = c10::Symbol::fromQualString("aten::sub");
 const auto kView = c10::Symbol::fromQualString("aten::view");
-
-// Where a layer's weight meets its input.
-struct Use {
-  jit::Node* node;
-  size_t input;
-};
-
-std::vector<Use> usesOf(jit::Graph& graph, const Paths& paths, const std::string& layer) {
-  const std::string weight = layer.empty() ? "weight" : layer + ".weight";
-  std::vector<Use> uses;
-  eachNode(graph.block(), [&](jit::Node* node) {
-    const auto operands = layerOperands(node);
-    if (!operands) return;
-    const std::string* path = weightPath(paths, node->input(operands->weight));
-    if (path && *path == weight) uses.push_back({node, operands->input});
-  });
-  return uses;
-}
 
 // The path of the standardiser whose quotient this is; empty where it is none.
 std::string madeBy(const jit::Module& module, const Paths& paths, const jit::Value* value) {
@@ -49,7 +31,7 @@ std::string madeBy(const jit::Module& module, const Paths& paths, const jit::Val
 
 jit::Module makeStandardiser(const jit::Module& module, const Head& head) {
   jit::Module standardiser = makeModule(module, kClass);
-  const at::TensorOptions options = attributeAt(module, head.module.empty() ? "weight" : head.module + ".weight").toTensor().options().requires_grad(false);
+  const at::TensorOptions options = attributeAt(module, weightOf(head.module)).toTensor().options().requires_grad(false);
   standardiser.register_buffer("mean", at::zeros({head.inFeatures}, options));
   standardiser.register_buffer("std", at::ones({head.inFeatures}, options));
   // Channels of an image come before its sides.
@@ -62,13 +44,13 @@ jit::Module makeStandardiser(const jit::Module& module, const Head& head) {
 
 bool isOfStandardiser(const jit::Module& module, const std::string& path) {
   const c10::IValue owner = attributeAt(module, parentOf(path));
-  return owner.isModule() && isMadeAs(owner.toModule(), kClass);
+  return owner.isModule() && isMadeAs(*owner.toModule().type(), kClass);
 }
 
 bool hasStandardiser(const jit::Module& module, const std::string& layer) {
   const auto graph = inlinedForward(module);
   const Paths paths(*graph);
-  for (const Use& use : usesOf(*graph, paths, layer)) {
+  for (const WeightUse& use : usesOf(*graph, paths, layer)) {
     if (!madeBy(module, paths, use.node->input(use.input)).empty()) return true;
   }
   return false;
@@ -79,7 +61,7 @@ void removeStandardiser(jit::Module& module, const std::string& layer) {
   inlineCalls(*graph);
   std::string path;
   const Paths paths(*graph);
-  for (const Use& use : usesOf(*graph, paths, layer)) {
+  for (const WeightUse& use : usesOf(*graph, paths, layer)) {
     const jit::Value* quotient = use.node->input(use.input);
     const std::string found = madeBy(module, paths, quotient);
     if (found.empty()) continue;
@@ -105,7 +87,7 @@ std::string addStandardiser(jit::Module& module, const Head& head) {
   const std::string name = freeName(module, "standardiser");
   const jit::Module standardiser = makeStandardiser(module, head);
   module.register_module(name, standardiser);
-  for (const Use& use : uses) {
+  for (const WeightUse& use : uses) {
     jit::WithInsertPoint point(use.node);
     use.node->replaceInput(use.input, insertChildCall(*graph, standardiser, name, use.node->input(use.input)));
   }

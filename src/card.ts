@@ -19,6 +19,11 @@ const cardSchema = z.object({
  */
 export type ModelCard = z.output<typeof cardSchema>;
 
+/** A card of unknown origin, checked. @throws ZodError */
+export function parseCard(json: unknown): ModelCard {
+  return cardSchema.parse(json);
+}
+
 /** The card in a file's extra files; undefined for files of others, and for checkpoints of a first fine-tuning. */
 export function readCard(extra: Record<string, string>, source: string): ModelCard | undefined {
   const text = extra[cardFile];

@@ -48,6 +48,10 @@ export type ErrorCode =
   | 'DATA_INVALID'
   /** A checkpoint is missing, damaged, or of another run. */
   | 'CHECKPOINT_INVALID'
+  /** An adapter file is damaged or none of torchgraft's. */
+  | 'ADAPTER_INVALID'
+  /** An adapter file was made for another base model. */
+  | 'ADAPTER_MISMATCH'
   /** Cached features could no longer be read; they are computed anew. Seen only by who calls the addon itself. */
   | 'FEATURES_DAMAGED'
   /** In 8 bits a model is wrong more often than `maxAccuracyLoss` allows. */

@@ -54,11 +54,14 @@ export type { DistillationOption, RegularisationOption, RetainOption } from './f
 export { renderWiseFtChart } from './forgetting/render.js';
 export type { RetentionPoint, RetentionReport } from './forgetting/retention.js';
 export { type WiseFtOptions, type WiseFtPoint, type WiseFtResult, wiseFt } from './forgetting/wise-ft.js';
+export type { HeadForm } from './head-options.js';
 export type { Mistake, OcclusionMap, ReportContent, SavedModel } from './html-report/content.js';
 export { renderReport } from './html-report/page.js';
 export { type ReportedRun, type ReportOptions, writeReport } from './html-report/write.js';
 export type { Libtorch } from './libtorch/find.js';
 export type { LibtorchFolder } from './libtorch/folder.js';
+export { loadAdapter, saveAdapter } from './lora/adapter-file.js';
+export type { LoraOptions } from './lora/options.js';
 export type { FoundRates } from './lr-find/groups.js';
 export {
   type FindLearningRateOptions,
@@ -114,6 +117,7 @@ export {
 export { classificationStatistic, type Statistic, type StatisticName } from './metrics/statistics.js';
 export { type TunedThreshold, tuneThreshold, type WantedAtThreshold } from './metrics/thresholds.js';
 export {
+  type AdaptInputOptions,
   type FreezeOptions,
   type HeadOptions,
   type LoadOptions,
@@ -123,6 +127,8 @@ export {
   type ParameterSelection,
 } from './model.js';
 export type {
+  AdapterDescription,
+  AddAdaptersRequest,
   BufferDescription,
   DType,
   EvaluateResult,

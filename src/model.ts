@@ -8,7 +8,15 @@ import { loadAddon } from './addon.js';
 import { writeAtomically } from './atomic-file.js';
 import { cardFile, type ModelCard, readCard } from './card.js';
 import { invalidType, invalidValue, TorchgraftError } from './errors.js';
-import type { ModelDescription, NativeModel, ReplaceHeadResult, Tensor, Value } from './native.js';
+import { headShape, toNativeHead } from './head-options.js';
+import type {
+  AddAdaptersRequest,
+  ModelDescription,
+  NativeModel,
+  ReplaceHeadResult,
+  Tensor,
+  Value,
+} from './native.js';
 import { callNative } from './native-call.js';
 import { describeNotices } from './notices.js';
 import { checkOptions, suggest } from './options.js';
@@ -26,10 +34,8 @@ const loadOptions = z.strictObject({
 export type LoadOptions = z.input<typeof loadOptions>;
 
 const headOptions = z.strictObject({
+  ...headShape,
   classes: z.int().min(1),
-  layer: z.string().default(''),
-  hidden: z.array(z.int().min(1)).default([]),
-  dropout: z.number().min(0).lt(1).default(0),
   standardise: z.boolean().default(false),
   seed: z.int().min(0).default(0),
   imageSize: z.int().min(1).default(224),
@@ -37,10 +43,8 @@ const headOptions = z.strictObject({
 });
 
 /**
+ * The form of the head ({@link HeadForm}), and
  * - `classes`: number of outputs
- * - `layer`: path of the layer to replace; default: found by following the output back to the last Linear or Conv2d
- * - `hidden`: widths of hidden layers with ReLU, for a small MLP; default none
- * - `dropout`: share dropped before each layer behind a hidden one, 0 to 1; default 0
  * - `standardise`: a fixed layer (x - mean) / std before the new head, with mean 0 and std 1 until they are set; never
  *   trained, saved with the model, gone with the head when it is replaced again; default false
  * - `seed`: of PyTorch's default initialisation; default 0
@@ -48,6 +52,17 @@ const headOptions = z.strictObject({
  * - `example`: inputs for the dry forward of a model that does not take one float32 image [n, 3, h, w]
  */
 export type HeadOptions = z.input<typeof headOptions>;
+
+const inputOptions = z.strictObject({
+  imageSize: z.int().min(1).default(224),
+  example: z.custom<Tensor[]>(Array.isArray, 'expected a list of tensors').optional(),
+});
+
+/**
+ * - `imageSize`: side of the square image of the dry forward, pixels; default 224
+ * - `example`: inputs for the dry forward of a model that does not take one float32 image [n, channels, h, w]
+ */
+export type AdaptInputOptions = z.input<typeof inputOptions>;
 
 /** Which parameters: names, module paths, globs (`*` matches dots too), RegExps, or the last k layers in forward order. */
 export type ParameterSelection = string | RegExp | readonly (string | RegExp)[] | { last: number };
@@ -106,6 +121,13 @@ export interface ModelOrigin {
   sha256: string;
 }
 
+/** How a head was made. @internal */
+export interface NewHead {
+  /** Of `replaceHead`, but for the dry forward's. */
+  options: Omit<HeadOptions, 'imageSize' | 'example'>;
+  made: ReplaceHeadResult;
+}
+
 /** A TorchScript model in native memory. One operation at a time: a second one is refused with BUSY. */
 export class Model {
   /** The addon's side. Not for use outside torchgraft. @internal */
@@ -117,6 +139,7 @@ export class Model {
   card: ModelCard | undefined;
   #description: ModelDescription;
   #revision = 0;
+  #newHead: NewHead | undefined;
 
   /** Use {@link loadModel}. @internal */
   constructor(
@@ -141,6 +164,11 @@ export class Model {
   /** Grows whenever what learns, layers or weights were changed here, so not by training. @internal */
   get revision(): number {
     return this.#revision;
+  }
+
+  /** How the head was made that it has, if not before it was loaded. @internal */
+  get newHead(): NewHead | undefined {
+    return this.#newHead;
   }
 
   /** Bytes of parameters and buffers; 0 once disposed. */
@@ -221,11 +249,51 @@ export class Model {
    * @throws NO_HEAD, MODEL_FROZEN, MODEL_FAILED, BUSY, DISPOSED
    */
   async replaceHead(options: HeadOptions): Promise<ReplaceHeadResult> {
-    const { imageSize, example, ...request } = checkOptions(headOptions, options, 'replaceHead');
-    const inputs = example ?? [blankImage(imageSize)];
+    const { imageSize, example, ...checked } = checkOptions(headOptions, options, 'replaceHead');
+    const request = toNativeHead(checked, 'replaceHead');
+    const inputs = example ?? [blankImage(imageSize, this.#description.inputChannels ?? 3)];
     const made = await callNative(() => this.native.replaceHead({ ...request, example: inputs }));
+    this.#newHead = { options: checked, made };
     await this.#changed();
     return made;
+  }
+
+  /**
+   * Gives Linear and Conv2d layers a low-rank adapter each (LoRA, Hu et al. 2021): weight + scale * B A, A random and B 0,
+   * so that the model computes what it did. The adapters learn from now on; freeze the rest. `save` writes a model with
+   * the adapters merged into its weights, `saveAdapter` the adapters alone.
+   *
+   * @throws INVALID_VALUE when no layer can have one, or there are adapters already; BUSY, DISPOSED
+   */
+  async addAdapters(request: AddAdaptersRequest): Promise<void> {
+    await callNative(() => this.native.addAdapters(request));
+    await this.#changed();
+  }
+
+  /** Adds what adapters have learned to the weights, and removes them. @throws BUSY, DISPOSED */
+  async mergeAdapters(): Promise<void> {
+    await callNative(() => this.native.mergeAdapters());
+    await this.#changed();
+  }
+
+  /**
+   * Makes the model take another number of input channels, by the rule of timm for the weights of its first convolution:
+   * for one channel they are summed over all; for more they are repeated in turn and scaled by the old number over the
+   * new. Proven by a dry forward; when that fails, the model is as it was. Such a model is trained by `createTrainer`, on
+   * tensors [n, channels, h, w]: images are decoded to three channels, grey ones to three equal ones.
+   *
+   * @throws MODEL_FAILED when its first layer is no such convolution; INVALID_VALUE, BUSY, DISPOSED
+   */
+  async adaptInput(channels: number, options: AdaptInputOptions = {}): Promise<void> {
+    const { imageSize, example } = checkOptions(inputOptions, options, 'adaptInput');
+    if (!Number.isInteger(channels) || channels < 1 || channels > 4096) {
+      throw invalidValue(
+        `adaptInput: ${channels} is no number of channels. Expected a whole number from 1 to 4096.`,
+      );
+    }
+    const inputs = example ?? [blankImage(imageSize, channels)];
+    await callNative(() => this.native.adaptInput({ channels, example: inputs }));
+    await this.#changed();
   }
 
   /** PyTorch's default initialisation of every layer: the same network, untrained. @throws BUSY, DISPOSED */
@@ -270,6 +338,10 @@ export class Model {
   }
 }
 
-function blankImage(side: number): Tensor {
-  return { data: new Float32Array(3 * side * side), shape: [1, 3, side, side], dtype: 'float32' };
+function blankImage(side: number, channels: number): Tensor {
+  return {
+    data: new Float32Array(channels * side * side),
+    shape: [1, channels, side, side],
+    dtype: 'float32',
+  };
 }

@@ -5,9 +5,13 @@
  * Native errors carry `code` (an ErrorCode), `message`, and `backtrace` (libtorch's own words) where there is one.
  */
 import type { NativeSource } from './native-forgetting.js';
+import type { AdapterDescription, NativeCosine, NativeGrafts } from './native-grafts.js';
+import type { NativePlanRequest, Plan, Precision } from './native-plan.js';
 import type { NativePreprocess, NativeTraining } from './native-training.js';
 
 export type * from './native-forgetting.js';
+export type * from './native-grafts.js';
+export type * from './native-plan.js';
 export type * from './native-training.js';
 
 /** Element types that cross the boundary. `bool` is a Uint8Array of 0 and 1. */
@@ -58,6 +62,10 @@ export interface HeadDescription {
   hasBias: boolean;
   /** Which element of the output tuple it feeds; 0 when the output is one tensor. */
   output: number;
+  /** It computes with normalised inputs and weights. */
+  cosine: boolean;
+  /** How the map right before it is pooled; `concat` is [max, avg]. Null where no pooling comes right before it. */
+  pooling: 'avg' | 'concat' | null;
 }
 
 export interface ModelDescription {
@@ -67,6 +75,10 @@ export interface ModelDescription {
   /** Paths of the modules that own parameters, in the order forward uses them. */
   layers: string[];
   heads: HeadDescription[];
+  /** Low-rank adapters that are not merged. */
+  adapters: AdapterDescription[];
+  /** Of the convolution that comes first in forward; null where none does. */
+  inputChannels: number | null;
   origin: 'scripted' | 'traced';
   /** No parameters at all: `torch.jit.freeze` made constants of them. */
   frozen: boolean;
@@ -130,63 +142,6 @@ export interface NativeFeatureBatch extends Omit<NativeBatch, 'target'> {
   augmentSeed?: number;
 }
 
-/** How a session is to compute; see {@link Plan}. */
-export interface NativePlanRequest {
-  /** `auto`: bfloat16 where the device has it natively and a measured trial shows that it is faster, else float32. */
-  precision: Precision | 'auto';
-  /** False runs the model unsplit. */
-  split: boolean;
-}
-
-/** Of activations, and of the weights of what is frozen; weights that learn are float32 in any. */
-export type Precision = 'float32' | 'bfloat16' | 'float16';
-
-/** One way of computing that was tried on the first batch. */
-export interface PlanTrial {
-  /** `fused`: BatchNorm folded, activations and sums inside the convolutions; `folded`; `exact`: neither. */
-  variant: 'fused' | 'folded' | 'exact';
-  precision: Precision;
-  /** Forward and backward of the batch; the first run's where only one was needed. */
-  milliseconds: number;
-  /** Largest deviation from the unsplit model in float32, relative to the largest output; null where it failed. */
-  outputDifference: number | null;
-  /** Likewise for the gradients of all that learns, relative to each parameter's largest. */
-  gradientDifference: number | null;
-  accepted: boolean;
-  /** libtorch's words where it could not be built or run, else ''. */
-  failure: string;
-}
-
-/**
- * The cut between what is frozen and what learns, found by data flow, and how both are computed. Frozen layers that no
- * learning parameter, random number or changing statistic feeds into are the prefix; it runs compiled, without
- * gradients, and its outputs (crossing values) can be kept. The rest, the suffix, is trained.
- */
-export interface Plan {
-  /** Proven in an earlier run of a model with the same frozen weights and operations. */
-  remembered: boolean;
-  /** There is a prefix. */
-  split: boolean;
-  /** Why there is none; '' when there is one. */
-  reason: string;
-  variant: 'fused' | 'folded' | 'exact' | 'unsplit';
-  precision: Precision;
-  precisionReason: string;
-  /** Paths of the modules whose parameters each part reads, in forward order. */
-  prefixLayers: string[];
-  suffixLayers: string[];
-  /** Values that cross the cut, of one sample. */
-  crossings: { shape: number[]; dtype: string }[];
-  /** Each sample's crossing values depend on that sample alone. */
-  cacheable: boolean;
-  /** Floating-point operations of one sample's convolutions and matrix products, forward. */
-  prefixFlops: number;
-  totalFlops: number;
-  /** Equal for equal prefixes (graph, weights, precision); '' without one. */
-  key: string;
-  trials: PlanTrial[];
-}
-
 export interface StepResult {
   /** Mean loss of the batch, before the weights change; with lbfgs at the end of the step, without weight decay. */
   loss: number;
@@ -222,6 +177,10 @@ export interface ReplaceHeadRequest {
   dropout: number;
   /** A fixed layer (x - mean) / std comes right before the new layer (the first one, with `hidden`) of the main head. */
   standardise: boolean;
+  /** The new layer (the last one, with `hidden`) of the main head is a cosine head. */
+  cosine?: NativeCosine | null;
+  /** Left out: as it is. */
+  pooling?: 'avg' | 'concat';
   /** Inputs for the dry forward. */
   example: Tensor[];
 }
@@ -261,7 +220,7 @@ export interface OptimiseResult {
   float32Seconds: number;
 }
 
-export interface NativeModel extends NativeSource {
+export interface NativeModel extends NativeSource, NativeGrafts {
   describe(): Promise<ModelDescription>;
   /** Values of parameters and buffers by name. */
   values(names: string[]): Promise<Tensor[]>;

@@ -84,3 +84,37 @@ t.test('weights of ImageNet help to tell ants from bees, shuffled ones do not', 
   const shuffled = await transferCheck(loaded, data);
   t.not(shuffled.verdict, 'help', shuffled.text);
 });
+
+t.test('adapters of MobileNet, scripted and traced: equal at first, learned, merged', { skip }, async (t) => {
+  const data = await thinned('hymenoptera', 8, 8);
+  for (const name of ['mobilenet_v1_025.scripted', 'mobilenet_v1_025.traced-eval']) {
+    const preprocessing = { size: 96, resize: 96 };
+    const { before, after } = await improve(model(name), data, {
+      ...{ strategy: 'lora', epochs: 3, earlyStopping, preprocessing, lora: { rank: 4 } },
+    });
+    t.ok(after < before, `${name}: ${before} to ${after}`);
+  }
+});
+
+t.test(
+  'every model takes images of other sizes, and says how the map before its head is pooled',
+  { skip },
+  async (t) => {
+    const features: Record<string, number | undefined> = {
+      'mobilenet_v1_025.scripted': 512,
+      'mobilenet_v1_025.traced-eval': 512,
+      'mobilenet_v2_100.scripted': 2560,
+      'resnet20_cifar10.scripted': 128,
+      // Its head is a convolution, which comes before the pooling.
+      'squeezenet1_1.scripted': undefined,
+    };
+    for (const [name, wanted] of Object.entries(features)) {
+      await using loaded = await loadModel(model(name), { device: 'cpu' });
+      for (const imageSize of [64, 160]) await loaded.replaceHead({ classes: 3, imageSize });
+      const made = loaded.replaceHead({ classes: 3, imageSize: 64, pooling: 'concat' });
+      if (wanted === undefined) await t.rejects(made, { code: 'NO_HEAD', message: /pooling/ }, name);
+      else await made;
+      t.equal((await loaded.summary()).heads[0]?.inFeatures, wanted ?? 512, name);
+    }
+  },
+);

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { loadModel } from '../model.js';
+import type { HeadDescription } from '../native.js';
 import { type PlanOptions, planModel } from '../plan.js';
 import { modelTable } from '../report/model-table.js';
 import { planLines } from '../report/plan-lines.js';
@@ -14,6 +15,14 @@ interface InspectFlags {
 
 function planOptions({ strategy, imageSize }: InspectFlags): PlanOptions {
   return { strategy, ...(imageSize === undefined ? {} : { imageSize }) };
+}
+
+/** For example `fc (512 -> 10, cosine, on max and avg pooling)`. */
+function describeHead({ module, inFeatures, outFeatures, cosine, pooling }: HeadDescription): string {
+  const parts = [`${inFeatures} -> ${outFeatures}`];
+  if (cosine) parts.push('cosine');
+  if (pooling) parts.push(pooling === 'concat' ? 'on max and avg pooling' : 'on avg pooling');
+  return `${module} (${parts.join(', ')})`;
 }
 
 /** `torchgraft inspect`. */
@@ -43,7 +52,8 @@ export function addInspect(program: Command): Command {
         process.stdout.write(`${JSON.stringify(content)}\n`);
         return;
       }
-      const heads = summary.heads.map((head) => `${head.module} (${head.inFeatures} -> ${head.outFeatures})`);
+      const heads = summary.heads.map(describeHead);
+      const { adapters, inputChannels } = summary;
       const lines = [
         modelTable(summary),
         '',
@@ -51,6 +61,10 @@ export function addInspect(program: Command): Command {
         `inputs   ${summary.inputs.map(({ name, type }) => `${name}: ${type}`).join(', ')}`,
         `output   ${summary.output}`,
         `head     ${heads.join(', ') || 'none found'}`,
+        ...(inputChannels === null ? [] : [`channels ${inputChannels}`]),
+        ...(adapters.length > 0
+          ? [`adapters ${adapters.length} of rank ${adapters[0]?.rank}, not merged`]
+          : []),
         ...(model.card ? [`classes  ${model.card.classes.join(', ')}`] : []),
         ...(plan ? planLines(plan) : []),
         ...model.notices.map((notice) => `note     ${notice}`),

@@ -5,6 +5,7 @@ import type { SliceRules } from '../data/slices.js';
 import { type FineTuning, fineTune } from '../fine-tune/fine-tune.js';
 import type { FineTuneOptions } from '../fine-tune/options.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
+import { saveAdapter } from '../lora/adapter-file.js';
 import type { Model } from '../model.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
@@ -55,6 +56,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const result = run.result as FineTuneResult;
   const file = join(out, 'model.pt');
   await model.save(file);
+  const adapter = await writeAdapter(model, join(out, 'adapter.safetensors'));
   const totals = {
     totalSeconds: (performance.now() - started) / 1000,
     peakRssMb: process.resourceUsage().maxRSS / 1024,
@@ -84,9 +86,19 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     ...(result.computation.features ? { features: result.computation.features } : {}),
     ...totals,
     model: file,
+    ...(adapter ? { adapter } : {}),
     ...(report ? { report } : {}),
   });
   return 0;
+}
+
+/** What strategy `lora` learned, apart from the base; undefined for others. */
+async function writeAdapter(model: Model, file: string): Promise<string | undefined> {
+  const { adapters } = await model.summary();
+  if (adapters.length === 0) return undefined;
+  await saveAdapter(model, file);
+  say(`adapter ${file}`);
+  return file;
 }
 
 function emit({ isJson }: TrainRequest, event: Record<string, unknown>): void {

@@ -18,12 +18,13 @@ import {
   threeNumbers,
   wholeNumber,
 } from './arguments.js';
+import { addGrafts, type GraftFlags, toGrafts } from './graft-flags.js';
 import { parseRegularisation } from './regularisation.js';
 import { runTraining, type TrainRequest } from './run.js';
 import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 
 /** Flags of what is trained and how; of every command that trains. */
-export interface TrainingFlags {
+export interface TrainingFlags extends GraftFlags {
   epochs: number;
   batchSize: number;
   strategy?: Strategy;
@@ -120,7 +121,7 @@ export function addTraining(command: Command): Command {
       '--strategy <name>',
       'what learns: auto (a linear probe, and fine-tuning where validation says that it is worth it), head, last:K ' +
         '(layers, the head counts), full, norm, bias, llrd (all, lower layers slower), gradual (unfreezing from the ' +
-        'top), lp-ft, lp-ft:last:K or lp-ft:llrd (a probe, then fine-tuning) (default: auto; head for lbfgs)',
+        'top), lora (low-rank adapters), lp-ft, lp-ft:last:K or lp-ft:llrd (a probe, then fine-tuning) (default: auto; head for lbfgs)',
       strategyName,
     )
     .option(
@@ -154,7 +155,7 @@ export function addTraining(command: Command): Command {
     .option('--image-size <px>', 'side of the square image the model gets (default: 224)', wholeNumber(1))
     .option('--mean <a,b,c>', 'of red, green, blue, 0 to 1', threeNumbers)
     .option('--std <a,b,c>', 'likewise', threeNumbers);
-  return addRest(command);
+  return addRest(addGrafts(command));
 }
 
 function addRest(command: Command): Command {
@@ -228,7 +229,7 @@ function unfreezing(text: string): number | 'plateau' {
 function strategyName(text: string): Strategy {
   if (strategyPattern.safeParse(text).success) return text as Strategy;
   throw new InvalidArgumentError(
-    'Expected auto, norm, bias, llrd, gradual, lp-ft, lp-ft:llrd, lp-ft:last:K, head, full or last:K with K from 1, ' +
+    'Expected auto, norm, bias, llrd, gradual, lora, lp-ft, lp-ft:llrd, lp-ft:last:K, head, full or last:K with K from 1, ' +
       'for example last:2.',
   );
 }
@@ -279,6 +280,7 @@ export function toTrainingOptions(flags: TrainingFlags): FineTuneOptions {
     cache: flags.cache,
     split: flags.split,
     baselines: flags.baselines ? 'measure' : 'none',
+    ...toGrafts(flags),
     ...(flags.strategy === undefined ? {} : { strategy: flags.strategy }),
     ...(flags.layerDecay === undefined ? {} : { layerDecay: flags.layerDecay }),
     ...(flags.unfreezeEvery === undefined ? {} : { unfreezeEvery: flags.unfreezeEvery }),

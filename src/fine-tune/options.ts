@@ -13,7 +13,9 @@ import {
   regularisationOption,
   retainOption,
 } from '../forgetting/options.js';
+import { type HeadForm, headShape } from '../head-options.js';
 import { checkLbfgs } from '../lbfgs.js';
+import { type LoraOptions, loraOptions } from '../lora/options.js';
 import type { Precision } from '../native.js';
 import { checkOptions, innerOptions } from '../options.js';
 import { checkSchedule, type Schedule, type ScheduleOptions } from '../schedule.js';
@@ -30,6 +32,7 @@ import { checkGroups, type GroupsOption, groupsOption } from './group-training.j
  * - `gradual`: the head first, then layer group by layer group from the top
  * - `lp-ft`: a linear probe, then everything from its head; `lp-ft:last:k` the last k layers, `lp-ft:llrd` with
  *   layer-wise decay
+ * - `lora`: low-rank adapters of the frozen layers, and the head
  * - `auto`: a linear probe, and `lp-ft:llrd` from there where the validation images say that it is worth it
  */
 export type Strategy =
@@ -41,6 +44,7 @@ export type Strategy =
   | 'bias'
   | 'llrd'
   | 'gradual'
+  | 'lora'
   | 'lp-ft'
   | `lp-ft:last:${number}`
   | 'lp-ft:llrd';
@@ -86,9 +90,11 @@ export interface FineTuneOptions {
   /**
    * For everything that learns; with `llrd` for the top, with `lp-ft` and `auto` not for the probe. Default by
    * optimizer: AdamW and Adam 1e-3 for the head and 1e-4 below it, SGD 1e-2 and 1e-3, RMSprop 1e-4 and 1e-5, L-BFGS 1.
-   * `llrd`, `lp-ft:llrd` and `auto` begin at the head's, `lp-ft` has the lower one throughout.
+   * `lora` has the head's throughout, `llrd`, `lp-ft:llrd` and `auto` begin at it, `lp-ft` has the lower one throughout.
    */
   learningRate?: number;
+  /** With `lora`: rank (8), alpha (2 * rank) and layers (all Linear and Conv2d) of the adapters. */
+  lora?: LoraOptions;
   /** Learning rates by pattern (name, module, glob); of several that match, the last counts. */
   learningRates?: Record<string, number>;
   /**
@@ -121,8 +127,8 @@ export interface FineTuneOptions {
   sampler?: 'shuffle' | 'balanced';
   /** Parts that differ from 224 px, resize 256, centre crop, ImageNet's mean and std, bilinear. */
   preprocessing?: Partial<Preprocessing>;
-  /** Hidden layers and dropout of the new head. Default: one Linear (or 1x1 convolution). */
-  head?: { hidden?: number[]; dropout?: number; layer?: string };
+  /** Hidden layers, dropout, kind and pooling of the new head. Default: one Linear (or 1x1 convolution). */
+  head?: HeadForm;
   /** Groups by a slice of the data, whose worst is measured as `valWorstGroupAccuracy`; default none. {@link GroupsOption} */
   groups?: GroupsOption;
   /** Patterns to freeze in addition to what the strategy freezes. */
@@ -196,8 +202,8 @@ export interface FineTuneOptions {
 export const strategyPattern = z
   .string()
   .regex(
-    /^(auto|head|full|norm|bias|llrd|gradual|last:[1-9]\d*|lp-ft(:(llrd|last:[1-9]\d*))?)$/,
-    'expected head, last:K (for example last:2), full, norm, bias, llrd, gradual, lp-ft, lp-ft:last:K, lp-ft:llrd or auto',
+    /^(auto|head|full|norm|bias|llrd|gradual|lora|last:[1-9]\d*|lp-ft(:(llrd|last:[1-9]\d*))?)$/,
+    'expected head, last:K (for example last:2), full, norm, bias, llrd, gradual, lora, lp-ft, lp-ft:last:K, lp-ft:llrd or auto',
   );
 
 const defaultStrategy: Strategy = 'auto';
@@ -215,6 +221,7 @@ const schema = z.strictObject({
     .optional(),
   stages: z.int().min(2).max(1000).optional(),
   probeEpochs: z.int().min(1).max(1_000_000).optional(),
+  lora: loraOptions.optional(),
   learningRate: z.number().gt(0).optional(),
   learningRates: z.record(z.string(), z.number().min(0)).default({}),
   optimizer: optimizerOption.prefault('adamw'),
@@ -230,11 +237,7 @@ const schema = z.strictObject({
     .looseObject({})
     .transform((parts) => parts as Partial<Preprocessing>)
     .optional(),
-  head: innerOptions({
-    hidden: z.array(z.int().min(1)).default([]),
-    dropout: z.number().min(0).lt(1).default(0),
-    layer: z.string().default(''),
-  }).prefault({}),
+  head: innerOptions(headShape).prefault({}),
   groups: groupsOption.optional(),
   freeze: z.array(z.string()).default([]),
   trainBatchNorm: z.boolean().default(false),
@@ -286,6 +289,7 @@ export function checkFineTuneOptions(options: FineTuneOptions): CheckedOptions {
   checkAugmentation(checked);
   checkForgetting(checked);
   checkGroups(checked);
+  checkLora({ ...checked, strategy });
   return {
     ...checked,
     strategy,
@@ -305,6 +309,7 @@ const strategyOptions = {
   unfreezeEvery: /^gradual$/,
   stages: /^gradual$/,
   probeEpochs: /^(lp-ft|auto)/,
+  lora: /^lora$/,
 };
 
 function checkStrategyOptions(options: z.output<typeof schema> & { strategy: string }): void {
@@ -313,6 +318,12 @@ function checkStrategyOptions(options: z.output<typeof schema> & { strategy: str
     if (options[name as keyof typeof strategyOptions] === undefined || pattern.test(strategy)) continue;
     throw invalidValue(`fineTune: \`${name}\` has no meaning with strategy \`${strategy}\`. Leave it out.`);
   }
+}
+
+/** An adapter's file has no place for statistics of the layers that it leaves alone. */
+function checkLora({ strategy, trainBatchNorm }: { strategy: string; trainBatchNorm: boolean }): void {
+  if (strategy !== 'lora' || !trainBatchNorm) return;
+  throw invalidValue('fineTune: strategy `lora` leaves BatchNorm as it is. Leave `trainBatchNorm` out.');
 }
 
 function checkLbfgsRun(options: z.output<typeof schema> & { strategy: string }, schedule: Schedule): void {

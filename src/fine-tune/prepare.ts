@@ -1,9 +1,12 @@
 import type { ImageDataset } from '../data/dataset.js';
 import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
+import { TorchgraftError } from '../errors.js';
 import { Forgetting, type Graft } from '../forgetting/forgetting.js';
+import { isShaped } from '../head-options.js';
 import { checkLbfgsModel } from '../lbfgs.js';
+import { adaptLayers } from '../lora/adapt.js';
 import type { Model } from '../model.js';
-import type { ReplaceHeadResult } from '../native.js';
+import type { ModelDescription, ReplaceHeadResult } from '../native.js';
 import { ownerOf } from '../patterns.js';
 import { type Baselines, measureBaselines } from './baselines.js';
 import type { CheckedOptions } from './options.js';
@@ -29,14 +32,18 @@ export async function prepareModel(
 ): Promise<Prepared> {
   checkLbfgsModel(options, await model.summary(), 'fineTune');
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
+  await checkInput(model);
+  if (options.strategy !== 'lora') await mergeAny(model);
   const forgetting = await Forgetting.begin(model, options, preprocessing);
   try {
     const beginsWithProbe = /^(auto|lp-ft)/.test(options.strategy);
     const head = await prepareHead(model, data.classes, preprocessing.size, {
       ...options,
-      // The source's head, joined for distillation, takes the features as they are.
-      standardise: beginsWithProbe && !options.distillation,
+      // The source's head, joined for distillation, takes the features as they are; a cosine head has a scale of its own.
+      standardise: beginsWithProbe && !options.distillation && isPlain(options.head),
     });
+    if (options.strategy === 'lora')
+      await adaptLayers(model, head.parameters, options.lora ?? {}, options.seed);
     const probeC = beginsWithProbe
       ? await readyProbe(model, data, preprocessing, options, head.standardiser)
       : undefined;
@@ -72,18 +79,62 @@ async function prepareHead(
   { head, seed, standardise }: CheckedOptions & { standardise: boolean },
 ): Promise<Head> {
   const isSame = model.card?.classes.join('\0') === classes.join('\0');
-  const asksForHead = head.hidden.length > 0 || head.layer !== '';
-  if (isSame && !asksForHead) {
-    const { heads, parameters } = await model.summary();
-    const modules = new Set(heads.map(({ module }) => module));
-    const names = parameters.map(({ name }) => name).filter((name) => modules.has(ownerOf(name)));
-    const layer = heads.find(({ output }) => output === 0)?.module ?? '';
-    return { parameters: names, layer, classes: classes.length, fresh: [], standardiser: null };
+  if (isSame && !isShaped(head)) {
+    const description = await model.summary();
+    const layer = description.heads.find(({ output }) => output === 0)?.module ?? '';
+    const own = headParameters(description);
+    return { parameters: own, layer, classes: classes.length, fresh: [], standardiser: null };
   }
-  const { parameters, layers, standardiser } = await model.replaceHead({
-    ...head,
-    ...{ classes: classes.length, seed, imageSize, standardise },
-  });
-  const layer = layers[0] as string;
-  return { parameters, layer, classes: classes.length, fresh: parameters, standardiser };
+  try {
+    const { parameters, layers, standardiser } = await model.replaceHead({
+      ...head,
+      ...{ classes: classes.length, seed, imageSize, standardise },
+    });
+    const layer = layers[0] as string;
+    return { parameters, layer, classes: classes.length, fresh: parameters, standardiser };
+  } catch (error) {
+    throw explainSize(error, imageSize);
+  }
+}
+
+function isPlain({ kind, pooling }: CheckedOptions['head']): boolean {
+  return kind === 'linear' && pooling === undefined;
+}
+
+/** A network without adaptive pooling takes one size of images alone. */
+function explainSize(error: unknown, imageSize: number): unknown {
+  if (!(error instanceof TorchgraftError) || error.code !== 'MODEL_FAILED') return error;
+  return new TorchgraftError(
+    'MODEL_FAILED',
+    `${error.message} The images are ${imageSize} px (\`preprocessing.size\`); a model without adaptive pooling takes ` +
+      'only the size that it was made for.',
+    { cause: error },
+  );
+}
+
+/** Of the head that a model has: a cosine head's scale too, and not the bias that it does not use. */
+function headParameters({ heads, modules, parameters }: ModelDescription): string[] {
+  const owners = new Set(heads.map(({ module }) => module));
+  for (const { path, type } of modules) if (type === 'CosineHead') owners.add(path);
+  const unused = heads.filter(({ cosine }) => cosine).map(({ module }) => `${module}.bias`);
+  return parameters
+    .map(({ name }) => name)
+    .filter((name) => owners.has(ownerOf(name)) && !unused.includes(name));
+}
+
+/** What adapters of an earlier run have learned stays, in the weights. */
+async function mergeAny(model: Model): Promise<void> {
+  const { adapters } = await model.summary();
+  if (adapters.length > 0) await model.mergeAdapters();
+}
+
+/** Images are decoded to three channels. @throws SHAPE_MISMATCH */
+async function checkInput(model: Model): Promise<void> {
+  const { inputChannels } = await model.summary();
+  if (inputChannels === null || inputChannels === 3) return;
+  throw new TorchgraftError(
+    'SHAPE_MISMATCH',
+    `fineTune: the model takes ${inputChannels} input channel(s), and images are decoded to 3: red, green and blue, equal ` +
+      'for grey ones. Fine-tune it with 3 (`adaptInput(3)`), or train on tensors of your own with createTrainer.',
+  );
 }

@@ -62,10 +62,19 @@ const valid: Record<tiny.Method, () => unknown[]> = {
   replaceHead: () => [
     tiny.head({
       hidden: pick([[], [], [4], [4, 3]]),
+      cosine: pick([null, null, { scale: 3, learnsScale: true }, { scale: 3, learnsScale: false }]),
+      ...pick([{}, {}, { pooling: 'avg' }, { pooling: 'concat' }] as const),
       dropout: 0.1,
       standardise: below(3) === 0,
       layer: pick(['', '', 'fc', 'conv', 'bn', 'dropout']),
     }),
+  ],
+  addAdapters: () => [
+    { ...tiny.adapters(), layers: pick([['conv'], ['conv', 'fc'], ['fc', 'fc'], ['bn'], []]) },
+  ],
+  mergeAdapters: () => [],
+  adaptInput: () => [
+    { channels: pick([1, 2, 3, 3, 3, 5]), example: pick([[tiny.images(1)], [tensor()], []]) },
   ],
   reinitialise: () => [below(9)],
   configure: () => [pick([tiny.training, tiny.augmentedTraining, sourceTraining, otherTraining])()],

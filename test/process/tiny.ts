@@ -1,6 +1,7 @@
 // Valid requests for the smallest fixture, test/fixtures/tiny.pt: input float32 [n, 3, 8, 8], output [n, 3].
 import { fileURLToPath } from 'node:url';
 import type {
+  AddAdaptersRequest,
   NativeBatch,
   NativeFeatureBatch,
   NativeFeatures,
@@ -103,6 +104,11 @@ export function head(changes: Partial<ReplaceHeadRequest> = {}): ReplaceHeadRequ
     example: [images(1)],
     ...changes,
   };
+}
+
+/** Adapters of rank 1 in every layer that can have one. */
+export function adapters(): AddAdaptersRequest {
+  return { layers: ['conv', 'fc'], rank: 1, scale: 2, seed: 1 };
 }
 
 /** New values for fc.bias, [3], and bn.running_mean, [4]. */

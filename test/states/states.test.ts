@@ -5,6 +5,7 @@ import t from 'tap';
 import { loadAddon } from '../../src/addon.js';
 import type { NativeModel } from '../../src/native.js';
 import {
+  adapters,
   augmentedBatch,
   augmentedTraining,
   batch,
@@ -89,6 +90,9 @@ const calls: Record<Method, (model: NativeModel) => Promise<unknown>> = {
   forward: (model) => model.forward([images(2)]),
   setTrainable: (model) => model.setTrainable(['fc.weight', 'fc.bias'], false),
   replaceHead: (model) => model.replaceHead(head()),
+  addAdapters: (model) => model.addAdapters(adapters()),
+  mergeAdapters: (model) => model.mergeAdapters(),
+  adaptInput: (model) => model.adaptInput({ channels: 3, example: [images(1)] }),
   reinitialise: (model) => model.reinitialise(1),
   configure: (model) => model.configure(training()),
   plan: (model) => model.plan(batch(), { precision: 'float32', split: true }),
@@ -142,6 +146,9 @@ const table: Record<Method, string[]> = {
   forward:        ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   setTrainable:   ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   replaceHead:    ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  addAdapters:    ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  mergeAdapters:  ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  adaptInput:     ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   reinitialise:   ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   configure:      ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
  // A loss that is not finite proves nothing equal: unsplit.

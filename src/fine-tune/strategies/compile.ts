@@ -2,6 +2,7 @@ import type { Strategy as StrategyName } from '../options.js';
 import { auto } from './auto.js';
 import { gradual } from './gradual.js';
 import type { Part } from './learnable.js';
+import { lora } from './lora.js';
 import { layerwise, oneStage } from './one-stage.js';
 import { probeThenFineTune } from './probe.js';
 import type { Strategy, StrategyContext } from './stage.js';
@@ -12,6 +13,7 @@ export function compileStrategy(context: StrategyContext): Strategy {
   if (name === 'auto') return auto(context);
   if (name === 'gradual') return gradual(context);
   if (name === 'llrd') return layerwise(context);
+  if (name === 'lora') return lora(context);
   if (name === 'lp-ft') return probeThenFineTune(context, 'full');
   if (name.startsWith('lp-ft:'))
     return probeThenFineTune(context, name.slice('lp-ft:'.length) as Part | 'llrd');

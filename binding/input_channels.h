@@ -1,0 +1,16 @@
+// Another number of input channels, by the first convolution's weight.
+#pragma once
+
+#include "model.h"
+
+namespace torchgraft {
+
+// Of the convolution that comes first in forward; 0 where none does, or where it has groups.
+int64_t inputChannelsOf(const torch::jit::Module& module);
+
+// By timm's rule: for one channel the weights of all are summed; for more they are repeated in turn, and scaled by the old
+// number over the new, so that what the layer gives keeps its size. Proven by a forward of the example; where that fails the
+// model is as it was. Throws Failure("MODEL_FAILED"), Failure("INVALID_VALUE").
+void adaptInput(Model& model, int64_t channels, const std::vector<at::Tensor>& example);
+
+}  // namespace torchgraft

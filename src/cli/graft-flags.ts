@@ -1,0 +1,62 @@
+import { type Command, Option } from 'commander';
+import type { FineTuneOptions } from '../fine-tune/options.js';
+import { collect, positiveNumber, wholeNumber } from './arguments.js';
+
+/** Flags of what is put into the model before it learns: adapters, and the form of the head. */
+export interface GraftFlags {
+  loraRank?: number;
+  loraAlpha?: number;
+  loraTarget: string[];
+  head?: 'linear' | 'cosine';
+  hidden: number[];
+  pooling?: 'avg' | 'concat';
+}
+
+/** The options of {@link GraftFlags}. */
+export function addGrafts(command: Command): Command {
+  return command
+    .option('--lora-rank <r>', 'with lora: rank of the adapters (default: 8)', wholeNumber(1))
+    .option(
+      '--lora-alpha <x>',
+      'with lora: they are multiplied by alpha / rank (default: 2 * rank)',
+      positiveNumber,
+    )
+    .option(
+      '--lora-target <glob>',
+      'with lora: layers that get an adapter; may be given often (default: all but the head)',
+      collect,
+      [],
+    )
+    .addOption(new Option('--head <kind>', 'of the new head (default: linear)').choices(['linear', 'cosine']))
+    .option(
+      '--hidden <n>',
+      'width of a hidden layer of the new head; may be given often',
+      (text: string, before: number[]) => [...before, wholeNumber(1)(text)],
+      [],
+    )
+    .addOption(
+      new Option('--pooling <name>', 'what the new head gets of the last map (default: as it is)').choices([
+        'avg',
+        'concat',
+      ]),
+    );
+}
+
+/** What the flags say, as options of fineTune. */
+export function toGrafts(flags: GraftFlags): Pick<FineTuneOptions, 'lora' | 'head'> {
+  const { loraRank: rank, loraAlpha: alpha, loraTarget: targets, head: kind, hidden, pooling } = flags;
+  const lora = {
+    ...(rank === undefined ? {} : { rank }),
+    ...(alpha === undefined ? {} : { alpha }),
+    ...(targets.length > 0 ? { targets } : {}),
+  };
+  const head = {
+    ...(kind ? { kind } : {}),
+    ...(hidden.length > 0 ? { hidden } : {}),
+    ...(pooling ? { pooling } : {}),
+  };
+  return {
+    ...(Object.keys(lora).length > 0 ? { lora } : {}),
+    ...(Object.keys(head).length > 0 ? { head } : {}),
+  };
+}
