@@ -107,7 +107,7 @@ at::Tensor focalLoss(const at::Tensor& output, const at::Tensor& indices, const 
 }
 
 at::Tensor focalLossOfShares(const at::Tensor& output, const at::Tensor& shares, const at::Tensor& weights, double gamma,
-                             at::Reduction::Reduction reduction) {
+                             int64_t reduction) {
   auto logProbability = at::log_softmax(output, 1);
   auto doubt = at::expm1(logProbability).neg().clamp_min(1e-30);
   auto terms = -at::pow(doubt, gamma) * logProbability * shares;
