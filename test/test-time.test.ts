@@ -12,7 +12,8 @@ import {
   loadClassifier,
   type TestTimeAugmentation,
 } from '../src/index.js';
-import { defects, open, quick, train } from './defects.js';
+import { torchgraft } from './command-line.js';
+import { defects, defectsFolder, open, quick, train } from './defects.js';
 
 interface Fixture {
   resize: number;
@@ -159,4 +160,23 @@ t.test('the loader puts the corners behind each image', async (t) => {
     t.same(batch.shape, [15, size, size, 3]);
     t.same(Buffer.compare(batch.data, alone.data), 0);
   }
+});
+
+t.test('on the command line', async (t) => {
+  const common = ['--threads', '1', '--device', 'cpu', '--json', '--tta'];
+  const evaluated = await torchgraft(['eval', file, '--data', defectsFolder, ...common, 'five-crop']);
+  t.equal(evaluated.code, 0, evaluated.stderr);
+  const { tta, metrics } = JSON.parse(evaluated.stdout);
+  t.equal(tta, 'five-crop');
+  t.ok(metrics.count > images.length);
+  const [image] = images as [string];
+  const asked = await torchgraft(['predict', file, image, '--top', '99', ...common, 'ten-crop']);
+  t.equal(asked.code, 0, asked.stderr);
+  const [{ top }] = JSON.parse(asked.stdout).predictions as [
+    { top: { index: number; probability: number }[] },
+  ];
+  const wanted = await meanOf(image, 'ten-crop');
+  for (const { index, probability } of top) t.ok(Math.abs(probability - (wanted[index] as number)) < 1e-5);
+  const wrong = await torchgraft(['eval', file, '--data', defectsFolder, '--tta', 'six-crop']);
+  t.match(wrong.stderr, /five-crop/);
 });
