@@ -1,5 +1,6 @@
 import { addCache } from './cache.js';
 import { addCheck } from './check.js';
+import { addDebias } from './debias.js';
 import { addDoctor, addSetup } from './doctor.js';
 import { addEval } from './eval.js';
 import { addInspect } from './inspect.js';
@@ -17,6 +18,7 @@ export const commands = [
   addLrFind,
   addSearch,
   addEval,
+  addDebias,
   addPredict,
   addReport,
   addInspect,
