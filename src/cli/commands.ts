@@ -1,6 +1,7 @@
 import { addAdaptDomain } from './adapt-domain.js';
 import { addCache } from './cache.js';
 import { addCheck } from './check.js';
+import { addDebias } from './debias.js';
 import { addDoctor, addSetup } from './doctor.js';
 import { addEval } from './eval.js';
 import { addInspect } from './inspect.js';
@@ -18,6 +19,7 @@ export const commands = [
   addLrFind,
   addSearch,
   addEval,
+  addDebias,
   addPredict,
   addReport,
   addInspect,
