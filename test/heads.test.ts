@@ -207,7 +207,7 @@ t.test('numbers of channels that are none, and a model that begins otherwise', a
 });
 
 t.test('a model that takes one size of images alone says so', async (t) => {
-  const model = await open(t, fixtureModel('vgg'));
+  const model = await open(t, fixtureModel('mlp.traced'));
   const run = fineTune(model, defects(6, 6), { ...quick, preprocessing: { size: 72, resize: 72 } });
   const first = run[Symbol.asyncIterator]().next();
   await t.rejects(first, { code: 'MODEL_FAILED', message: /72 px .*only the size that it was made for/ });
