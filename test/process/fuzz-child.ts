@@ -68,6 +68,7 @@ const valid: Record<tiny.Method, () => unknown[]> = {
     }),
   ],
   reinitialise: () => [below(9)],
+  estimateStatistics: () => [{ inputs: [pick([tiny.images(2), tensor()])], before: below(3) }],
   configure: () => [pick([tiny.training, tiny.augmentedTraining, sourceTraining, otherTraining])()],
   plan: () => [pick([tiny.batch, tiny.augmentedBatch, oddBatch])(), planRequest()],
   planKey: () => [],

@@ -90,6 +90,7 @@ const calls: Record<Method, (model: NativeModel) => Promise<unknown>> = {
   setTrainable: (model) => model.setTrainable(['fc.weight', 'fc.bias'], false),
   replaceHead: (model) => model.replaceHead(head()),
   reinitialise: (model) => model.reinitialise(1),
+  estimateStatistics: (model) => model.estimateStatistics({ inputs: [images(2)], before: 0 }),
   configure: (model) => model.configure(training()),
   plan: (model) => model.plan(batch(), { precision: 'float32', split: true }),
   planKey: (model) => model.planKey(),
@@ -137,6 +138,7 @@ const table: Record<Method, string[]> = {
   setTrainable:   ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   replaceHead:    ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   reinitialise:   ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  estimateStatistics: ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   configure:      ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
  // A loss that is not finite proves nothing equal: unsplit.
   plan:           [no   , 'ok' , 'ok' , 'ok' , shape, froz , no   , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
