@@ -45,6 +45,9 @@ t.test('each guard alone keeps source-only', async (t) => {
     t.equal(chosen, 'sourceOnly');
     t.match(objections.get('mcc'), message);
   }
+  // Source-only says next to nothing, so that its predictions are all alike.
+  const blind = { ...sourceOnly, target: { ...sourceOnly.target, information: 0.3, density: 9 } };
+  t.equal(choose([blind, judged('mcc', better)], shift, 0.02).chosen, 'mcc');
   t.equal(choose([sourceOnly, judged('mcc', better, { accuracy: 0.87 })], shift, 0.05).chosen, 'mcc');
 });
 

@@ -77,6 +77,7 @@ const valid: Record<tiny.Method, () => unknown[]> = {
     { channels: pick([1, 2, 3, 3, 3, 5]), example: pick([[tiny.images(1)], [tensor()], []]) },
   ],
   reinitialise: () => [below(9)],
+  estimateStatistics: () => [{ inputs: [pick([tiny.images(2), tensor()])], before: below(3) }],
   configure: () => [pick([tiny.training, tiny.augmentedTraining, sourceTraining, otherTraining])()],
   plan: () => [pick([tiny.batch, tiny.augmentedBatch, oddBatch])(), planRequest()],
   planKey: () => [],

@@ -94,6 +94,7 @@ const calls: Record<Method, (model: NativeModel) => Promise<unknown>> = {
   mergeAdapters: (model) => model.mergeAdapters(),
   adaptInput: (model) => model.adaptInput({ channels: 3, example: [images(1)] }),
   reinitialise: (model) => model.reinitialise(1),
+  estimateStatistics: (model) => model.estimateStatistics({ inputs: [images(2)], before: 0 }),
   configure: (model) => model.configure(training()),
   plan: (model) => model.plan(batch(), { precision: 'float32', split: true }),
   planKey: (model) => model.planKey(),
@@ -150,6 +151,7 @@ const table: Record<Method, string[]> = {
   mergeAdapters:  ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   adaptInput:     ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   reinitialise:   ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  estimateStatistics: ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   configure:      ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
  // A loss that is not finite proves nothing equal: unsplit.
   plan:           [no   , 'ok' , 'ok' , 'ok' , shape, froz , no   , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
