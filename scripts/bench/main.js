@@ -16,6 +16,7 @@ import { scale } from './benches/scale.js';
 import { spurious } from './benches/spurious.js';
 import { start } from './benches/start.js';
 import { step } from './benches/step.js';
+import { strategies } from './benches/strategies.js';
 import { describeMachine, measureOthers, readLoad } from './machine.js';
 import { makeUsage, optionTypes, readOptions, WrongUsage } from './options.js';
 import { PeerMissing } from './peer-missing.js';
@@ -36,6 +37,7 @@ const benches = [
   domain,
   forgetting,
   spurious,
+  strategies,
 ];
 
 try {

@@ -41,6 +41,7 @@ const meanings = {
   retain: 'folders of images on which retention is measured, with commas',
   variants: 'which of its variants; several, with commas',
   tables: 'which of its tables; several, with commas',
+  amounts: 'training images of each class, or all; several, with commas',
   epochs: 'epochs of a run',
   'peer-epochs': 'epochs of PyTorch at its defaults, whose times are then scaled to --epochs',
   batch: 'images a batch; several where the default shows several',

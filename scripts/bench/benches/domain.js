@@ -56,10 +56,11 @@ async function runSeed(seed, options) {
     const runs = [];
     for (const [shift, change] of Object.entries(shifts)) {
       const samples = change ? await makeShifted(unseen, join(folder, shift), change) : unseen;
-      await using model = await loadModel(file, { device: 'cpu', threads: options.threads });
+      const model = await loadModel(file, { device: 'cpu', threads: options.threads });
       const target = { ...data, splits: { train: samples, val: [] } };
       const begun = performance.now();
-      const done = await adaptDomain(model, { source, target, report: true, seed, threads: options.threads });
+      const asked = { source, target, report: true, seed, threads: options.threads };
+      const done = await adaptDomain(model, asked).finally(() => model.dispose());
       const seconds = (performance.now() - begun) / 1000;
       console.error(`domain: seed ${seed}, ${shift}: ${done.text}`);
       runs.push({ ...done, seed, seconds, name: shift });
@@ -81,20 +82,20 @@ function someOfEach(samples, classes, most, seed) {
 }
 
 async function trainSource(source, folder, seed, { model: name, epochs, size, threads }) {
-  await using model = await loadModel(modelFile(name), { device: 'cpu', threads });
+  const model = await loadModel(modelFile(name), { device: 'cpu', threads });
   const preprocessing = { size, resize: size };
-  const run = fineTune(model, source, {
-    strategy: 'head',
-    epochs,
-    seed,
-    preprocessing,
-    augment: 'none',
-    threads,
-  });
-  for await (const _ of run);
   const file = join(folder, 'source.pt');
-  await model.save(file);
-  return file;
+  try {
+    const run = fineTune(model, source, {
+      ...{ strategy: 'head', epochs, seed, preprocessing, threads },
+      augment: 'none',
+    });
+    for await (const _ of run);
+    await model.save(file);
+    return file;
+  } finally {
+    await model.dispose();
+  }
 }
 
 async function makeShifted(samples, folder, change) {
