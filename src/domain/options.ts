@@ -45,13 +45,14 @@ export type CheckedDomainOptions = z.output<typeof domainSchema>;
  * - `source`: labelled images of the domain that the model knows: `train` is learnt from, `val` judges
  * - `target`: images of the other domain, as paths or as a data set, whose labels are then not looked at: its `train`
  *   and `val` are adapted to
- * - `method`: `auto` (default) tries all and takes what the validators choose, or one by name, which is taken whatever
- *   they say
+ * - `method`: `auto` (default) tries all and takes what the validators choose (never `mcc` or `pseudoLabels`, and nothing
+ *   but `sourceOnly` with fewer than 100 held-out images), or one by name, which is taken whatever they say
  * - `report`: tell in `labelled` how each method does on the target's labels (its `test` where it has one, else all its
  *   images); nothing is chosen by them; default false
  * - `steps`: of training an adapter; default 300
  * - `pairs`: images of each domain in a step; default 64
- * - `weight`: of a trained method's term beside the cross-entropy of the source; default by method: `coral` 10, others 1
+ * - `weight`: of a trained method's term beside the cross-entropy of the source; default by method: of `coral` what makes
+ *   both losses equal (measured every 10 steps; its authors' rule), of others 1
  * - `confidence`: smallest probability of a pseudo-label; default 0.95
  * - `tolerance`: how much accuracy and macro F1 on the source's validation images may fall; default 0.02
  * - `seed`: default 0

@@ -5,12 +5,14 @@ import { callNative } from '../native-call.js';
 import type { LabelledRows } from '../probe/folds.js';
 import { type Matrix, pickRows, scoresOf } from '../probe/linear.js';
 import type { LinearMap } from '../probe/linear-file.js';
-import { createTrainer } from '../trainer.js';
+import { createTrainer, type Trainer } from '../trainer.js';
 import { adapterFile } from './adapter-file.js';
 import { domainLoss, type TrainedMethod } from './losses.js';
 
 /** Learning rate at the first step; it falls as in Ganin et al. (2016): (1 + 10 p)^-0.75 of it at a share p of the steps. */
 const learningRate = 0.01;
+/** Steps between two measurements of a balanced weight. */
+const balanceEvery = 10;
 /** Largest 2-norm of a step's gradient, so that a distance that is large at first cannot throw the classifier away. */
 const clipNorm = 5;
 
@@ -21,8 +23,8 @@ export interface AdapterSettings {
   steps: number;
   /** Rows of each domain in a step. */
   batchSize: number;
-  /** The strength of the method's term once it is fully on. */
-  weight: number;
+  /** The strength of the method's term once it is fully on; `balanced`: so that the term is as large as the cross-entropy. */
+  weight: number | 'balanced';
   /** Smallest probability of a pseudo-label. */
   confidence: number;
   seed: number;
@@ -49,11 +51,13 @@ export async function trainAdapter(
   });
   const ofSource = rowsInTurn(source.labels.length, batchSize, seed);
   const ofTarget = rowsInTurn(target.rows, batchSize, seed + 1);
+  let full = weight === 'balanced' ? 0 : weight;
   for (let step = 0; step < steps; step++) {
     throwIfAborted(signal);
     const progress = step / steps;
-    const strength = weight * (2 / (1 + Math.exp(-10 * progress)) - 1);
     const batch = joinBatch(source, ofSource(), target, ofTarget());
+    if (weight === 'balanced' && step % balanceEvery === 0) full = await balance(trainer, batch);
+    const strength = full * (2 / (1 + Math.exp(-10 * progress)) - 1);
     await trainer.step({
       inputs: [...batch.inputs, { data: Float32Array.of(strength), shape: [1], dtype: 'float32' }],
       target: batch.target,
@@ -81,6 +85,23 @@ async function foldAdapter(transform: LinearMap, classifier: LinearMap): Promise
   const weight = await scoresOf({ weight: turned, bias: new Float32Array(columns) }, rows);
   const shifted = await scoresOf(classifier, { data: transform.bias, rows: 1, columns });
   return { weight, bias: shifted };
+}
+
+/**
+ * The weight with which the term is as large as the cross-entropy of this batch. Sun and Saenko (2016) set CORAL's so that
+ * both losses are about the same at the end of training; that end is reached here by measuring on the way.
+ */
+async function balance(trainer: Trainer, batch: ReturnType<typeof joinBatch>): Promise<number> {
+  const at = async (strength: number) => {
+    const inputs = [
+      ...batch.inputs,
+      { data: Float32Array.of(strength), shape: [1], dtype: 'float32' as const },
+    ];
+    return (await trainer.evaluate({ inputs, target: batch.target })).loss;
+  };
+  const own = await at(0);
+  const term = (await at(1)) - own;
+  return term > 0 ? own / term : 0;
 }
 
 /** Indices of the next rows, each time; a new order when all have had their turn. */
