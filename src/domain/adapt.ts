@@ -2,14 +2,13 @@ import type { Sample } from '../data/dataset.js';
 import type { SkippedImage } from '../data/loader.js';
 import { invalidType } from '../errors.js';
 import type { Model } from '../model.js';
-import { checkOptions } from '../options.js';
 import { choose, type Judged, type JudgedMethod } from './decide.js';
 import { type Adapted, judgeMethod, scoreLabelled } from './judge.js';
 import {
   type AdaptDomainOptions,
   type CheckedDomainOptions,
+  checkDomainOptions,
   type DomainMethod,
-  domainSchema,
 } from './options.js';
 import type { DomainMethodReport } from './report.js';
 import type { DomainShift } from './shift.js';
@@ -58,7 +57,7 @@ export async function adaptDomain(model: Model, options: AdaptDomainOptions): Pr
   if (typeof model?.replaceHead !== 'function') {
     throw invalidType('adaptDomain: expected a Model from loadModel.');
   }
-  const checked = checkOptions(domainSchema, options, 'adaptDomain');
+  const checked = checkDomainOptions(options);
   const labelled = checked.report ? labelledTarget(checked.target, checked.source) : [];
   const domains = await readDomains(model, checked);
   const { adapted, unavailable } = await tryMethods(model, domains, checked);

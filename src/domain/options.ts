@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import type { ImageDataset } from '../data/dataset.js';
+import { invalidType } from '../errors.js';
+import { checkOptions } from '../options.js';
 import { type ExtractOptions, extractSchema } from '../probe/features.js';
 import { trainedMethods } from './losses.js';
 import type { TargetImages } from './target.js';
@@ -10,17 +12,10 @@ export const domainMethods = ['sourceOnly', 'statistics', 'adabn', ...trainedMet
 /** How a classifier is adapted to another domain; see {@link adaptDomain}. */
 export type DomainMethod = (typeof domainMethods)[number];
 
-export const domainSchema = extractSchema.extend({
-  source: z.custom<ImageDataset>(
-    (value) => (value as ImageDataset | undefined)?.splits?.train !== undefined,
-    'expected data from imageFolder or imageManifest',
-  ),
-  target: z.custom<TargetImages>(
-    (value) =>
-      (Array.isArray(value) && value.every((path) => typeof path === 'string' && path !== '')) ||
-      (value as ImageDataset | undefined)?.splits?.train !== undefined,
-    'expected a list of paths, or data from imageFolder or imageManifest',
-  ),
+const domainSchema = extractSchema.extend({
+  // Their types are checked in checkDomainOptions: for zod what is custom is a wrong value.
+  source: z.custom<ImageDataset>(() => true),
+  target: z.custom<TargetImages>(() => true),
   method: z.enum(['auto', ...domainMethods]).default('auto'),
   report: z.boolean().default(false),
   steps: z.int().min(1).max(1_000_000).default(300),
@@ -39,6 +34,27 @@ export const domainSchema = extractSchema.extend({
 });
 
 export type CheckedDomainOptions = z.output<typeof domainSchema>;
+
+/**
+ * @throws INVALID_TYPE, among others for a source that is no data set and a target that is neither paths nor one;
+ * INVALID_VALUE
+ */
+export function checkDomainOptions(options: AdaptDomainOptions): CheckedDomainOptions {
+  const checked = checkOptions(domainSchema, options, 'adaptDomain');
+  const { source, target } = checked;
+  if (!isDataset(source)) {
+    throw invalidType('adaptDomain: `source`: expected data from imageFolder or imageManifest.');
+  }
+  const isPaths = Array.isArray(target) && target.every((path) => typeof path === 'string' && path !== '');
+  if (!isPaths && !isDataset(target)) {
+    throw invalidType(
+      'adaptDomain: `target`: expected a list of paths, or data from imageFolder or imageManifest.',
+    );
+  }
+  return checked;
+}
+
+const isDataset = (value: unknown) => (value as ImageDataset | undefined)?.splits?.train !== undefined;
 
 /**
  * Those of extractFeatures, and

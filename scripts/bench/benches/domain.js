@@ -61,10 +61,10 @@ async function runSeed(seed, options) {
     for (const shift of options.tables) {
       const change = shifts[shift];
       const samples = change ? await makeShifted(unseen, join(folder, shift), change) : unseen;
-      await using model = await loadModel(file, { device: 'cpu', threads: options.threads });
       const target = { ...data, splits: { train: samples, val: [] } };
+      const settings = { source, target, report: true, seed, threads: options.threads };
       const begun = performance.now();
-      const done = await adaptDomain(model, { source, target, report: true, seed, threads: options.threads });
+      const done = await withModel(file, options.threads, (model) => adaptDomain(model, settings));
       const seconds = (performance.now() - begun) / 1000;
       console.error(`domain: seed ${seed}, ${shift}: ${done.text}`);
       runs.push({ ...done, seed, seconds, name: shift });
@@ -86,20 +86,23 @@ function someOfEach(samples, classes, most, seed) {
 }
 
 async function trainSource(source, folder, seed, { model: name, epochs, size, threads }) {
-  await using model = await loadModel(modelFile(name), { device: 'cpu', threads });
-  const preprocessing = { size, resize: size };
-  const run = fineTune(model, source, {
-    strategy: 'head',
-    epochs,
-    seed,
-    preprocessing,
-    augment: 'none',
-    threads,
-  });
-  for await (const _ of run);
   const file = join(folder, 'source.pt');
-  await model.save(file);
+  const preprocessing = { size, resize: size };
+  await withModel(modelFile(name), threads, async (model) => {
+    const settings = { strategy: 'head', epochs, seed, preprocessing, augment: 'none', threads };
+    for await (const _ of fineTune(model, source, settings));
+    await model.save(file);
+  });
   return file;
+}
+
+async function withModel(file, threads, work) {
+  const model = await loadModel(file, { device: 'cpu', threads });
+  try {
+    return await work(model);
+  } finally {
+    await model.dispose();
+  }
 }
 
 async function makeShifted(samples, folder, change) {
