@@ -1,6 +1,7 @@
 import { permutation } from '../data/random.js';
 import { throwIfAborted } from '../errors.js';
 import { loadModel } from '../model.js';
+import type { Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { LabelledRows } from '../probe/folds.js';
 import { type Matrix, pickRows, scoresOf } from '../probe/linear.js';
@@ -56,7 +57,7 @@ export async function trainAdapter(
     throwIfAborted(signal);
     const progress = step / steps;
     const batch = joinBatch(source, ofSource(), target, ofTarget());
-    if (weight === 'balanced' && step % balanceEvery === 0) full = await balance(trainer, batch);
+    if (weight === 'balanced' && step % balanceEvery === 0) full = await balancedWeight(trainer, batch);
     const strength = full * (2 / (1 + Math.exp(-10 * progress)) - 1);
     await trainer.step({
       inputs: [...batch.inputs, { data: Float32Array.of(strength), shape: [1], dtype: 'float32' }],
@@ -91,13 +92,10 @@ async function foldAdapter(transform: LinearMap, classifier: LinearMap): Promise
  * The weight with which the term is as large as the cross-entropy of this batch. Sun and Saenko (2016) set CORAL's so that
  * both losses are about the same at the end of training; that end is reached here by measuring on the way.
  */
-async function balance(trainer: Trainer, batch: ReturnType<typeof joinBatch>): Promise<number> {
+export async function balancedWeight(trainer: Trainer, batch: Batch): Promise<number> {
   const at = async (strength: number) => {
-    const inputs = [
-      ...batch.inputs,
-      { data: Float32Array.of(strength), shape: [1], dtype: 'float32' as const },
-    ];
-    return (await trainer.evaluate({ inputs, target: batch.target })).loss;
+    const given: Tensor = { data: Float32Array.of(strength), shape: [1], dtype: 'float32' };
+    return (await trainer.evaluate({ ...batch, inputs: [...batch.inputs, given] })).loss;
   };
   const own = await at(0);
   const term = (await at(1)) - own;
@@ -120,7 +118,14 @@ function rowsInTurn(count: number, batchSize: number, seed: number): () => Int32
   };
 }
 
-function joinBatch(source: LabelledRows, ofSource: Int32Array, target: Matrix, ofTarget: Int32Array) {
+/** Rows of both domains, as one input. */
+interface Batch {
+  inputs: Tensor[];
+  /** Classes of the source's rows, -1 for the target's. */
+  target: Tensor;
+}
+
+function joinBatch(source: LabelledRows, ofSource: Int32Array, target: Matrix, ofTarget: Int32Array): Batch {
   const { columns } = target;
   const rows = ofSource.length + ofTarget.length;
   const data = new Float32Array(rows * columns);
@@ -129,7 +134,7 @@ function joinBatch(source: LabelledRows, ofSource: Int32Array, target: Matrix, o
   const labels = new Int32Array(rows).fill(-1);
   for (const [at, row] of ofSource.entries()) labels[at] = source.labels[row] as number;
   return {
-    inputs: [{ data, shape: [rows, columns], dtype: 'float32' as const }],
-    target: { data: labels, shape: [rows], dtype: 'int32' as const },
+    inputs: [{ data, shape: [rows, columns], dtype: 'float32' }],
+    target: { data: labels, shape: [rows], dtype: 'int32' },
   };
 }
