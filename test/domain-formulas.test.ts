@@ -5,7 +5,9 @@ import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { adapterFile } from '../src/domain/adapter-file.js';
 import { domainLoss, type TrainedMethod, trainedMethods } from '../src/domain/losses.js';
+import { balancedWeight } from '../src/domain/train-adapter.js';
 import {
+  informationOfEach,
   meanEntropy,
   mutualInformation,
   predictedShares,
@@ -121,12 +123,35 @@ t.test(
   },
 );
 
+const meanOf = (values: Float64Array) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+t.test('a balanced weight makes the term as large as the cross-entropy', async (t) => {
+  const { trainer } = await open(t, domainLoss('coral', { classes, features, confidence }));
+  const weight = await balancedWeight(trainer, { inputs: [x], target });
+  const { loss } = await trainer.evaluate({ inputs: [x, strength(weight)], target });
+  t.ok(Math.abs(loss - 2 * reference.crossEntropy) < 1e-5, `${loss} beside ${reference.crossEntropy}`);
+  // Both domains alike: nothing to weigh.
+  const half = reference.source.slice(0, features * 4);
+  const alike = {
+    data: Float32Array.from([...half, ...half]),
+    shape: [8, features],
+    dtype: 'float32' as const,
+  };
+  const labels = Int32Array.from([...reference.labels.slice(0, 4), -1, -1, -1, -1]);
+  const none = await balancedWeight(trainer, {
+    inputs: [alike],
+    target: { data: labels, shape: [8], dtype: 'int32' },
+  });
+  t.equal(none, 0);
+});
+
 t.test('validators equal numpy, to 1e-6', async (t) => {
   const probabilities = Float32Array.from(reference.probabilities);
   for (const [name, found, expected] of [
     ['entropy', meanEntropy(probabilities, classes), reference.entropy],
     ['information', mutualInformation(probabilities, classes), reference.information],
     ['density', softNeighbourhoodDensity(probabilities, classes), reference.density],
+    ['mean of each', meanOf(informationOfEach(probabilities, classes)), reference.information],
   ] as const) {
     t.ok(Math.abs(found - expected) < 1e-6, `${name}: ${found} beside ${expected}`);
   }

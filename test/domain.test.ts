@@ -28,16 +28,17 @@ const source: ImageDataset = {
 };
 /** Images of the same kind that the model has not seen. */
 const unseen = everything.splits.val.filter((_, i) => i % 3 === 0);
+const moreUnseen = [...unseen, ...everything.splits.train.filter((_, i) => i % 3 === 0)];
 const preprocessing = { size: 96, resize: 96 };
 const folder = t.testdir({});
 
-/** The same images with less contrast, darker and blurred. */
-async function shift(samples: Sample[]): Promise<Sample[]> {
+/** The same images with less contrast, darker and blurred; turned by so many degrees too. */
+async function shift(samples: Sample[], degrees = 0): Promise<Sample[]> {
   const shifted: Sample[] = [];
   mkdirSync(join(folder, 'shifted'), { recursive: true });
   for (const [at, { path, label }] of samples.entries()) {
-    const to = join(folder, 'shifted', `${at}-${basename(path)}.png`);
-    await sharp(path).linear(0.35, 20).blur(1.2).png().toFile(to);
+    const to = join(folder, 'shifted', `${samples.length}-${degrees}-${at}-${basename(path)}.png`);
+    await sharp(path).rotate(degrees).linear(0.35, 20).blur(1.2).png().toFile(to);
     shifted.push({ path: to, label });
   }
   return shifted;
@@ -89,19 +90,50 @@ t.test('without a shift the model stays as it is, to the last bit', async (t) =>
 });
 
 t.test(
-  'with a shift what is chosen is no worse than source-only, and is what the saved model does',
+  'with a shift and too few images to choose by the model stays as it is, and the text says so',
+  async (t) => {
+    const model = await open(t, file, { threads: 2 });
+    const before = await bitsOf(model);
+    const done = await adaptDomain(model, { ...options, target: asTarget(shifted) });
+    t.equal(done.shift.isShift, true);
+    t.equal(done.chosen, 'sourceOnly', done.text);
+    t.match(
+      done.text,
+      /stays as it is: there are too few images to choose by, 24 held out of the target where 100 are needed/,
+    );
+    for (const { method, objection } of done.methods.slice(1)) {
+      t.equal(objection, 'too few images to choose by: 24 of 100 held out', method);
+    }
+    t.same(await bitsOf(model), before);
+  },
+);
+
+t.test('with a shift and enough images what is chosen is no worse than source-only', async (t) => {
+  const model = await open(t, file, { threads: 2 });
+  const many = [
+    ...(await shift(moreUnseen)),
+    ...(await shift(moreUnseen, 90)),
+    ...(await shift(moreUnseen, 180)),
+  ];
+  const done = await adaptDomain(model, { ...options, target: asTarget(many) });
+  t.same([done.shift.isShift, done.images.heldOut, done.unavailable], [true, 144, []]);
+  const [without] = done.methods;
+  const chosen = done.methods.find(({ method }) => method === done.chosen);
+  if (!without?.labelled || !chosen?.labelled) return t.fail('both are scored');
+  t.ok(chosen.labelled.accuracy >= without.labelled.accuracy, JSON.stringify(done.methods));
+  t.equal(chosen.objection, '');
+  t.notMatch(done.text, /too few/);
+  t.comment(done.text);
+});
+
+t.test(
+  'what is written is what the saved model does, of the same size, and the card tells of it',
   async (t) => {
     const model = await open(t, file, { threads: 2 });
     const { parameters } = await model.summary();
-    const done = await adaptDomain(model, { ...options, target: asTarget(shifted) });
-    t.equal(done.shift.isShift, true);
-    t.not(done.chosen, 'sourceOnly', done.text);
-    const [without] = done.methods;
-    const chosen = done.methods.find(({ method }) => method === done.chosen);
+    const done = await adaptDomain(model, { ...options, target: asTarget(shifted), method: 'coral' });
+    const [without, chosen] = done.methods;
     if (!without?.labelled || !chosen?.labelled) return t.fail('both are scored');
-    t.ok(chosen.labelled.accuracy >= without.labelled.accuracy, JSON.stringify(done.methods));
-    t.equal(chosen.objection, '');
-    t.same(done.unavailable, []);
     const path = join(folder, 'adapted.pt');
     await model.save(path);
     t.ok(Math.abs((await accuracyOn(path, shifted)) - chosen.labelled.accuracy) < 0.01);
@@ -111,7 +143,7 @@ t.test(
       classes: source.classes,
       preprocessing,
       provenance: {
-        adaptation: { chosen: done.chosen, text: done.text, target: { images: 80 } },
+        adaptation: { chosen: 'coral', text: done.text, target: { images: 80 } },
         before: Object,
       },
       metrics: { source: chosen.source, target: chosen.target },
@@ -131,7 +163,7 @@ t.test(
     for (const target of [asTarget(shifted), asTarget(wrong), shifted.map(({ path }) => path)]) {
       const model = await open(t, file, { threads: 2 });
       const report = !Array.isArray(target);
-      const { chosen, methods } = await adaptDomain(model, { ...options, target, report, steps: 40 });
+      const { chosen, methods } = await adaptDomain(model, { ...options, target, report, steps: 10 });
       const figures = methods.map(({ seconds, labelled, ...rest }) => rest);
       results.push({ chosen, figures, bits: await bitsOf(model) });
     }

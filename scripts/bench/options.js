@@ -48,6 +48,7 @@ const meanings = {
   precision: "of ours (and of the peer's in step); several where the default shows several",
   views: 'augmented views of an image of ours; several for accuracy, live for new ones in each epoch',
   seeds: 'runs of each variant, with seeds from 0',
+  from: 'first seed, where not 0',
   threads: 'of torch and of decoding, on both sides; several for loader',
   workers: "the peer's loader processes",
   rounds: 'turns of each side that count',

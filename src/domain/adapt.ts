@@ -2,14 +2,13 @@ import type { Sample } from '../data/dataset.js';
 import type { SkippedImage } from '../data/loader.js';
 import { invalidType } from '../errors.js';
 import type { Model } from '../model.js';
-import { checkOptions } from '../options.js';
-import { choose, type JudgedMethod } from './decide.js';
+import { choose, type Judged, type JudgedMethod } from './decide.js';
 import { type Adapted, judgeMethod, scoreLabelled } from './judge.js';
 import {
   type AdaptDomainOptions,
   type CheckedDomainOptions,
+  checkDomainOptions,
   type DomainMethod,
-  domainSchema,
 } from './options.js';
 import type { DomainMethodReport } from './report.js';
 import type { DomainShift } from './shift.js';
@@ -44,8 +43,8 @@ export interface DomainAdaptation {
  *
  * Methods: `statistics` (mean and standard deviation of each feature), `adabn` (Li 2016), and an adapter that is trained with
  * `coral` (Sun and Saenko 2016), `mmd` (Long 2015), `dann` (Ganin 2016), `mcc` (Jin 2020) or `pseudoLabels` (Lee 2013).
- * With `auto`, label-free validators choose, and `sourceOnly` stays where they are not agreed that another is better; see
- * docs/architecture.md. Labels of the target are never looked at for it.
+ * With `auto`, label-free validators choose, and `sourceOnly` stays where they are not agreed that another is better, and
+ * where fewer than 100 target images are held out to judge by (of 332 in all); see docs/architecture.md. Labels of the target are never looked at for it.
  *
  * @example
  * const { chosen, text } = await adaptDomain(model, { source: await imageFolder('clinic-a'), target: paths });
@@ -58,7 +57,7 @@ export async function adaptDomain(model: Model, options: AdaptDomainOptions): Pr
   if (typeof model?.replaceHead !== 'function') {
     throw invalidType('adaptDomain: expected a Model from loadModel.');
   }
-  const checked = checkOptions(domainSchema, options, 'adaptDomain');
+  const checked = checkDomainOptions(options);
   const labelled = checked.report ? labelledTarget(checked.target, checked.source) : [];
   const domains = await readDomains(model, checked);
   const { adapted, unavailable } = await tryMethods(model, domains, checked);
@@ -92,22 +91,24 @@ export async function adaptDomain(model: Model, options: AdaptDomainOptions): Pr
 /** What is chosen, and the words; without a look at any label of the target. */
 async function decide(
   adapted: readonly Adapted[],
-  { source, shift }: Domains,
+  { source, target, shift }: Domains,
   checked: CheckedDomainOptions,
 ) {
-  const judged: JudgedMethod[] = [];
-  for (const each of adapted) judged.push(await judgeMethod(each, source));
-  const { chosen: best, objections } = choose(judged, shift, checked.tolerance);
+  const all: Judged[] = [];
+  for (const each of adapted) all.push(await judgeMethod(each, source));
+  const heldOut = target.val.paths.length;
+  const { chosen: best, objections } = choose(all, { shift, heldOut, ...checked });
   const chosen = checked.method === 'auto' ? best : checked.method;
+  const judged = all.map(({ figures }) => figures);
   const methods = judged.map((figures, at): DomainMethodReport => {
     const { seconds } = adapted[at] as Adapted;
     return { ...figures, objection: objections.get(figures.method) ?? '', seconds };
   });
   const at = judged.findIndex(({ method }) => method === chosen);
-  const { source: own, target } = judged[at] as JudgedMethod;
+  const { method: _, ...figures } = judged[at] as JudgedMethod;
   return {
-    ...{ chosen, methods, final: adapted[at] as Adapted, figures: { source: own, target } },
-    text: decisionText({ chosen, asked: checked.method, shift, methods }),
+    ...{ chosen, methods, final: adapted[at] as Adapted, figures },
+    text: decisionText({ chosen, asked: checked.method, shift, methods, heldOut }),
   };
 }
 

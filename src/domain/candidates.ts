@@ -6,8 +6,10 @@ import { measureColumns, standardise, unstandardise } from '../probe/standardise
 import type { TrainedMethod } from './losses.js';
 import { type AdapterSettings, trainAdapter } from './train-adapter.js';
 
-/** Strengths of the terms unless told. The CORAL loss is small: it is divided by 4 d^2. */
-const weights: Record<TrainedMethod, number> = { coral: 10, mmd: 1, dann: 1, mcc: 1, pseudoLabels: 1 };
+/** Strengths of the terms unless told. No number fits the CORAL loss: it is divided by 4 d^2. */
+const weights: Record<TrainedMethod, AdapterSettings['weight']> = {
+  ...{ coral: 'balanced', mmd: 1, dann: 1, mcc: 1, pseudoLabels: 1 },
+};
 
 /** Features of both domains and the source's classifier: all that is known when adapting. */
 export interface Known {

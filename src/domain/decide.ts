@@ -1,3 +1,4 @@
+import { bootstrapDifference } from '../metrics/bootstrap.js';
 import type { DomainMethod } from './options.js';
 import type { DomainShift } from './shift.js';
 
@@ -23,11 +24,23 @@ export interface JudgedMethod {
   target: TargetFigures;
 }
 
+/** By held-out target image, [n] each, what it adds to the mean of that name. */
+export type Evidence = Record<'information' | 'entropy' | 'density', Float64Array>;
+
+/** A method's figures, and what they are means of. */
+export interface Judged {
+  figures: JudgedMethod;
+  evidence: Evidence;
+}
+
 /** Predicted shares may be further from the source's than source-only's by this much. */
 const shareTolerance = 0.1;
 
-/** Differences of entropy, information and density that count, nats. */
-const margin = 0.01;
+/** Held-out images from which a share is known to 0.1, the tolerance above: 1.96 x 0.5 / sqrt(n), at the worst. */
+export const enoughHeldOut = 100;
+
+/** Methods that lower the entropy of target predictions themselves: that it is low then says nothing of them. */
+const selfCertain: readonly DomainMethod[] = ['mcc', 'pseudoLabels'];
 
 /** What the validators say of each method, and which one they choose. */
 export interface Choice {
@@ -36,37 +49,55 @@ export interface Choice {
   objections: Map<DomainMethod, string>;
 }
 
+/** What is chosen by, beside the methods. */
+export interface ChoiceSettings {
+  shift: DomainShift;
+  /** Target images that were judged by. */
+  heldOut: number;
+  /** What accuracy and macro F1 on the source may lose. */
+  tolerance: number;
+  seed: number;
+}
+
 /**
  * Chooses without labels, and cautiously: source-only stays unless all of this holds of another method.
  *
  * 1. There is a shift: held-out images of the two domains can be told apart.
- * 2. Source validation: accuracy and macro F1 there fall by no more than `tolerance`.
- * 3. Balance: the predicted shares are no further from the source's than source-only's are, plus 0.1.
- * 4. Mutual information is higher than source-only's, entropy is lower, and soft neighbourhood density is higher, each by
- *    more than 0.01 nats. Density does not count where source-only has less than half of the method's information: near a
- *    collapse, and where nothing is known, it is largest of all.
+ * 2. 100 target images or more are held out to judge by.
+ * 3. The method does not train on the certainty of its own predictions, as MCC and pseudo-labels do: it is what the
+ *    validators measure, so that they always approve.
+ * 4. Source validation: accuracy and macro F1 there fall by no more than `tolerance`.
+ * 5. Balance: the predicted shares are no further from the source's than source-only's are, plus 0.1.
+ * 6. Mutual information is higher than source-only's, entropy lower, and soft neighbourhood density higher: of each the
+ *    95 % interval of the difference, by a paired bootstrap of the held-out images, lies above 0. Density does not count
+ *    where source-only has less than half of the method's information: near a collapse, and where nothing is known, it is
+ *    largest of all.
  *
- * Of the methods that pass, the one with the best mean rank by information, entropy and density is taken, of equal ones the
- * simplest.
+ * Of the methods that pass, the simplest is taken, and a later one in its place only where 6. holds between the two.
  */
-export function choose(methods: readonly JudgedMethod[], shift: DomainShift, tolerance: number): Choice {
-  const [base, ...others] = methods as [JudgedMethod, ...JudgedMethod[]];
+export function choose(methods: readonly Judged[], settings: ChoiceSettings): Choice {
+  const [base, ...others] = methods as [Judged, ...Judged[]];
   const objections = new Map(
-    others.map((method) => [method.method, shift.isShift ? objection(method, base, tolerance) : noShift]),
+    others.map((each) => [each.figures.method, objection(each, base, settings)] as const),
   );
-  const passed = others.filter(({ method }) => objections.get(method) === '');
-  const ranks = passed.map((method) => meanRank(method, passed));
-  const best = passed[ranks.indexOf(Math.min(...ranks))];
-  return { chosen: best?.method ?? base.method, objections };
+  let best = base;
+  for (const each of others) {
+    if (objections.get(each.figures.method) !== '') continue;
+    if (best === base || notBetter(each, best, settings.seed) === '') best = each;
+  }
+  return { chosen: best.figures.method, objections };
 }
 
-const noShift = 'no shift to adapt to';
-
 function objection(
-  { source, target }: JudgedMethod,
-  { source: before, target: without }: JudgedMethod,
-  tolerance: number,
+  judged: Judged,
+  base: Judged,
+  { shift, heldOut, tolerance, seed }: ChoiceSettings,
 ): string {
+  const { method, source, target } = judged.figures;
+  const { source: before, target: without } = base.figures;
+  if (!shift.isShift) return 'no shift to adapt to';
+  if (heldOut < enoughHeldOut) return `too few images to choose by: ${heldOut} of ${enoughHeldOut} held out`;
+  if (selfCertain.includes(method)) return 'trains on the certainty that validators measure';
   for (const [key, name] of [
     ['accuracy', 'accuracy'],
     ['macroF1', 'macro F1'],
@@ -77,20 +108,26 @@ function objection(
   if (target.shareDistance > without.shareDistance + shareTolerance) {
     return `predicted shares are ${target.shareDistance.toFixed(2)} from the source's, without it ${without.shareDistance.toFixed(2)}`;
   }
-  if (!(target.information > without.information + margin)) return 'predictions say no more of the images';
-  if (!(target.entropy < without.entropy - margin)) return 'predictions are not surer';
-  // Predictions that hardly depend on the image lie close together.
-  if (without.information < target.information / 2) return '';
-  return target.density > without.density + margin ? '' : 'predictions are not denser';
+  return notBetter(judged, base, seed);
 }
 
-/** 1 where it is best by all three; equal figures share the better rank. */
-function meanRank(method: JudgedMethod, among: readonly JudgedMethod[]): number {
-  const figures = [
-    ({ target }: JudgedMethod) => target.information,
-    ({ target }: JudgedMethod) => -target.entropy,
-    ({ target }: JudgedMethod) => target.density,
-  ];
-  const better = figures.map((figure) => among.filter((other) => figure(other) > figure(method)).length);
-  return 1 + better.reduce((sum, count) => sum + count, 0) / figures.length;
+/** Why the validators do not agree that one is better than the other; '' where they do. */
+function notBetter(one: Judged, other: Judged, seed: number): string {
+  const isBetter = (key: keyof Evidence, mode: 'max' | 'min') =>
+    isSurelyBetter(one.evidence[key], other.evidence[key], mode, seed);
+  if (!isBetter('information', 'max')) return 'predictions do not surely say more of the images';
+  if (!isBetter('entropy', 'min')) return 'predictions are not surely more certain';
+  // Predictions that hardly depend on the image lie close together.
+  if (other.figures.target.information < one.figures.target.information / 2) return '';
+  return isBetter('density', 'max') ? '' : 'predictions are not surely denser';
+}
+
+function isSurelyBetter(one: Float64Array, other: Float64Array, mode: 'max' | 'min', seed: number): boolean {
+  const meanOf = (values: Float64Array) => (indices: Int32Array) => {
+    let sum = 0;
+    for (const index of indices) sum += values[index] as number;
+    return sum / indices.length;
+  };
+  const { low, high } = bootstrapDifference(one.length, meanOf(one), meanOf(other), { seed, mode });
+  return mode === 'max' ? low !== null && low > 0 : high !== null && high < 0;
 }

@@ -5,9 +5,12 @@ import { scoresOf } from '../probe/linear.js';
 import type { LinearMap } from '../probe/linear-file.js';
 import { bestScale, softmaxRows } from '../probe/probabilities.js';
 import { matrixOf, probeResult } from '../probe/result.js';
-import type { JudgedMethod, TargetFigures } from './decide.js';
+import type { Evidence, Judged, TargetFigures } from './decide.js';
 import type { DomainMethod } from './options.js';
 import {
+  densities,
+  entropies,
+  informationOfEach,
   meanEntropy,
   mutualInformation,
   predictedShares,
@@ -43,7 +46,7 @@ const mostScale = 10;
 export async function judgeMethod(
   { method, map, target, source: { val, map: sourceMap } }: Adapted,
   source: Features,
-): Promise<JudgedMethod> {
+): Promise<Judged> {
   const classes = source.classes.length;
   const scores = await scoresOf(sourceMap, matrixOf(val));
   const { accuracy, macro } = probeResult('', { ...source, val }, softmaxRows(scores, classes)).metrics;
@@ -54,9 +57,20 @@ export async function judgeMethod(
   const shares = counts.map((count) => count / source.train.labels.length);
   const probabilities = softmaxRows(await scoresOf(map, matrixOf(target.val)), classes, scale);
   return {
-    method,
-    source: { accuracy, macroF1: macro.f1 },
-    target: figuresOf(probabilities, classes, shares),
+    figures: {
+      method,
+      source: { accuracy, macroF1: macro.f1 },
+      target: figuresOf(probabilities, classes, shares),
+    },
+    evidence: evidenceOf(probabilities, classes),
+  };
+}
+
+function evidenceOf(probabilities: Float32Array, classes: number): Evidence {
+  return {
+    information: informationOfEach(probabilities, classes),
+    entropy: entropies(probabilities, classes),
+    density: densities(probabilities.subarray(0, mostNeighbours * classes), classes),
   };
 }
 

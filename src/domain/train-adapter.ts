@@ -1,16 +1,19 @@
 import { permutation } from '../data/random.js';
 import { throwIfAborted } from '../errors.js';
 import { loadModel } from '../model.js';
+import type { Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { LabelledRows } from '../probe/folds.js';
 import { type Matrix, pickRows, scoresOf } from '../probe/linear.js';
 import type { LinearMap } from '../probe/linear-file.js';
-import { createTrainer } from '../trainer.js';
+import { createTrainer, type Trainer } from '../trainer.js';
 import { adapterFile } from './adapter-file.js';
 import { domainLoss, type TrainedMethod } from './losses.js';
 
 /** Learning rate at the first step; it falls as in Ganin et al. (2016): (1 + 10 p)^-0.75 of it at a share p of the steps. */
 const learningRate = 0.01;
+/** Steps between two measurements of a balanced weight. */
+const balanceEvery = 10;
 /** Largest 2-norm of a step's gradient, so that a distance that is large at first cannot throw the classifier away. */
 const clipNorm = 5;
 
@@ -21,8 +24,8 @@ export interface AdapterSettings {
   steps: number;
   /** Rows of each domain in a step. */
   batchSize: number;
-  /** The strength of the method's term once it is fully on. */
-  weight: number;
+  /** The strength of the method's term once it is fully on; `balanced`: so that the term is as large as the cross-entropy. */
+  weight: number | 'balanced';
   /** Smallest probability of a pseudo-label. */
   confidence: number;
   seed: number;
@@ -49,11 +52,13 @@ export async function trainAdapter(
   });
   const ofSource = rowsInTurn(source.labels.length, batchSize, seed);
   const ofTarget = rowsInTurn(target.rows, batchSize, seed + 1);
+  let full = weight === 'balanced' ? 0 : weight;
   for (let step = 0; step < steps; step++) {
     throwIfAborted(signal);
     const progress = step / steps;
-    const strength = weight * (2 / (1 + Math.exp(-10 * progress)) - 1);
     const batch = joinBatch(source, ofSource(), target, ofTarget());
+    if (weight === 'balanced' && step % balanceEvery === 0) full = await balancedWeight(trainer, batch);
+    const strength = full * (2 / (1 + Math.exp(-10 * progress)) - 1);
     await trainer.step({
       inputs: [...batch.inputs, { data: Float32Array.of(strength), shape: [1], dtype: 'float32' }],
       target: batch.target,
@@ -83,6 +88,20 @@ async function foldAdapter(transform: LinearMap, classifier: LinearMap): Promise
   return { weight, bias: shifted };
 }
 
+/**
+ * The weight with which the term is as large as the cross-entropy of this batch. Sun and Saenko (2016) set CORAL's so that
+ * both losses are about the same at the end of training; that end is reached here by measuring on the way.
+ */
+export async function balancedWeight(trainer: Trainer, batch: Batch): Promise<number> {
+  const at = async (strength: number) => {
+    const given: Tensor = { data: Float32Array.of(strength), shape: [1], dtype: 'float32' };
+    return (await trainer.evaluate({ ...batch, inputs: [...batch.inputs, given] })).loss;
+  };
+  const own = await at(0);
+  const term = (await at(1)) - own;
+  return term > 0 ? own / term : 0;
+}
+
 /** Indices of the next rows, each time; a new order when all have had their turn. */
 function rowsInTurn(count: number, batchSize: number, seed: number): () => Int32Array {
   const size = Math.min(count, batchSize);
@@ -99,7 +118,14 @@ function rowsInTurn(count: number, batchSize: number, seed: number): () => Int32
   };
 }
 
-function joinBatch(source: LabelledRows, ofSource: Int32Array, target: Matrix, ofTarget: Int32Array) {
+/** Rows of both domains, as one input. */
+interface Batch {
+  inputs: Tensor[];
+  /** Classes of the source's rows, -1 for the target's. */
+  target: Tensor;
+}
+
+function joinBatch(source: LabelledRows, ofSource: Int32Array, target: Matrix, ofTarget: Int32Array): Batch {
   const { columns } = target;
   const rows = ofSource.length + ofTarget.length;
   const data = new Float32Array(rows * columns);
@@ -108,7 +134,7 @@ function joinBatch(source: LabelledRows, ofSource: Int32Array, target: Matrix, o
   const labels = new Int32Array(rows).fill(-1);
   for (const [at, row] of ofSource.entries()) labels[at] = source.labels[row] as number;
   return {
-    inputs: [{ data, shape: [rows, columns], dtype: 'float32' as const }],
-    target: { data: labels, shape: [rows], dtype: 'int32' as const },
+    inputs: [{ data, shape: [rows, columns], dtype: 'float32' }],
+    target: { data: labels, shape: [rows], dtype: 'int32' },
   };
 }

@@ -13,13 +13,20 @@ function entropyOf(values: ArrayLike<number>, from = 0, to = values.length): num
   return sum;
 }
 
+/** Entropy of each row, nats. */
+export function entropies(probabilities: Float32Array, classes: number): Float64Array {
+  return Float64Array.from({ length: probabilities.length / classes }, (_, row) =>
+    entropyOf(probabilities, row * classes, (row + 1) * classes),
+  );
+}
+
 /** Mean entropy of the rows, nats: 0 where every prediction is certain, log(classes) where none says anything. */
 export function meanEntropy(probabilities: Float32Array, classes: number): number {
-  let sum = 0;
-  for (let from = 0; from < probabilities.length; from += classes) {
-    sum += entropyOf(probabilities, from, from + classes);
-  }
-  return (sum * classes) / probabilities.length;
+  return meanOf(entropies(probabilities, classes));
+}
+
+function meanOf(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** Mean probability of each class: the shares that are predicted. */
@@ -41,11 +48,32 @@ export function mutualInformation(probabilities: Float32Array, classes: number):
 }
 
 /**
+ * What each image adds to the mutual information, nats: the Kullback-Leibler divergence of its prediction from the shares.
+ * Its mean is the mutual information, and as the shares are the mean prediction, it is also its influence to first order.
+ */
+export function informationOfEach(probabilities: Float32Array, classes: number): Float64Array {
+  const shares = predictedShares(probabilities, classes);
+  return entropies(probabilities, classes).map((entropy, row) => {
+    let cross = 0;
+    for (let i = 0; i < classes; i++) {
+      const value = probabilities[row * classes + i] as number;
+      if (value > 0) cross -= value * Math.log(shares[i] as number);
+    }
+    return cross - entropy;
+  });
+}
+
+/**
  * Soft neighbourhood density (Saito et al., Tune it the Right Way, 2021), nats: the mean entropy of each image's softmax
  * over its cosine similarities to all others, of the predictions, at temperature 0.05. The higher, the denser are the
  * clusters. It cannot tell a collapse: all predictions equal give the largest, log(n - 1). Takes n^2 time; 2 images or more.
  */
 export function softNeighbourhoodDensity(probabilities: Float32Array, classes: number): number {
+  return meanOf(densities(probabilities, classes));
+}
+
+/** The soft neighbourhood density of each image among all, nats. */
+export function densities(probabilities: Float32Array, classes: number): Float64Array {
   const count = probabilities.length / classes;
   const unit = Float64Array.from(probabilities);
   for (let from = 0; from < unit.length; from += classes) {
@@ -53,7 +81,7 @@ export function softNeighbourhoodDensity(probabilities: Float32Array, classes: n
     for (let i = from; i < from + classes; i++) unit[i] = (unit[i] as number) / length;
   }
   const row = new Float64Array(count);
-  let sum = 0;
+  const found = new Float64Array(count);
   for (let own = 0; own < count; own++) {
     let total = 0;
     for (let other = 0; other < count; other++) {
@@ -66,9 +94,9 @@ export function softNeighbourhoodDensity(probabilities: Float32Array, classes: n
       total += row[other] as number;
     }
     for (let other = 0; other < count; other++) row[other] = (row[other] as number) / total;
-    sum += entropyOf(row);
+    found[own] = entropyOf(row);
   }
-  return sum / count;
+  return found;
 }
 
 /** Total variation of two distributions: 0 where they are equal, 1 where they have nothing in common. */

@@ -1,3 +1,4 @@
+import { enoughHeldOut } from './decide.js';
 import type { DomainMethod } from './options.js';
 import type { DomainMethodReport } from './report.js';
 import type { DomainShift } from './shift.js';
@@ -20,18 +21,20 @@ export function decisionText(decided: {
   asked: DomainMethod | 'auto';
   shift: DomainShift;
   methods: readonly DomainMethodReport[];
+  /** Target images that were judged by. */
+  heldOut: number;
 }): string {
-  const { chosen, asked, shift, methods } = decided;
+  const { chosen, asked, shift, methods, heldOut } = decided;
   const seen =
     `${shift.isShift ? 'The domains differ' : 'No shift was found'}: a linear classifier tells their images apart with an ` +
     `area under the ROC curve of ${shift.rocAuc.toFixed(3)} (95 % interval ${shift.low.toFixed(3)} to ${shift.high.toFixed(3)}).`;
-  return `${seen} ${decision(chosen, asked, shift, methods)}`;
+  if (chosen === 'sourceOnly') return `${seen} ${unchanged(asked, shift, heldOut)}`;
+  return `${seen} ${decision(chosen, asked, methods)}`;
 }
 
 function decision(
   chosen: DomainMethod,
   asked: DomainMethod | 'auto',
-  shift: DomainShift,
   methods: readonly DomainMethodReport[],
 ): string {
   const report = methods.find(({ method }) => method === chosen);
@@ -42,18 +45,26 @@ function decision(
     `neighbourhood density ${figures(base, report, 'density')} nats on held-out target images, accuracy on the source ` +
     `${base.source.accuracy.toFixed(3)} -> ${report.source.accuracy.toFixed(3)}`;
   const name = methodNames[chosen];
-  if (asked !== 'auto' && asked !== 'sourceOnly') {
+  if (asked !== 'auto') {
     const doubt = report.objection
       ? `The validators would not have chosen it: ${report.objection}.`
       : 'Nothing speaks against it.';
     return `${capital(name)} was asked for: ${beside}. ${doubt}`;
   }
-  if (chosen !== 'sourceOnly') return `${capital(name)} is chosen: ${beside}.`;
+  return `${capital(name)} is chosen: ${beside}.`;
+}
+
+function unchanged(asked: DomainMethod | 'auto', shift: DomainShift, heldOut: number): string {
   if (asked === 'sourceOnly') return 'Source-only was asked for.';
-  const why = shift.isShift
-    ? 'no method is better by the validators that look at no labels'
-    : 'there is nothing to adapt to';
-  return `The classifier stays as it is: ${why}.`;
+  const stays = 'The classifier stays as it is:';
+  if (!shift.isShift) return `${stays} there is nothing to adapt to.`;
+  if (heldOut < enoughHeldOut) {
+    return (
+      `${stays} there are too few images to choose by, ${heldOut} held out of the target where ${enoughHeldOut} are needed. ` +
+      'Give more images of the target, or a method by name.'
+    );
+  }
+  return `${stays} no method is surely better by the validators that look at no labels.`;
 }
 
 function figures(
