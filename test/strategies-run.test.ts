@@ -211,3 +211,16 @@ t.test('the card tells how it came about', async (t) => {
   });
   t.same(JSON.parse(JSON.stringify(stages)), stages, 'plain JSON');
 });
+
+t.test('auto ends with its probe where fine-tuning diverges; other strategies throw', async (t) => {
+  const wild = { ...lively, learningRate: 1e18, clipNorm: 1e30, epochs: 4, augment: 'none' } as const;
+  const { history, best, ended, decisions } = await (async () => {
+    const run = fineTune(await open(t), small, { ...wild, strategy: 'auto' });
+    for await (const _ of run);
+    return run.result as FineTuneResult;
+  })();
+  t.equal(ended, 'early');
+  t.match(decisions.at(-1), /^auto: stopped at the best weights so far, since the trial diverged: The /);
+  t.ok(best.epoch <= history.filter(({ stage }) => stage === 'probe').length, 'no later epoch is kept');
+  await t.rejects(train(await open(t), small, { ...wild, strategy: 'full' }), { code: 'LOSS_NOT_FINITE' });
+});

@@ -1,6 +1,6 @@
 import type { ImageDataset } from '../data/dataset.js';
 import { DecodedImages } from '../data/decoded-images.js';
-import { EarlyStopping } from '../early-stopping.js';
+import type { EarlyStopping } from '../early-stopping.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
 import type { Model } from '../model.js';
 import type { Precision } from '../native.js';
@@ -28,11 +28,12 @@ import { EvidenceKeeper } from './evidence.js';
 import { dataFingerprint } from './group-training.js';
 import { type CheckedOptions, checkFineTuneOptions, type FineTuneOptions } from './options.js';
 import { type Prepared, prepareModel } from './prepare.js';
-import { type EpochReport, knownMetrics, makeReport } from './report.js';
+import { type EpochReport, makeReport } from './report.js';
 import type { FineTuneResult } from './result.js';
 import { makeCard } from './run-card.js';
 import { configureStage, type StageReport, StageRun } from './stage-run.js';
-import { nextStep } from './strategies/next.js';
+import { stoppingOf } from './stopping.js';
+import { endOf, nextStep } from './strategies/next.js';
 import type { Stage } from './strategies/stage.js';
 import { claim, release } from './under-way.js';
 import { ValidationOutcomes } from './validation-outcomes.js';
@@ -97,11 +98,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     this.#recipe = recipeOf(options, dataFingerprint(options.groups, data));
     const { batchSize, threads, unreadable } = options;
     this.#reading = { batchSize, threads, unreadable };
-    const known = knownMetrics(data.classes, options.groups);
-    this.#stopping = new EarlyStopping(options.earlyStopping, known);
-    if (options.schedule.kind === 'plateau' && !known.includes(options.schedule.metric)) {
-      throw invalidValue(`fineTune: schedule: unknown metric \`${options.schedule.metric}\`.`);
-    }
+    this.#stopping = stoppingOf(options, data.classes);
   }
 
   /** The model before the first step; undefined until the iteration has begun. */
@@ -168,7 +165,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       while (this.#upcoming && this.#history.length < this.#until) {
         this.#isUnsaved = false;
         await this.#enter(this.#upcoming);
-        const report = await this.#runEpoch(this.#history.length + 1, sums);
+        const report = await this.#runEpoch(sums).catch((error) => this.#endBy(error));
+        if (!report) break;
         sums = noSums;
         // Before the report is given: a loop that is left at the last epoch has finished.
         this.#lookAhead();
@@ -273,8 +271,15 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     this.#upcoming = next.stage;
   }
 
-  async #runEpoch(epoch: number, from: TrainSums): Promise<EpochReport> {
-    const { signal } = this.#options;
+  /** `auto` has its probe's weights to end with. */
+  #endBy(error: unknown): undefined {
+    const { strategy } = this.#prepared as Prepared;
+    (this.#run as StageRun).report.decision = endOf(strategy, this.#stages, error);
+    this.#ended = 'early';
+  }
+
+  async #runEpoch(from: TrainSums): Promise<EpochReport> {
+    const epoch = this.#history.length + 1;
     const run = this.#run as StageRun;
     const { sums, skipped } = await trainEpoch({
       model: this.#model,
@@ -285,7 +290,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       accumulate: run.stage.accumulate,
       from,
       learningRates: (batch) => run.learningRates(epoch, batch, this.#history),
-      signal,
+      signal: this.#options.signal,
       onBatch: this.#onBatch(),
       onStopped: (done) => this.#checkpoint(done, true),
     });

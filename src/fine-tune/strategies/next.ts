@@ -1,3 +1,4 @@
+import { TorchgraftError } from '../../errors.js';
 import type { EpochReport } from '../report.js';
 import type { StageReport } from '../stage-run.js';
 import type { Decision, Evidence, Stage, Strategy } from './stage.js';
@@ -39,4 +40,15 @@ export function nextStep(position: Position): Step {
   const told = decision ? { decision } : {};
   if (next && decision?.goesOn !== false) return { stage: next, ...told };
   return { stage: undefined, ...told, ended: isSpent && !isFull ? 'early' : 'finished' };
+}
+
+/**
+ * Why a strategy that decides by itself ends when a stage behind its first one has diverged: it keeps the best weights.
+ *
+ * @throws the error itself, where it is another one or there is nothing to fall back to
+ */
+export function endOf(strategy: Strategy, stages: readonly StageReport[], error: unknown): string {
+  const hasDiverged = error instanceof TorchgraftError && error.code === 'LOSS_NOT_FINITE';
+  if (!hasDiverged || !strategy.decide || stages.length < 2) throw error;
+  return `auto: stopped at the best weights so far, since the ${stages.at(-1)?.name} diverged: ${error.message}`;
 }

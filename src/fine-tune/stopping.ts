@@ -1,0 +1,16 @@
+import { EarlyStopping } from '../early-stopping.js';
+import { invalidValue } from '../errors.js';
+import type { CheckedOptions } from './options.js';
+import { knownMetrics } from './report.js';
+
+/** What picks the best epoch and ends a run. @throws INVALID_VALUE for a metric that reports do not have */
+export function stoppingOf(
+  { earlyStopping, schedule, groups }: Pick<CheckedOptions, 'earlyStopping' | 'schedule' | 'groups'>,
+  classes: readonly string[],
+): EarlyStopping {
+  const known = knownMetrics(classes, groups);
+  if (schedule.kind === 'plateau' && !known.includes(schedule.metric)) {
+    throw invalidValue(`fineTune: schedule: unknown metric \`${schedule.metric}\`.`);
+  }
+  return new EarlyStopping(earlyStopping, known);
+}
