@@ -1,4 +1,12 @@
 export { type Adaptation, type AdaptationCheck, type AdaptOptions, adapt } from './adapt.js';
+export { findLabelIssues, type LabelIssue, type LabelIssueOptions } from './audit/label-issues.js';
+export {
+  type DuplicateImage,
+  findNearDuplicates,
+  type NearDuplicate,
+  type NearDuplicateOptions,
+  type NearDuplicates,
+} from './audit/near-duplicates.js';
 export type { AugmentOption, AugmentPreset } from './augment-option.js';
 export type { CacheFile, ClearOptions } from './cache-files.js';
 export type { ModelCard } from './card.js';

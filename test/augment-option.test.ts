@@ -27,7 +27,7 @@ t.test('presets', (t) => {
 
 t.test('what is no augmentation, and what contradicts mixed images', async (t) => {
   const model = await open(t);
-  const refuse = (options: unknown, expected: object) =>
+  const refuse = (options: unknown, expected: { code: string; message?: RegExp }) =>
     t.throws(() => fineTune(model, data, options as FineTuneOptions), expected);
   refuse({ augment: 'strnog' }, { code: 'INVALID_VALUE', message: /Did you mean `strong`/ });
   refuse({ augment: { randAugment: { magnitude: 31 } } }, { code: 'INVALID_VALUE', message: /magnitude/ });

@@ -200,7 +200,7 @@ t.test('retrainLastLayer writes a head that serves, with no figures of what it l
   const model = await open(t);
   const data = scanned();
   await train(model, data, options);
-  const given = { groups: 'scanner', C: [0.1, 1], draws: 3, threads: 1, cache: 'memory' } as const;
+  const given = { groups: 'scanner', C: [0.1, 1], draws: 3, threads: 1, cache: 'memory' as const };
   const before = await extractFeatures(model, data, { threads: 1, cache: 'memory' });
   const result = await retrainLastLayer(model, data, given);
   t.equal(result.perGroup, 2);

@@ -1,4 +1,5 @@
 import { addAdaptDomain } from './adapt-domain.js';
+import { addAudit } from './audit.js';
 import { addCache } from './cache.js';
 import { addCheck } from './check.js';
 import { addDebias } from './debias.js';
@@ -25,6 +26,7 @@ export const commands = [
   addInspect,
   addRank,
   addCheck,
+  addAudit,
   addAdaptDomain,
   addCache,
   addDoctor,

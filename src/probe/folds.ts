@@ -11,6 +11,8 @@ export interface LabelledRows {
 export interface Fold {
   learn: LabelledRows;
   held: LabelledRows;
+  /** Which rows are held out, [held]. */
+  heldRows: Int32Array;
 }
 
 /**
@@ -34,6 +36,7 @@ export function stratifiedFolds(all: LabelledRows, folds: number, seed: number):
   return Array.from({ length: folds }, (_, fold) => ({
     learn: pickLabelled(all, (index) => foldOf[index] !== fold),
     held: pickLabelled(all, (index) => foldOf[index] === fold),
+    heldRows: Int32Array.from(all.labels, (_, index) => index).filter((index) => foldOf[index] === fold),
   })).filter(({ learn, held }) => learn.labels.length > 0 && held.labels.length > 0);
 }
 

@@ -20,12 +20,14 @@ export const ascending = z
   .transform((values) => [...new Set(values)].sort((a, b) => a - b));
 
 /** Scores [n, classes] of the held-out images, for each candidate. */
-export type FitFold = (fold: Fold) => Promise<Float32Array[]>;
+export type FitFold = (fold: Pick<Fold, 'learn' | 'held'>) => Promise<Float32Array[]>;
 
 /** What fits on the other folds say of each training image. */
 export interface HeldOut {
   /** [n], in the order of the scores. */
   labels: Int32Array;
+  /** Which training image each is, [n]. */
+  rows: Int32Array;
   /** [n, classes] for each candidate. */
   scores: Float32Array[];
 }
@@ -41,17 +43,20 @@ export async function crossValidate(
 ): Promise<HeldOut> {
   const all = { features: matrixOf(features.train), labels: features.train.labels };
   const labels: Int32Array[] = [];
+  const rows: Int32Array[] = [];
   const scores: Float32Array[][] = [];
   for (const fold of stratifiedFolds(all, folds, seed)) {
     throwIfAborted(signal);
     const scaled = standardiseFold(fold);
     scores.push(await fit(scaled));
     labels.push(scaled.held.labels);
+    rows.push(fold.heldRows);
   }
   throwIfAborted(signal);
   const candidates = scores[0]?.length ?? 0;
   return {
     labels: Int32Array.from(labels.flatMap((part) => Array.from(part))),
+    rows: Int32Array.from(rows.flatMap((part) => Array.from(part))),
     scores: Array.from({ length: candidates }, (_, at) =>
       concatenate(scores.map((fold) => fold[at] as Float32Array)),
     ),
@@ -73,7 +78,7 @@ function concatenate(parts: readonly Float32Array[]): Float32Array {
   return whole;
 }
 
-function standardiseFold({ learn, held }: Fold): Fold {
+function standardiseFold({ learn, held }: Fold): Pick<Fold, 'learn' | 'held'> {
   const measured = measureColumns(learn.features);
   const apply = ({ features, labels }: LabelledRows) => ({
     features: standardise(features, measured),

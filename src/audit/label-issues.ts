@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import { checkOptions } from '../options.js';
+import type { Features } from '../probe/features.js';
+import { crossValidate } from '../probe/grid.js';
+import { scoresOf } from '../probe/linear.js';
+import type { LinearMap } from '../probe/linear-file.js';
+import { fitPath } from '../probe/logistic.js';
+import { softmaxRows } from '../probe/probabilities.js';
+import { quickProbe } from '../probe/quick.js';
+import { checkFeatures } from '../probe/result.js';
+
+const schema = z.strictObject({
+  folds: z.int().min(2).max(100).default(5),
+  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
+  signal: z.instanceof(AbortSignal).optional(),
+});
+
+/**
+ * - `folds`: of the cross-validation; default 5
+ * - `seed`: of the folds; default 0
+ * - `signal`: stops between two fits with ABORTED
+ */
+export type LabelIssueOptions = z.input<typeof schema>;
+
+/** A training image whose label may be wrong. */
+export interface LabelIssue {
+  path: string;
+  given: string;
+  suggested: string;
+  /** Of both, by a probe that did not see this image. */
+  probability: { given: number; suggested: number };
+}
+
+/**
+ * Training images whose label may be wrong, the likeliest first: confident disagreements of confident learning (Northcutt,
+ * Jiang and Chuang 2021). Each image's probabilities come from logistic regression on kept features of the other folds.
+ * A class's threshold is the mean probability of that class over the images that are labelled so; an image is a candidate
+ * where a class other than its label reaches its threshold and is the most probable of those that do. Candidates, not
+ * mistakes: hard images are among them, so look at each.
+ *
+ * @throws INVALID_TYPE, INVALID_VALUE, SHAPE_MISMATCH, MODEL_FAILED, ABORTED
+ */
+export async function findLabelIssues(
+  features: Features,
+  options: LabelIssueOptions = {},
+): Promise<LabelIssue[]> {
+  const { folds, seed, signal } = checkOptions(schema, options, 'findLabelIssues');
+  checkFeatures(features, 'findLabelIssues');
+  const { classes, train } = features;
+  const { C = 1 } = await quickProbe(features, { seed, signal });
+  const settings = { maxIterations: 100, signal };
+  const { labels, rows, scores } = await crossValidate(
+    features,
+    { folds, seed, signal },
+    async ({ learn, held }) => {
+      const [map] = await fitPath(learn, classes.length, [C], settings);
+      return [await scoresOf(map as LinearMap, held.features)];
+    },
+  );
+  const probabilities = softmaxRows(scores[0] as Float32Array, classes.length);
+  return confidentDisagreements(probabilities, labels, classes.length)
+    .map(({ row, suggested }) => {
+      const at = row * classes.length;
+      const given = labels[row] as number;
+      return {
+        path: train.paths[rows[row] as number] as string,
+        given: classes[given] as string,
+        suggested: classes[suggested] as string,
+        probability: {
+          given: probabilities[at + given] as number,
+          suggested: probabilities[at + suggested] as number,
+        },
+      };
+    })
+    .sort((a, b) => margin(b) - margin(a));
+}
+
+const margin = ({ probability }: LabelIssue) => probability.suggested - probability.given;
+
+/** Rows of probabilities [n, classes] that count off the diagonal of the confident joint, each with its class there. */
+export function confidentDisagreements(
+  probabilities: Float32Array,
+  labels: Int32Array,
+  classes: number,
+): { row: number; suggested: number }[] {
+  const thresholds = Array.from({ length: classes }, (_, label) => {
+    const own = [...labels.keys()].filter((row) => labels[row] === label);
+    const sum = own.reduce((total, row) => total + (probabilities[row * classes + label] as number), 0);
+    return own.length > 0 ? sum / own.length : Number.POSITIVE_INFINITY;
+  });
+  return [...labels.keys()].flatMap((row) => {
+    const own = Array.from(probabilities.subarray(row * classes, (row + 1) * classes));
+    const reached = own.map((value, label) => (value >= (thresholds[label] as number) ? value : -1));
+    const most = Math.max(...reached);
+    const suggested = reached.indexOf(most);
+    return most < 0 || suggested === labels[row] ? [] : [{ row, suggested }];
+  });
+}
