@@ -5,6 +5,7 @@ import t from 'tap';
 import {
   type FineTuneOptions,
   fineTune,
+  type HeadForm,
   loadAdapter,
   loadClassifier,
   type Model,
@@ -74,7 +75,8 @@ t.test('resumed within epochs, it comes to the same bits', async (t) => {
   t.same(await outcome({ ...options, checkpoint, resume: true }), await outcome(options));
 });
 
-for (const head of [{}, { hidden: [5] }, { kind: 'cosine', pooling: 'concat' }] as const) {
+const heads: HeadForm[] = [{}, { hidden: [5] }, { kind: 'cosine', pooling: 'concat' }];
+for (const head of heads) {
   t.test(
     `an adapter file with head ${JSON.stringify(head)} makes the same model of the same base`,
     async (t) => {
@@ -151,7 +153,7 @@ t.test('targets, and options that have no meaning', async (t) => {
     adapters.map(({ layer, rank, scale }) => [layer, rank, scale]),
     [[target, 1, 3]],
   );
-  const refused: [FineTuneOptions, object][] = [
+  const refused: [FineTuneOptions, { code: string; message?: RegExp }][] = [
     [
       { ...options, lora: { targets: ['fc'] } },
       { code: 'INVALID_VALUE', message: /targets/ },

@@ -222,7 +222,8 @@ t.test('losses of shares are those of PyTorch, and so are their gradients', asyn
       target: { data: floatsOf(shares), shape, dtype: 'float32' },
     };
     const all = await gradientOf(model, batch);
-    const step = await model.evaluate(batch);
+    const judged = await model.evaluate(batch);
+    t.ok(Math.abs(judged.loss - loss) < 1e-5, `loss ${judged.loss}, expected ${loss}`);
     const rows = Array.from({ length: 5 }, (_, i) =>
       Array.from(all.subarray(i * values, i * values + fixture.classes)),
     );
