@@ -35,7 +35,7 @@ export interface LabelIssue {
  * Training images whose label may be wrong, the likeliest first: confident disagreements of confident learning (Northcutt,
  * Jiang and Chuang 2021). Each image's probabilities come from logistic regression on kept features of the other folds.
  * A class's threshold is the mean probability of that class over the images that are labelled so; an image is a candidate
- * where a class other than its label reaches its threshold and is the most probable of those that do. Candidates, not
+ * where a class other than its label reaches its threshold, is the most probable of those that do, and more probable than the label. Candidates, not
  * mistakes: hard images are among them, so look at each.
  *
  * @throws INVALID_TYPE, INVALID_VALUE, SHAPE_MISMATCH, MODEL_FAILED, ABORTED
@@ -93,6 +93,7 @@ export function confidentDisagreements(
     const reached = own.map((value, label) => (value >= (thresholds[label] as number) ? value : -1));
     const most = Math.max(...reached);
     const suggested = reached.indexOf(most);
-    return most < 0 || suggested === labels[row] ? [] : [{ row, suggested }];
+    const given = own[labels[row] as number] as number;
+    return most <= given ? [] : [{ row, suggested }];
   });
 }

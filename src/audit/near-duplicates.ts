@@ -54,8 +54,9 @@ interface Looked extends DuplicateImage {
 }
 
 /**
- * Looks for near-duplicates between splits: the same photograph saved again, resized, or lighter. One that was cropped
- * is missed. What a model has seen in training it knows by heart, so that validation flatters it. Candidates are images whose difference
+ * Looks for near-duplicates between splits: the same photograph saved again, resized, lighter or cropped by 2 %. Of crops
+ * by 4 % most are found, by 6 % few; mirrored ones are not. What a model has seen in training it knows by heart, so that
+ * validation flatters it. Candidates are images whose difference
  * hashes (dHash, Krawetz 2013) are within `bits`, found by multi-index hashing (Norouzi et al. 2012); they are
  * near-duplicates where the correlation of their detail is at least `likeness`. Byte-equal files are told when data is read.
  *
