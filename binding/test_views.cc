@@ -22,7 +22,7 @@ at::Tensor averaged(const at::Tensor& logits, const TestViews& views) {
   }
   const auto byView = at::log_softmax(logits.to(at::kFloat), 1).view({mirrors, -1, views.crops, logits.size(1)});
   // In logarithms: a probability that is 0 in float32 still has one.
-  return at::logsumexp(byView, {0, 2}) - std::log(static_cast<double>(mirrors * views.crops));
+  return at::logsumexp(byView, at::IntArrayRef({0, 2})) - std::log(static_cast<double>(mirrors * views.crops));
 }
 
 }  // namespace torchgraft
