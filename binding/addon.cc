@@ -13,6 +13,7 @@
 #include "memory.h"
 #include "native_model.h"
 #include "native_transferability.h"
+#include "precision.h"
 
 namespace torchgraft {
 
@@ -61,6 +62,7 @@ void endWithProcess(Napi::Env env) {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   keepFreedMemory();
+  keepFloat32Exact();
   auto* state = new AddonState;
   env.SetInstanceData(state);
   state->constructor = Napi::Persistent(NativeModel::define(env));

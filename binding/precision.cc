@@ -1,5 +1,6 @@
 #include "precision.h"
 
+#include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 
@@ -18,6 +19,10 @@ bool hasNativeBfloat16(const at::Device& device) {
 #else
   return false;
 #endif
+}
+
+void keepFloat32Exact() {
+  at::globalContext().setAllowTF32CuDNN(false);
 }
 
 Autocast::Autocast(const at::Device& device, at::ScalarType dtype) : type_(device.type()), active_(dtype != at::kFloat) {
