@@ -1,7 +1,10 @@
 /** What a result stands beside, and the head that a probe begins with. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import sharp from 'sharp';
 import t from 'tap';
 import { subsetOf } from '../src/data/subset.js';
-import { extractFeatures, fineTune, logisticProbe } from '../src/index.js';
+import { extractFeatures, fineTune, logisticProbe, writeReport } from '../src/index.js';
 import { standings } from '../src/report/baselines-table.js';
 import { backbone, defects, open, quick, residual, train } from './defects.js';
 
@@ -59,7 +62,48 @@ t.test('without features that can be kept there is the majority alone', async (t
   const run = fineTune(model, defects(12, 12), { ...quick, baselines: 'measure', split: false });
   for await (const _ of run);
   t.equal(run.result?.baselines?.transfer, null);
+  t.equal(run.result?.baselines?.audit.labels, null);
   t.type(run.result?.baselines?.majority.class, 'string');
+});
+
+t.test('a photograph in both splits and a wrong label are told of, in words and in the report', async (t) => {
+  const data = defects(60, 60);
+  const { train, val } = data.splits;
+  const [first] = train;
+  if (!first) return t.fail('there is an image');
+  // One image under another class's name, and one of the training images again.
+  const wrong = train.map((sample, at) => (at === 7 ? { ...sample, label: (sample.label + 1) % 6 } : sample));
+  const folder = t.testdir({});
+  const copy = join(folder, 'again.jpg');
+  await sharp(first.path).resize(200).jpeg({ quality: 80 }).toFile(copy);
+  data.splits.train = wrong;
+  data.splits.val = [...val, { ...first, path: copy }];
+  const model = await open(t, backbone);
+  const run = fineTune(model, data, { ...quick, preprocessing: small, baselines: 'measure' });
+  for await (const _ of run);
+  const { audit } = run.result?.baselines ?? {};
+  if (!audit?.labels || !run.result) return t.fail('the data was looked at');
+  t.equal(audit.duplicates.images, 121);
+  const [pair] = audit.duplicates.pairs.filter(({ second }) => second.path === copy);
+  t.equal(pair?.first.path, first.path);
+  t.equal(audit.labels.images, 60);
+  t.ok(
+    audit.labels.issues.some(({ path }) => path === train[7]?.path),
+    'the wrong label is a candidate',
+  );
+  const said = run.decisions.join('\n');
+  t.match(said, /pairs? of images in different splits look the same, for example .* Keep one of each\./);
+  t.match(said, /training labels? of 60 looked at may be wrong, for example /);
+  const file = join(folder, 'report.html');
+  await writeReport(file, { model, data, result: run.result });
+  const page = await readFile(file, 'utf8');
+  t.match(page, /<a href="#doubts">Data<\/a>/);
+  const section = /<section id="doubts">.*?<\/section>/s.exec(page)?.[0] ?? '';
+  t.match(section, /again\.jpg/);
+  t.equal(
+    section.match(/<img src="data:image\/jpeg/g)?.length,
+    2 * Math.min(6, audit.duplicates.found) + Math.min(12, audit.labels.found),
+  );
 });
 
 t.test('a subset keeps the shares of the classes and the order', (t) => {

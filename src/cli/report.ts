@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { Sample } from '../data/dataset.js';
 import type { ReportContent } from '../html-report/content.js';
+import { drawDoubted } from '../html-report/doubts.js';
 import {
   classifySamples,
   describeFile,
@@ -74,7 +75,8 @@ async function gatherAgain(run: string, record: RunRecord, flags: ReportFlags): 
   if ('why' in found) return { record, card, model, missing: [found.why] };
   const labelled = { model: classifier.model, card };
   const outcomes = await classifySamples(labelled, found.samples, 2);
-  return { record, card, model, outcomes, mistakes: await pictures(labelled, outcomes, record) };
+  const doubted = await drawDoubted(record.baselines?.audit);
+  return { record, card, model, outcomes, mistakes: await pictures(labelled, outcomes, record), doubted };
 }
 
 /** The validation images, if they are the ones of the run. */

@@ -1,3 +1,4 @@
+import { auditLabels, auditSplits, type DataAudit } from '../audit/data-audit.js';
 import type { ImageDataset } from '../data/dataset.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { subsetOf } from '../data/subset.js';
@@ -15,6 +16,8 @@ export interface Baselines {
    * images; null where there are no features that a probe could learn from.
    */
   transfer: TransferCheck | null;
+  /** What may be wrong with the data; the labels of at most 400 training images are looked at. */
+  audit: DataAudit;
 }
 
 /** Enough for an interval of a few points, and few enough for seconds. */
@@ -28,17 +31,21 @@ export async function measureBaselines(
   options: CheckedOptions,
 ): Promise<Baselines> {
   const majority = majorityOf(data);
-  if (!options.split) return { majority, transfer: null };
+  const reading = { ...readingOf(options), preprocessing };
+  const duplicates = await auditSplits(data, reading);
+  const without = { majority, transfer: null, audit: { duplicates, labels: null } };
+  if (!options.split) return without;
+  const subset = subsetOf(data, mostImages);
   try {
-    const transfer = await transferCheck(model, subsetOf(data, mostImages), {
-      ...readingOf(options),
-      preprocessing,
+    const transfer = await transferCheck(model, subset, {
+      ...reading,
       metric: options.earlyStopping.metric === 'valAccuracy' ? 'accuracy' : 'macroF1',
       seed: options.seed,
     });
-    return { majority, transfer };
+    const labels = await auditLabels(model, subset, reading, options.seed);
+    return { majority, transfer, audit: { duplicates, labels } };
   } catch (error) {
-    if (isWithoutFeatures(error)) return { majority, transfer: null };
+    if (isWithoutFeatures(error)) return without;
     throw error;
   }
 }

@@ -1,3 +1,4 @@
+import { tellAudit } from '../audit/data-audit.js';
 import type { ImageDataset } from '../data/dataset.js';
 import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
 import { TorchgraftError } from '../errors.js';
@@ -52,7 +53,8 @@ export async function prepareModel(
     const summary = await model.summary();
     const images = data.splits.train.length;
     const strategy = compileStrategy({ model, summary, head: head.parameters, options, images, probeC });
-    const { transfer } = baselines ?? {};
+    const { transfer, audit } = baselines ?? {};
+    if (audit) strategy.notices.push(...tellAudit(audit));
     if (transfer && (transfer.verdict === 'harm' || options.strategy === 'auto')) {
       strategy.notices.push(transfer.text);
     }

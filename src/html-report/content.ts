@@ -12,6 +12,8 @@ export interface ReportContent {
   outcomes?: Outcomes;
   /** Most confident first. */
   mistakes?: Mistake[];
+  /** Pictures of what the record's audit doubts, data: URIs by path. */
+  doubted?: Record<string, string>;
   /** What could not be told and why, one sentence each. */
   missing?: string[];
 }

@@ -50,7 +50,7 @@ is <b>${named(truth)}</b> ${formatShare(truthProbability)}</p>
 }
 
 /** A file's path within the data, so that a report that is passed on tells no folders of its writer. */
-function withinData(path: string, source: string | undefined): string {
+export function withinData(path: string, source: string | undefined): string {
   const inside = source === undefined ? path : relative(source, path);
   return inside.startsWith('..') || isAbsolute(inside) ? path : inside;
 }

@@ -4,6 +4,7 @@ import { classesSection } from './classes-section.js';
 import { computationSection } from './computation-section.js';
 import { confusionSection } from './confusion-section.js';
 import type { ReportContent } from './content.js';
+import { doubtsSection } from './doubts-section.js';
 import { formatShare } from './format.js';
 import { headlineSection } from './headline-section.js';
 import { html, trusted } from './html.js';
@@ -41,6 +42,7 @@ ${classesSection(validation)}
 ${slicesSection(content.record.slices)}
 ${calibrationSection(content.outcomes)}
 ${mistakesSection(content)}
+${doubtsSection(content)}
 ${retentionSection(content.record.retention)}
 ${computationSection(content.record)}
 ${cardSection(content)}
@@ -56,6 +58,7 @@ const sections: readonly (readonly [string, string])[] = [
   ['slices', 'Slices'],
   ['calibration', 'Calibration'],
   ['mistakes', 'Mistakes'],
+  ['doubts', 'Data'],
   ['retention', 'Retention'],
   ['computation', 'Computation'],
   ['card', 'Model card'],
@@ -64,6 +67,7 @@ const sections: readonly (readonly [string, string])[] = [
 function sectionsOf({ record }: ReportContent): typeof sections {
   const has: Record<string, boolean> = {
     slices: record.slices !== undefined,
+    doubts: record.baselines?.audit !== undefined,
     retention: record.retention !== undefined,
   };
   return sections.filter(([id]) => has[id] ?? true);

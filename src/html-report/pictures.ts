@@ -16,7 +16,16 @@ export async function drawPicture(pixels: Uint8Array, size: number): Promise<str
   return toUri(shrink(pixels, size));
 }
 
-/** The same in grey, glowing where covering it takes probability from the class. */
+/** A file's image, cropped to a square, as a data: URI; undefined where it cannot be read any more. */
+export async function drawFile(path: string): Promise<string | undefined> {
+  try {
+    return await toUri(sharp(path).rotate().resize(pictureSide, pictureSide));
+  } catch {
+    return undefined;
+  }
+}
+
+/** An image in grey, glowing where covering it takes probability from the class. */
 export async function drawOcclusion(pixels: Uint8Array, size: number, map: Occlusion): Promise<string> {
   const largest = map.drops.reduce((most, drop) => Math.max(most, drop), faintDrop);
   const rgba = Buffer.alloc(map.drops.length * 4);

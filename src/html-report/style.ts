@@ -103,6 +103,7 @@ tr.marked th, tr.marked td { font-weight: 650; background: var(--soft); } tr.mar
 .cut-names { display: flex; justify-content: space-between; max-width: none; }`;
 
 const mistakes = `
+.mistakes + p { margin-top: 1.2rem; }
 .mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(16.5rem, 1fr)); gap: 0.9rem; }
 .mistake { background: var(--card); border: 1px solid var(--faint); border-radius: 10px; padding: 0.7rem; }
 .mistake p { margin: 0.5rem 0 0; font-size: 0.9rem; line-height: 1.4; } .mistake .file { font-size: 0.78rem; overflow-wrap: anywhere; }

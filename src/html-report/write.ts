@@ -16,6 +16,7 @@ import { checkOptions } from '../options.js';
 import { OutcomeCollector, type Outcomes } from '../outcomes.js';
 import { makeRunRecord, type RunRecord, withSlices } from '../run-record.js';
 import type { ReportContent, SavedModel } from './content.js';
+import { drawDoubted } from './doubts.js';
 import { showMistakes } from './mistakes.js';
 import { affordableMaps } from './occlusion.js';
 import { renderReport } from './page.js';
@@ -78,6 +79,7 @@ export async function writeReport(
     card: model.card,
     outcomes,
     mistakes: await pictures(labelled, outcomes, record, limits),
+    doubted: await drawDoubted(record.baselines?.audit),
   };
   await saveReport(path, {
     ...content,
