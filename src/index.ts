@@ -62,6 +62,7 @@ export type { DistillationOption, RegularisationOption, RetainOption } from './f
 export { renderWiseFtChart } from './forgetting/render.js';
 export type { RetentionPoint, RetentionReport } from './forgetting/retention.js';
 export { type WiseFtOptions, type WiseFtPoint, type WiseFtResult, wiseFt } from './forgetting/wise-ft.js';
+export type { GradCamMap, GradCamOptions } from './grad-cam.js';
 export type { HeadForm } from './head-options.js';
 export type { Mistake, OcclusionMap, ReportContent, SavedModel } from './html-report/content.js';
 export { renderReport } from './html-report/page.js';

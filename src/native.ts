@@ -220,7 +220,7 @@ export interface OptimiseResult {
   float32Seconds: number;
 }
 
-export interface NativeModel extends NativeSource, NativeGrafts {
+export interface NativeModel extends NativeSource, NativeGrafts, NativeGradCam {
   describe(): Promise<ModelDescription>;
   /** Values of parameters and buffers by name. */
   values(names: string[]): Promise<Tensor[]>;
