@@ -66,7 +66,14 @@ const inputOptions = z.strictObject({
 export type AdaptInputOptions = z.input<typeof inputOptions>;
 
 const modelGradCamOptions = z.strictObject({
-  classes: z.array(z.int().min(0).max(2 ** 31 - 1)).optional(),
+  classes: z
+    .array(
+      z
+        .int()
+        .min(0)
+        .max(2 ** 31 - 1),
+    )
+    .optional(),
 });
 
 /** - `classes`: index of the class of each sample; default: those of the largest logit */
