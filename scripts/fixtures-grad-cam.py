@@ -3,6 +3,7 @@
     python scripts/fixtures-grad-cam.py          (PyTorch 2.13)
 
 <name>.pt         the networks, a few KB each
+mlp.traced-train.pt draws random numbers and writes its statistics in each forward
 expected.json.gz  of each: inputs, classes, maps of the predicted classes and of the given ones
 
 Grad-CAM is that of Selvaraju et al. (2017): relu(sum_k alpha_k A_k), alpha_k the mean over places of the gradient of the
@@ -141,6 +142,10 @@ def main():
             parameter.grad = None
         save_without_paths(torch.jit.script(model), FOLDER / f"{name}.pt")
         save_without_paths(torch.jit.trace(model, inputs), FOLDER / f"{name}.traced.pt")
+        if name == "mlp":
+            traced = torch.jit.trace(model.train(), inputs, check_trace=False)
+            save_without_paths(traced, FOLDER / "mlp.traced-train.pt")
+            model.eval()
     with open(FOLDER / "expected.json.gz", "wb") as file:
         with gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed:
             packed.write(json.dumps(content, separators=(",", ":")).encode())
