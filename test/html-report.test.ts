@@ -153,7 +153,7 @@ t.test('without a map of features before the head the maps are occlusion maps, a
   const page = parseHtml(readFileSync(file, 'utf8'));
   isSelfContained(t, page);
   const [part] = find(page, '#mistakes') as [HtmlElement];
-  t.match(textOf(part), /occlusion map .*no map of features/);
+  t.match(textOf(part), /occlusion map .*gives no map of features/);
   t.notMatch(textOf(part), /Selvaraju/);
   t.same(
     find(part, 'img').flatMap(({ attributes: { alt } }) => alt || []),

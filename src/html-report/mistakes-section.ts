@@ -29,17 +29,21 @@ ${mapsNote(mistakes)}
 
 /** What the second pictures are. */
 function mapsNote(mistakes: Mistake[]): Html | false {
-  const explained = mistakes.filter(({ gradCam, occlusion }) => gradCam || occlusion).length;
-  if (explained === 0) return false;
-  const second = html`The second picture${explained < mistakes.length && html` of the first ${explained}`}`;
-  if (mistakes.some(({ gradCam }) => gradCam)) {
+  const explained = mistakes.filter(({ gradCam, occlusion }) => gradCam || occlusion);
+  if (explained.length === 0) return false;
+  const second = html`The second picture${
+    explained.length < mistakes.length && html` of the first ${explained.length}`
+  }`;
+  if (explained.some(({ gradCam }) => gradCam)) {
     return html`<p class="note">${second} is a Grad-CAM map (Selvaraju et al. 2017): where it glows, the network's last map of
-features spoke for the wrong answer. The depth of colour is relative to the deepest place of the same image.</p>`;
+features spoke for the wrong answer. The depth of colour is relative to the deepest place of the same image.${
+      explained.some(({ occlusion }) => occlusion) &&
+      html` Where a largest drop is given it is an occlusion map instead: covering what glows took that much from the answer.`
+    }</p>`;
   }
-  return html`<p class="note">${second} is an occlusion map (Zeiler and Fergus 2014), since this network has no map of features
-before its head for Grad-CAM: a grey patch is moved over the image, and where it glows, covering that place took probability
-from the wrong answer. What glows is what the model answered from; the depth of colour is relative to the largest drop, which
-is given.</p>`;
+  return html`<p class="note">${second} is an occlusion map (Zeiler and Fergus 2014), for this model gives no map of features for
+Grad-CAM: a grey patch is moved over the image, and where it glows, covering that place took probability from the wrong answer.
+What glows is what the model answered from; the depth of colour is relative to the largest drop, which is given.</p>`;
 }
 
 function card(mistake: Mistake, source: string | undefined): Html {
