@@ -161,6 +161,42 @@ t.test('without a map of features before the head the maps are occlusion maps, a
   );
 });
 
+t.test('each map is called what it is', async (t) => {
+  const picture = 'data:image/jpeg;base64,AAAA';
+  const mistake = {
+    path: 'a.jpg',
+    truth: 'dent',
+    predicted: 'crack',
+    confidence: 0.9,
+    truthProbability: 0.1,
+  };
+  const mistakes = [
+    { ...mistake, picture, gradCam: { picture, empty: false } },
+    { ...mistake, picture, gradCam: { picture, empty: true } },
+    { ...mistake, picture, occlusion: { picture, largestDrop: 0.25 } },
+    { ...mistake, picture },
+  ];
+  const page = parseHtml(await renderReport({ record, outcomes, mistakes }));
+  const [part] = find(page, '#mistakes') as [HtmlElement];
+  t.match(
+    textOf(part),
+    /of the first 3 is a Grad-CAM map .*Where a largest drop is given it is an occlusion map/,
+  );
+  const shown = find(part, 'article').map((article) => ({
+    maps: find(article, 'img').flatMap(({ attributes: { alt } }) => alt || []),
+    text: textOf(article),
+  }));
+  t.same(
+    shown.map(({ maps }) => maps),
+    [['Grad-CAM map'], ['Grad-CAM map'], ['occlusion map'], []],
+  );
+  t.same(
+    shown.map(({ text }) => /no place spoke for it/.test(text)),
+    [false, true, false, false],
+  );
+  t.match(shown[2]?.text, /largest drop 25\.0 %/);
+});
+
 t.test('the outcomes of the best epoch are those of the saved model', async (t) => {
   t.same(
     outcomes.paths,
