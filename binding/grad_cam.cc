@@ -101,44 +101,38 @@ void cutAt(jit::Graph& graph, const PooledMap& found) {
   graph.registerOutput(leaf);
 }
 
-// Where forward draws random numbers even in eval mode, as a network traced in train mode does: the generator is as it was
-// afterwards.
-class SameNumbers {
+// What forward changes in eval mode, too, is put back: what it writes or assigns, and the random generator where it draws
+// numbers, as a network traced in train mode does.
+class SameState {
  public:
-  SameNumbers(jit::Graph& graph, const at::Device& device) {
+  SameState(Model& model, jit::Graph& graph) : model_(model), kept_(model.copyStatistics()) {
+    for (const Statistic& statistic : kept_) originals_.push_back(statistic.owner.attr(statistic.name));
     bool draws = false;
     eachNode(graph.block(), [&](const jit::Node* node) { draws = draws || drawsNumbers(node); });
     if (!draws) return;
     lock_ = std::unique_lock<std::mutex>(randomLock());
-    generator_ = at::globalContext().defaultGenerator(device);
+    generator_ = at::globalContext().defaultGenerator(model.device());
     std::lock_guard<std::mutex> guard(generator_.mutex());
     state_ = generator_.get_state();
   }
-  ~SameNumbers() {
+
+  // No destructor does it, for it may throw.
+  void restore() {
+    // What was assigned may have another shape.
+    for (size_t i = 0; i < kept_.size(); ++i) kept_[i].owner.setattr(kept_[i].name, originals_[i]);
+    model_.restoreStatistics(kept_);
     if (!state_.defined()) return;
     std::lock_guard<std::mutex> guard(generator_.mutex());
     generator_.set_state(state_);
   }
-  SameNumbers(const SameNumbers&) = delete;
-  SameNumbers& operator=(const SameNumbers&) = delete;
-
- private:
-  std::unique_lock<std::mutex> lock_;
-  at::Generator generator_;
-  at::Tensor state_;
-};
-
-// What forward writes in eval mode, too, is put back.
-class SameStatistics {
- public:
-  explicit SameStatistics(Model& model) : model_(model), kept_(model.copyStatistics()) {}
-  ~SameStatistics() { model_.restoreStatistics(kept_); }
-  SameStatistics(const SameStatistics&) = delete;
-  SameStatistics& operator=(const SameStatistics&) = delete;
 
  private:
   Model& model_;
   std::vector<Statistic> kept_;
+  std::vector<c10::IValue> originals_;
+  std::unique_lock<std::mutex> lock_;
+  at::Generator generator_;
+  at::Tensor state_;
 };
 
 struct Outputs {
@@ -158,18 +152,19 @@ Outputs runCut(Model& model, const std::vector<at::Tensor>& inputs) {
   stack.insert(stack.end(), inputs.begin(), inputs.end());
   const auto& arguments = model.module().get_method("forward").function().getSchema().arguments();
   for (size_t i = inputs.size() + 1; i < arguments.size(); ++i) stack.push_back(arguments[i].default_value().value());
-  const SameNumbers numbers(*graph, model.device());
-  const SameStatistics statistics(model);
+  SameState state(model, *graph);
+  std::vector<c10::IValue> outputs;
   try {
-    const auto outputs = interpret(jit::Code(graph, "gradCam"), std::move(stack));
-    return {mainOutput(outputs.at(0)), outputs.at(1).toTensor()};
+    outputs = interpret(jit::Code(graph, "gradCam"), std::move(stack));
   } catch (const c10::OutOfMemoryError&) {
-    throw;
-  } catch (const Failure&) {
+    state.restore();
     throw;
   } catch (const std::exception& error) {
+    state.restore();
     refuseForward(inputs, error);
   }
+  state.restore();
+  return {mainOutput(outputs.at(0)), outputs.at(1).toTensor()};
 }
 
 void checkOutputs(const Outputs& outputs) {

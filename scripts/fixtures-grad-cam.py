@@ -4,6 +4,7 @@
 
 <name>.pt         the networks, a few KB each
 mlp.traced-train.pt draws random numbers and writes its statistics in each forward
+growing.pt        assigns a buffer of another shape in each forward
 expected.json.gz  of each: inputs, classes, maps of the predicted classes and of the given ones
 
 Grad-CAM is that of Selvaraju et al. (2017): relu(sum_k alpha_k A_k), alpha_k the mean over places of the gradient of the
@@ -83,6 +84,18 @@ class Pointwise(nn.Module):
         return self.classifier(x.flatten(1))
 
 
+class Growing(Linear):
+    """Assigns a buffer of another shape in each forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x):
+        self.seen = torch.cat([self.seen, x.mean().view(1)])
+        return self.fc(self.features(x).mean([2, 3]))
+
+
 def settle(model):
     """BatchNorm with statistics other than 0 and 1, its own weights too."""
     for module in model.modules():
@@ -146,6 +159,7 @@ def main():
             traced = torch.jit.trace(model.train(), inputs, check_trace=False)
             save_without_paths(traced, FOLDER / "mlp.traced-train.pt")
             model.eval()
+    save_without_paths(torch.jit.script(Growing().eval()), FOLDER / "growing.pt")
     with open(FOLDER / "expected.json.gz", "wb") as file:
         with gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed:
             packed.write(json.dumps(content, separators=(",", ":")).encode())

@@ -246,6 +246,19 @@ t.test('forward that returns a tuple, and one that writes', async (t) => {
   }
 });
 
+t.test('a forward that assigns a buffer of another shape finds its own again', async (t) => {
+  const model = await open(t, 'growing', place('growing'));
+  const before = await stateOf(model);
+  const images = [randomTensor([2, 3, 8, 8], 9)];
+  await model.gradCam({ inputs: images });
+  t.same(await stateOf(model), before);
+  await model.forward(images);
+  const [seen] = (await model.values(['seen'])) as [Tensor];
+  t.same(seen.shape, [2], 'forward itself does');
+  await model.gradCam({ inputs: images });
+  t.same((await model.values(['seen']))[0], seen);
+});
+
 t.test('what has no map is refused, and classes that do not fit', async (t) => {
   for (const [name, code, message] of [
     ['no-bias', 'NO_HEAD', /No map of features is pooled before 'fc'/],
