@@ -117,6 +117,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       method<&NativeModel::partSourceHead>("partSourceHead"),
                       method<&NativeModel::step>("step"),
                       method<&NativeModel::evaluate>("evaluate"),
+                      method<&NativeModel::gradCam>("gradCam"),
                       method<&NativeModel::keepBest>("keepBest"),
                       method<&NativeModel::restoreBest>("restoreBest"),
                       method<&NativeModel::save>("save"),

@@ -76,6 +76,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value partSourceHead(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value evaluate(const Napi::CallbackInfo& info);
+  Napi::Value gradCam(const Napi::CallbackInfo& info);
   Napi::Value keepBest(const Napi::CallbackInfo& info);
   Napi::Value restoreBest(const Napi::CallbackInfo& info);
   Napi::Value save(const Napi::CallbackInfo& info);

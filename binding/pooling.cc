@@ -74,10 +74,9 @@ Pooling findPooling(const jit::Value* value) {
   }
   if (jit::Node* average = averageOfConcat(node)) return {average, node, {}};
   if (keepsSides(node)) return {node, nullptr, {}};
-  const bool passes = isOneOf(node, {"aten::flatten", "aten::view", "aten::reshape", "aten::squeeze", "aten::dropout", "aten::dropout_",
-                                     "aten::feature_dropout", "aten::contiguous", "aten::div", "aten::sub"});
-  if (!passes) return {};
-  Pooling found = findPooling(node->input(0));
+  const jit::Value* source = rearrangedBy(node);
+  if (!source) return {};
+  Pooling found = findPooling(source);
   if (isOneOf(node, {"aten::view", "aten::reshape"})) found.views.push_back(node);
   return found;
 }
@@ -116,6 +115,23 @@ jit::Value* insertConcat(jit::Graph& graph, jit::Node* average) {
 }
 
 }  // namespace
+
+const jit::Value* rearrangedBy(const jit::Node* node) {
+  const bool passes = isOneOf(node, {"aten::flatten", "aten::view", "aten::reshape", "aten::squeeze", "aten::dropout", "aten::dropout_",
+                                     "aten::feature_dropout", "aten::contiguous", "aten::div", "aten::sub"});
+  return passes ? node->input(0) : nullptr;
+}
+
+std::optional<PooledMap> pooledBefore(const jit::Value* value) {
+  const Pooling found = findPooling(value);
+  if (!found.average) return std::nullopt;
+  jit::Node* first = found.average;
+  if (found.concat) {
+    jit::Node* largest = found.concat->input(0)->node()->input(0)->node();
+    if (largest->isBefore(first)) first = largest;
+  }
+  return PooledMap{found.average->input(0), first};
+}
 
 std::string poolingBefore(const jit::Value* input) {
   const Pooling found = findPooling(input);

@@ -1,15 +1,14 @@
 #include "split.h"
 
 #include <torch/csrc/jit/ir/alias_analysis.h>
-#include <torch/csrc/jit/passes/constant_propagation.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
 #include <algorithm>
 #include <unordered_set>
 
 #include "graph_paths.h"
-#include "list_values.h"
 #include "node_facts.h"
+#include "specialise.h"
 #include "standardiser.h"
 
 namespace torchgraft {
@@ -22,51 +21,6 @@ namespace prim = c10::prim;
 using Values = std::vector<jit::Value*>;
 
 bool isTensor(const jit::Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
-
-// Flags and numbers that do not change become constants, and the branches they decide are taken.
-void specialise(std::shared_ptr<jit::Graph>& graph, const jit::Module& module) {
-  const Paths paths(*graph);
-  const auto written = writtenAttributes(*graph, paths);
-  std::vector<jit::Node*> reads;
-  eachNode(graph->block(), [&](jit::Node* node) {
-    const std::string* path = node->kind() == prim::GetAttr ? paths.of(node->output()) : nullptr;
-    if (!path || written.count(*path)) return;
-    const c10::IValue value = attributeAt(module, *path);
-    const bool dynamic = value.isBool() && value.toBool() && node->s(c10::attr::name) == "training";
-    if (value.isTensor() || value.isObject() || dynamic) return;
-    reads.push_back(node);
-  });
-  for (jit::Node* node : reads) {
-    jit::WithInsertPoint point(node);
-    const c10::IValue value = attributeAt(module, *paths.of(node->output()));
-    if (auto constant = jit::tryInsertConstant(*graph, value)) node->output()->replaceAllUsesWith(*constant);
-  }
-  jit::ConstantPropagation(graph);
-  replaceAppends(graph);
-  jit::EliminateDeadCode(graph);
-}
-
-// Reads of parameters and buffers become constants, and self is no input any more. False when an attribute is an
-// object that cannot be one, or is assigned.
-bool holdParameters(std::shared_ptr<jit::Graph>& graph, const jit::Module& module) {
-  const Paths paths(*graph);
-  std::vector<jit::Node*> reads;
-  eachNode(graph->block(), [&](jit::Node* node) {
-    const std::string* path = node->kind() == prim::GetAttr ? paths.of(node->output()) : nullptr;
-    if (path && !attributeAt(module, *path).isObject()) reads.push_back(node);
-  });
-  for (jit::Node* node : reads) {
-    jit::WithInsertPoint point(node);
-    const c10::IValue value = attributeAt(module, *paths.of(node->output()));
-    auto constant = jit::tryInsertConstant(*graph, value.isTensor() ? c10::IValue(value.toTensor().detach()) : value);
-    if (!constant) return false;
-    node->output()->replaceAllUsesWith(*constant);
-  }
-  jit::EliminateDeadCode(graph);
-  if (graph->inputs().at(0)->hasUses()) return false;
-  graph->eraseInput(0);
-  return true;
-}
 
 // What one statement of forward, with its inner blocks, reads and writes.
 struct Statement {

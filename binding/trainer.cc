@@ -11,10 +11,6 @@ namespace torchgraft {
 
 namespace {
 
-// Dropout draws from libtorch's one generator per process. Seeding and forward happen together under this lock, so
-// that two models training at once do not change each other's numbers.
-std::mutex random_lock;
-
 std::vector<Group> makeGroups(const Model& model, const std::vector<GroupSpec>& specs) {
   std::unordered_map<std::string, at::Tensor> known(model.parameters().begin(), model.parameters().end());
   std::vector<Group> groups;
@@ -55,6 +51,11 @@ Failure staleFeatures() {
 }
 
 }  // namespace
+
+std::mutex& randomLock() {
+  static std::mutex lock;
+  return lock;
+}
 
 at::Tensor mainOutput(const c10::IValue& output) {
   if (output.isTensor()) return output.toTensor();
@@ -208,7 +209,7 @@ std::vector<at::Tensor> Trainer::readFeatures(const std::vector<int64_t>& rows) 
 }
 
 c10::IValue Trainer::seeded(const std::function<c10::IValue()>& forward) const {
-  std::lock_guard<std::mutex> lock(random_lock);
+  std::lock_guard<std::mutex> lock(randomLock());
   at::manual_seed(options_.seed * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(steps_));
   return forward();
 }

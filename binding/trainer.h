@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -89,6 +90,10 @@ struct StepResult {
   double gradientNorm = 0;
   double seconds = 0;
 };
+
+// Dropout draws from libtorch's one generator per process. Whoever sets that generator holds this while it is used, so that
+// models at work at the same time do not change each other's numbers.
+std::mutex& randomLock();
 
 // The first tensor of what forward returned. Throws Failure("MODEL_FAILED") when there is none.
 at::Tensor mainOutput(const c10::IValue& output);

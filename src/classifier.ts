@@ -10,6 +10,7 @@ import { sliceNames, sliceValues } from './data/slices.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from './errors.js';
 import { evaluateSplit } from './fine-tune/epoch.js';
 import { imageSource } from './fine-tune/source.js';
+import { checkGradCam, explain, type GradCamMap, type GradCamOptions } from './grad-cam.js';
 import { classify, loadLabelledModel } from './labelled-model.js';
 import type { ClassificationMetrics } from './metrics/classification.js';
 import type { ClassificationScores } from './metrics/scores.js';
@@ -127,6 +128,29 @@ export class Classifier {
       predictions.push(...this.#rankAll(logits, top));
     }
     return predictions;
+  }
+
+  /**
+   * Grad-CAM (Selvaraju et al. 2017): which places of images speak for a class, by default the predicted one. Images are
+   * prepared as for `predict`; a map lies over the model's view of an image. See `Model.gradCam` for how it is computed.
+   *
+   * @returns one map for each image, in order
+   * @throws NO_HEAD where no map of features is pooled before the head, INVALID_VALUE for an unknown class, IMAGE_UNREADABLE or
+   * FILE_NOT_FOUND naming the image, MODEL_FAILED, ABORTED, DISPOSED
+   */
+  async gradCam(images: readonly ImageSource[], options: GradCamOptions = {}): Promise<GradCamMap[]> {
+    if (!Array.isArray(images)) throw invalidType('gradCam: expected a list of images, for example [path].');
+    const { batchSize, signal, indices } = checkGradCam(options, this.card.classes, images.length);
+    const maps: GradCamMap[] = [];
+    for (let from = 0; from < images.length; from += batchSize) {
+      throwIfAborted(signal);
+      const some = images.slice(from, from + batchSize);
+      const loading = { threads: this.#threads, ...(signal ? { signal } : {}) };
+      const { data } = await loadImages(some, this.card.preprocessing, loading);
+      const classes = indices?.slice(from, from + batchSize);
+      maps.push(...(await this.#turn(() => explain(this, data, some.length, classes))));
+    }
+    return maps;
   }
 
   /** Metrics and predictions on a split of a data set. @throws DATA_INVALID for classes that the model does not know */

@@ -62,8 +62,15 @@ export type { DistillationOption, RegularisationOption, RetainOption } from './f
 export { renderWiseFtChart } from './forgetting/render.js';
 export type { RetentionPoint, RetentionReport } from './forgetting/retention.js';
 export { type WiseFtOptions, type WiseFtPoint, type WiseFtResult, wiseFt } from './forgetting/wise-ft.js';
+export type { GradCamMap, GradCamOptions } from './grad-cam.js';
 export type { HeadForm } from './head-options.js';
-export type { Mistake, OcclusionMap, ReportContent, SavedModel } from './html-report/content.js';
+export type {
+  GradCamPicture,
+  Mistake,
+  OcclusionMap,
+  ReportContent,
+  SavedModel,
+} from './html-report/content.js';
 export { renderReport } from './html-report/page.js';
 export { type ReportedRun, type ReportOptions, writeReport } from './html-report/write.js';
 export type { Libtorch } from './libtorch/find.js';
@@ -131,6 +138,7 @@ export {
   type LoadOptions,
   loadModel,
   Model,
+  type ModelGradCamOptions,
   type ModelOrigin,
   type ParameterSelection,
 } from './model.js';

@@ -18,6 +18,7 @@ import type {
   Value,
 } from './native.js';
 import { callNative } from './native-call.js';
+import type { GradCamResult } from './native-grad-cam.js';
 import { describeNotices } from './notices.js';
 import { checkOptions, suggest } from './options.js';
 import { lastLayers, matchNames, ownParameters } from './patterns.js';
@@ -63,6 +64,20 @@ const inputOptions = z.strictObject({
  * - `example`: inputs for the dry forward of a model that does not take one float32 image [n, channels, h, w]
  */
 export type AdaptInputOptions = z.input<typeof inputOptions>;
+
+const modelGradCamOptions = z.strictObject({
+  classes: z
+    .array(
+      z
+        .int()
+        .min(0)
+        .max(2 ** 31 - 1),
+    )
+    .optional(),
+});
+
+/** - `classes`: index of the class of each sample; default: those of the largest logit */
+export type ModelGradCamOptions = z.input<typeof modelGradCamOptions>;
 
 /** Which parameters: names, module paths, globs (`*` matches dots too), RegExps, or the last k layers in forward order. */
 export type ParameterSelection = string | RegExp | readonly (string | RegExp)[] | { last: number };
@@ -311,6 +326,23 @@ export class Model {
    */
   async forward(inputs: Tensor[]): Promise<Value> {
     return callNative(() => this.native.forward(inputs));
+  }
+
+  /**
+   * Grad-CAM (Selvaraju et al. 2017): which places speak for a class. Of the last map of features A before the head and a
+   * class's logit y: relu(sum_k alpha_k A_k), alpha_k the mean over places of dy / dA_k, divided by its largest value. A is
+   * what is pooled before the head; where the head is a convolution of a map, as in SqueezeNet, it is what that takes.
+   * In eval mode; nothing of the model changes. `Classifier.gradCam` takes images.
+   *
+   * @param inputs one plain tensor for each argument of the model's forward
+   * @param options `classes`: index of the class of each sample, [n]; default: those of the largest logit
+   * @throws NO_HEAD where no map [n, channels, h, w] is pooled before the head; MODEL_FAILED, MODEL_FROZEN, SHAPE_MISMATCH,
+   * INVALID_VALUE, BUSY, DISPOSED
+   */
+  async gradCam(inputs: Tensor[], options: ModelGradCamOptions = {}): Promise<GradCamResult> {
+    const { classes } = checkOptions(modelGradCamOptions, options, 'gradCam');
+    const chosen = classes ? { classes: Int32Array.from(classes) } : {};
+    return callNative(() => this.native.gradCam({ inputs, ...chosen }));
   }
 
   /**

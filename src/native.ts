@@ -5,11 +5,13 @@
  * Native errors carry `code` (an ErrorCode), `message`, and `backtrace` (libtorch's own words) where there is one.
  */
 import type { NativeSource } from './native-forgetting.js';
+import type { NativeGradCam } from './native-grad-cam.js';
 import type { AdapterDescription, NativeCosine, NativeGrafts } from './native-grafts.js';
 import type { NativePlanRequest, Plan, Precision } from './native-plan.js';
 import type { NativePreprocess, NativeTraining } from './native-training.js';
 
 export type * from './native-forgetting.js';
+export type * from './native-grad-cam.js';
 export type * from './native-grafts.js';
 export type * from './native-plan.js';
 export type * from './native-training.js';
@@ -220,7 +222,7 @@ export interface OptimiseResult {
   float32Seconds: number;
 }
 
-export interface NativeModel extends NativeSource, NativeGrafts {
+export interface NativeModel extends NativeSource, NativeGrafts, NativeGradCam {
   describe(): Promise<ModelDescription>;
   /** Values of parameters and buffers by name. */
   values(names: string[]): Promise<Tensor[]>;

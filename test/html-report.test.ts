@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { nativePreprocess } from '../src/data/preprocessing.js';
 import {
   type FineTuneResult,
   fineTune,
@@ -121,15 +122,79 @@ t.test('a report says what came out', async (t) => {
   t.same(
     shown.map((article) => find(article, 'img').length),
     shown.map((_, index) => (index < 2 ? 2 : 1)),
-    'two of them with an occlusion map',
+    'two of them with a map',
   );
-  t.match(textOf(part('mistakes')), /occlusion map .*not Grad-CAM/);
+  t.match(textOf(part('mistakes')), /of the first 2 is a Grad-CAM map/);
+  t.same(
+    find(part('mistakes'), 'img').flatMap(({ attributes: { alt } }) => alt || []),
+    ['Grad-CAM map', 'Grad-CAM map'],
+  );
   const sure = shown.map((article) => Number(/(\d+\.\d) %/.exec(textOf(article))?.[1]));
   t.same(
     sure,
     [...sure].sort((a, b) => b - a),
     'the most confident first',
   );
+});
+
+t.test('without a map of features before the head the maps are occlusion maps, and say so', async (t) => {
+  const other = await open(t);
+  other.card = model.card;
+  // The model only predicts from now on: Grad-CAM is refused.
+  const preprocessing = model.card?.preprocessing as NonNullable<typeof model.card>['preprocessing'];
+  const example = { data: new Uint8Array(2 * 32 * 32 * 3), shape: [2, 32, 32, 3], dtype: 'uint8' as const };
+  await other.replaceHead({ classes: data.classes.length });
+  await other.native.optimise({
+    ...{ precision: 'float32', example },
+    preprocess: nativePreprocess(preprocessing),
+  });
+  const file = join(t.testdir({}), 'report.html');
+  await writeReport(file, { model: other, data, result, outcomes, record }, { mistakes: 3, maps: 2 });
+  const page = parseHtml(readFileSync(file, 'utf8'));
+  isSelfContained(t, page);
+  const [part] = find(page, '#mistakes') as [HtmlElement];
+  t.match(textOf(part), /occlusion map .*gives no map of features/);
+  t.notMatch(textOf(part), /Selvaraju/);
+  t.same(
+    find(part, 'img').flatMap(({ attributes: { alt } }) => alt || []),
+    ['occlusion map', 'occlusion map'],
+  );
+});
+
+t.test('each map is called what it is', async (t) => {
+  const picture = 'data:image/jpeg;base64,AAAA';
+  const mistake = {
+    path: 'a.jpg',
+    truth: 'dent',
+    predicted: 'crack',
+    confidence: 0.9,
+    truthProbability: 0.1,
+  };
+  const mistakes = [
+    { ...mistake, picture, gradCam: { picture, empty: false } },
+    { ...mistake, picture, gradCam: { picture, empty: true } },
+    { ...mistake, picture, occlusion: { picture, largestDrop: 0.25 } },
+    { ...mistake, picture },
+  ];
+  const page = parseHtml(await renderReport({ record, outcomes, mistakes }));
+  const [part] = find(page, '#mistakes') as [HtmlElement];
+  t.match(
+    textOf(part),
+    /of the first 3 is a Grad-CAM map .*Where a largest drop is given it is an occlusion map/,
+  );
+  const shown = find(part, 'article').map((article) => ({
+    maps: find(article, 'img').flatMap(({ attributes: { alt } }) => alt || []),
+    text: textOf(article),
+  }));
+  t.same(
+    shown.map(({ maps }) => maps),
+    [['Grad-CAM map'], ['Grad-CAM map'], ['occlusion map'], []],
+  );
+  t.same(
+    shown.map(({ text }) => /no place spoke for it/.test(text)),
+    [false, true, false, false],
+  );
+  t.match(shown[2]?.text, /largest drop 25\.0 %/);
 });
 
 t.test('the outcomes of the best epoch are those of the saved model', async (t) => {

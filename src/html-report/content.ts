@@ -36,7 +36,17 @@ export interface Mistake {
   truthProbability: number;
   /** The image as the model saw it, a data: URI; undefined where it can no longer be read. */
   picture?: string;
+  /** At most one of the two: Grad-CAM, or an occlusion map where the network has no map of features before its head. */
+  gradCam?: GradCamPicture;
   occlusion?: OcclusionMap;
+}
+
+/** Where the network saw what speaks for the predicted class. */
+export interface GradCamPicture {
+  /** The image with the map over it, a data: URI. */
+  picture: string;
+  /** Nothing speaks for the class: the map is 0 throughout. */
+  empty: boolean;
 }
 
 /** Where covering the image takes probability from the predicted class. */

@@ -20,30 +20,44 @@ function body(
   if (!mistakes) return html`<p class="missing">The answers on single images were not at hand.</p>`;
   const count = validation.count - hits(validation);
   if (count === 0) return html`<p class="missing">No validation image was classified wrongly.</p>`;
-  const explained = mistakes.filter(({ occlusion }) => occlusion).length;
   const shown = mistakes.length < count ? `The ${mistakes.length} most confident of ` : '';
   return html`<p>${shown}${counted(count, 'wrong answer')}, the most confident first, as the model saw the images. Look
 here for wrong labels before you look for a better model.</p>
-${
-  explained > 0 &&
-  html`<p class="note">The second picture${explained < mistakes.length && html` of the first ${explained}`} is an occlusion
-map (Zeiler and Fergus 2014), not Grad-CAM: a grey patch is moved over the image, and where it glows, covering that place
-took probability from the wrong answer. What glows is what the model answered from; the depth of colour is relative to
-the largest drop, which is given.</p>`
-}
+${mapsNote(mistakes)}
 <div class="mistakes">${mistakes.map((mistake) => card(mistake, source))}</div>`;
 }
 
+/** What the second pictures are. */
+function mapsNote(mistakes: Mistake[]): Html | false {
+  const explained = mistakes.filter(({ gradCam, occlusion }) => gradCam || occlusion);
+  if (explained.length === 0) return false;
+  const second = html`The second picture${
+    explained.length < mistakes.length && html` of the first ${explained.length}`
+  }`;
+  if (explained.some(({ gradCam }) => gradCam)) {
+    return html`<p class="note">${second} is a Grad-CAM map (Selvaraju et al. 2017): where it glows, the network's last map of
+features spoke for the wrong answer. The depth of colour is relative to the deepest place of the same image.${
+      explained.some(({ occlusion }) => occlusion) &&
+      html` Where a largest drop is given it is an occlusion map instead: covering what glows took that much from the answer.`
+    }</p>`;
+  }
+  return html`<p class="note">${second} is an occlusion map (Zeiler and Fergus 2014), for this model gives no map of features for
+Grad-CAM: a grey patch is moved over the image, and where it glows, covering that place took probability from the wrong answer.
+What glows is what the model answered from; the depth of colour is relative to the largest drop, which is given.</p>`;
+}
+
 function card(mistake: Mistake, source: string | undefined): Html {
-  const { path, truth, predicted, confidence, truthProbability, picture, occlusion } = mistake;
+  const { path, truth, predicted, confidence, truthProbability, picture, gradCam, occlusion } = mistake;
   return html`<article class="mistake"><div class="pair">${
     picture
       ? html`<img src="${picture}" alt="" width="128" height="128">`
       : html`<span class="unreadable">cannot be read any more</span>`
-  }${occlusion && html`<img src="${occlusion.picture}" alt="occlusion map" width="128" height="128">`}</div>
+  }${gradCam && html`<img src="${gradCam.picture}" alt="Grad-CAM map" width="128" height="128">`}${
+    occlusion && html`<img src="${occlusion.picture}" alt="occlusion map" width="128" height="128">`
+  }</div>
 <p><b class="said">${named(predicted)}</b> ${formatShare(confidence)}<br>
 is <b>${named(truth)}</b> ${formatShare(truthProbability)}</p>
-<p class="file">${named(withinData(path, source))}${
+<p class="file">${named(withinData(path, source))}${gradCam?.empty && html`<br>no place spoke for it`}${
     occlusion && html`<br>${drop(occlusion.largestDrop)}`
   }</p></article>
 `;

@@ -28,11 +28,21 @@ export async function drawFile(path: string): Promise<string | undefined> {
 /** An image in grey, glowing where covering it takes probability from the class. */
 export async function drawOcclusion(pixels: Uint8Array, size: number, map: Occlusion): Promise<string> {
   const largest = map.drops.reduce((most, drop) => Math.max(most, drop), faintDrop);
-  const rgba = Buffer.alloc(map.drops.length * 4);
-  for (const [place, drop] of map.drops.entries()) {
-    rgba.set([glow.r, glow.g, glow.b, Math.round(255 * deepest * (drop / largest))], place * 4);
+  const values = map.drops.map((drop) => drop / largest);
+  return drawGlow(pixels, size, { values, width: map.side, height: map.side });
+}
+
+/** The same in grey, glowing by values from 0 to 1, row-major [height, width]. */
+export async function drawGlow(
+  pixels: Uint8Array,
+  size: number,
+  { values, width, height }: { values: Float32Array; width: number; height: number },
+): Promise<string> {
+  const rgba = Buffer.alloc(values.length * 4);
+  for (const [place, value] of values.entries()) {
+    rgba.set([glow.r, glow.g, glow.b, Math.round(255 * deepest * value)], place * 4);
   }
-  const overlay = await sharp(rgba, { raw: { width: map.side, height: map.side, channels: 4 } })
+  const overlay = await sharp(rgba, { raw: { width, height, channels: 4 } })
     .resize(pictureSide, pictureSide, { kernel: 'cubic', fit: 'fill' })
     .png()
     .toBuffer();

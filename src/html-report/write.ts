@@ -29,8 +29,9 @@ const reportOptions = z.strictObject({
 
 /**
  * - `mistakes`: how many of the most confident wrong answers are shown as pictures; default 24
- * - `maps`: how many of them get an occlusion map, 50 forwards each; default: as many as take some seconds, by the
- *   model's arithmetic
+ * - `maps`: how many of them get a map of what the answer came from; default: all by Grad-CAM; of occlusion maps (50
+ *   forwards each), where the network has no map of features before its head, as many as take some seconds, by the model's
+ *   arithmetic
  * - `threads`: images decoded at a time; default 2
  */
 export type ReportOptions = z.input<typeof reportOptions>;
@@ -51,7 +52,7 @@ export interface ReportedRun {
 
 /**
  * Writes a report of a fine-tuning as one HTML file, atomically: figures beside baselines, curves, confusions,
- * calibration, the worst mistakes with occlusion maps, how it was computed, and a model card.
+ * calibration, the worst mistakes with maps of what the answers came from, how it was computed, and a model card.
  *
  * @param path the file; its folder must exist
  * @example
@@ -126,7 +127,8 @@ export async function pictures(
   { plan }: RunRecord,
   { mistakes, maps }: { mistakes: number; maps?: number | undefined } = { mistakes: 24 },
 ) {
-  return showMistakes(labelled, outcomes, { mistakes, maps: maps ?? affordableMaps(plan, mistakes) });
+  const occlusionMaps = maps ?? affordableMaps(plan, mistakes);
+  return showMistakes(labelled, outcomes, { mistakes, maps: maps ?? mistakes, occlusionMaps });
 }
 
 /** A model's file as a report names it. */

@@ -127,6 +127,16 @@ const valid: Record<tiny.Method, () => unknown[]> = {
       rowsBatch(),
     ]),
   ],
+  gradCam: () => [
+    {
+      ...pick([
+        { inputs: [pick([tiny.images(2), tensor()])] },
+        { inputs: [tiny.pixels(2)], preprocess: tiny.augmentedTraining().preprocess },
+        { inputs: [tiny.images(2)] },
+      ]),
+      ...pick([{}, { classes: Int32Array.of(below(3), pick([0, 1, 2, 5, -1])) }]),
+    },
+  ],
   keepBest: () => [],
   restoreBest: () => [],
   save: () => ['out.pt', pick([{}, { 'torchgraft.json': '{}' }])],

@@ -32,6 +32,7 @@ t.test(
       'configure',
       'replaceHead',
       'evaluate',
+      'gradCam',
       'setTrainable',
       'loadCheckpoint',
       'plan',
