@@ -112,7 +112,10 @@ function targetsOfFound({ labels, values = [] }: FoundSample, classes: readonly 
 }
 
 /** The classes that a sample counts for: its own, those it has, or each target. */
-function classesOf({ className, labels, values }: FoundSample, classes: readonly string[]): readonly string[] {
+function classesOf(
+  { className, labels, values }: FoundSample,
+  classes: readonly string[],
+): readonly string[] {
   return values ? classes : (labels ?? [className]);
 }
 
@@ -153,7 +156,8 @@ function splitOff(found: FoundSample[], classes: string[], options: SplitOptions
  */
 function strataOf(found: readonly FoundSample[], classes: readonly string[]): number[][] {
   const counts = new Map<string, number>();
-  for (const name of found.flatMap(({ labels = [] }) => labels)) counts.set(name, (counts.get(name) ?? 0) + 1);
+  for (const name of found.flatMap(({ labels = [] }) => labels))
+    counts.set(name, (counts.get(name) ?? 0) + 1);
   const count = (name: string) => counts.get(name) as number;
   const stratumOf = ({ className, labels, values }: FoundSample) => {
     if (values) return '';

@@ -76,7 +76,8 @@ function readNames(record: Record<string, unknown>, where: string): LineLabels {
 
 function readNumbers(record: Record<string, unknown>, columns: string[], where: string): LineLabels {
   const other = targetColumns(record).find((name) => !columns.includes(name));
-  if (other) throw invalid(`${where}: the lines before have no \`${other}\`. Give every line the same targets.`);
+  if (other)
+    throw invalid(`${where}: the lines before have no \`${other}\`. Give every line the same targets.`);
   const values = columns.map((name) => {
     const given = record[name];
     const value = typeof given === 'string' && given.trim() !== '' ? Number(given) : given;

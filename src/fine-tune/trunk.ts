@@ -1,5 +1,6 @@
 import type { ImageDataset } from '../data/dataset.js';
 import type { Preprocessing } from '../data/preprocessing.js';
+import { taskOf } from '../data/task.js';
 import type { Model } from '../model.js';
 import type { ReplaceHeadResult } from '../native.js';
 import { callNative } from '../native-call.js';
@@ -14,7 +15,7 @@ import type { CheckedOptions } from './options.js';
  * Readies a new head for a probe: its standardising layer gets the mean and standard deviation of the trunk's features over
  * the training images, and C of logistic regression is chosen on them by cross-validation.
  *
- * @returns C; undefined where there are no features that can be kept, and the layer stays as it is
+ * @returns C, of multi-label data and regressions 1 for each output; undefined where there are no features that can be kept, and the layer stays as it is
  */
 export async function readyProbe(
   model: Model,
@@ -34,6 +35,8 @@ export async function readyProbe(
         model.native.setValues([standardiser.mean, standardiser.std], [vector(mean), vector(std)]),
       );
     }
+    // Cross-validation is of classes. The loss is a mean over the outputs, so that this is each one's own C of 1.
+    if (taskOf(data) !== 'single-label') return data.classes.length;
     const { C } = await quickProbe(features, { seed, signal });
     return C;
   } catch (error) {
