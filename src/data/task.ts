@@ -1,5 +1,5 @@
 import { TorchgraftError } from '../errors.js';
-import type { ImageDataset, Sample } from './dataset.js';
+import type { Sample } from './dataset.js';
 
 /** What is asked about an image: which one class it is of, which of several labels it has, or one or several numbers. */
 export type Task = 'single-label' | 'multi-label' | 'regression';
@@ -20,17 +20,17 @@ export function targetsOf(samples: readonly Sample[], indices: Int32Array): Floa
 }
 
 /**
- * Refuses data of which images have no one class.
+ * Refuses data, or the card of a model, of which images have no one class.
  *
  * @param where what was called, for example `rankModels`
  * @throws DATA_INVALID
  */
-export function requireSingleLabel(data: Pick<ImageDataset, 'task'> | undefined, where: string): void {
+export function requireSingleLabel(data: { task?: Task | undefined } | undefined, where: string): void {
   const task = taskOf(data);
   if (task === 'single-label') return;
   throw new TorchgraftError(
     'DATA_INVALID',
-    `${where}: works on data with one class an image, and this set is ${task}. fineTune, evaluateTargets, predict and ` +
-      'createPredictor take it; for this, give a manifest with a `label` column.',
+    `${where} is for one class an image, and this is ${task}. fineTune, evaluateTargets, predict and createPredictor ` +
+      'take it; for this, give data with one class an image, for example a manifest with a `label` column.',
   );
 }
