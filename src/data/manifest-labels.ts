@@ -46,7 +46,9 @@ export function labelReader(record: Record<string, unknown>, where: string): Lab
     };
   if (given[0] === 'labels') return { task: 'multi-label', targets: undefined, read: readNames };
   if (targets.length === 0) {
-    throw invalid(`${where}: expected path, one of label, labels and target, and maybe split.`);
+    throw invalid(
+      `${where}: label: is missing. Expected path, one of label, labels and target, and maybe split.`,
+    );
   }
   return {
     task: 'regression',

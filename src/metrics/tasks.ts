@@ -38,6 +38,11 @@ export function isRegression(validation: Validation): validation is RegressionVa
   return 'task' in validation && validation.task === 'regression';
 }
 
+/** Whether the figures are of images with one class each. */
+export function isClassified(validation: Validation): validation is ClassificationMetrics {
+  return !isMultiLabel(validation) && !isRegression(validation);
+}
+
 /** Figures by the names of epoch reports, whatever the task; a regression's also by target, as `valMae:<target>`. */
 export function nameValidation(prefix: string, validation: Validation): NamedMetrics {
   const loss = { [`${prefix}Loss`]: validation.loss };
