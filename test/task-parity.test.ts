@@ -30,11 +30,21 @@ for (const [name, loss] of Object.entries(losses)) {
   t.test(name, async (t) => {
     const { targets, losses: expected, weights } = fixture.cases[name] as Case;
     await using model = await loadModel(file('mlp.pt'), { device: 'cpu', threads: 1 });
-    const trainer = await createTrainer(model, { loss, optimizer: 'adamw', learningRate: 0.01, weightDecay: 0.01, decayNormAndBias: true });
+    const trainer = await createTrainer(model, {
+      loss,
+      optimizer: 'adamw',
+      learningRate: 0.01,
+      weightDecay: 0.01,
+      decayNormAndBias: true,
+    });
     const actual: number[] = [];
     for (const [step, input] of fixture.inputs.entries()) {
       const batch = { data: Float32Array.from(input), shape: [5, 6], dtype: 'float32' as const };
-      const target = { data: Float32Array.from(targets[step] as number[]), shape: [5, 4], dtype: 'float32' as const };
+      const target = {
+        data: Float32Array.from(targets[step] as number[]),
+        shape: [5, 4],
+        dtype: 'float32' as const,
+      };
       actual.push((await trainer.step({ inputs: [batch], target })).loss);
     }
     t.ok(furthest(actual, expected) < 1e-5, `losses ${actual} beside ${expected}`);
@@ -51,7 +61,10 @@ t.test('the loss of an evaluation is the plain loss of the same outputs', async 
   await using model = await loadModel(file('mlp.pt'), { device: 'cpu', threads: 1 });
   const data = Float32Array.from(fixture.inputs[0] as number[]);
   const { logits } = await model.native.evaluate({ inputs: [{ data, shape: [5, 6], dtype: 'float32' }] });
-  for (const [name, task] of [['bceWithLogits', 'multi-label'], ['mse', 'regression']] as const) {
+  for (const [name, task] of [
+    ['bceWithLogits', 'multi-label'],
+    ['mse', 'regression'],
+  ] as const) {
     const { targets, losses: expected } = fixture.cases[name] as Case;
     const loss = plainLoss(task, logits.data as Float32Array, Float32Array.from(targets[0] as number[]));
     t.ok(Math.abs(loss - (expected[0] as number)) < 1e-5, `${name} ${loss}`);
