@@ -89,7 +89,13 @@ t.test('multi-label', async (t) => {
   t.equal(odd.code, 2);
   t.match(odd.stderr, /the data is multi-label, and `sampler` balanced/);
   for (const command of ['check', 'rank']) {
-    const refused = await torchgraft([command, residual, '--data', data]);
+    const refused = await torchgraft([
+      command,
+      ...(command === 'check' ? ['--model'] : []),
+      residual,
+      '--data',
+      data,
+    ]);
     t.not(refused.code, 0);
     t.match(refused.stderr, /is for one class an image/);
   }

@@ -93,10 +93,10 @@ t.test('manifests that cannot be used', async (t) => {
 t.test('several labels, or numbers, an image', async (t) => {
   const dir = t.testdir({
     ...images,
-    'labels.csv': 'path,labels,split\na/1.jpg,rust | dent,train\na/2.jpg,,train\nb/3.jpg,dent,val\n',
+    'labels.csv': 'path,labels,split\na/1.jpg,rust | dent,train\na/2.jpg,,train\nb/1.jpg,dent,val\n',
     'labels.jsonl':
-      '{"path":"a/1.jpg","labels":["dent","rust"]}\n{"path":"a/2.jpg","labels":""}\n{"path":"b/3.jpg","labels":"dent"}\n',
-    'target.csv': 'path,target,split\na/1.jpg,1.5,train\na/2.jpg,-2e3,train\nb/3.jpg,0,val\n',
+      '{"path":"a/1.jpg","labels":["dent","rust"]}\n{"path":"a/2.jpg","labels":""}\n{"path":"b/1.jpg","labels":"dent"}\n',
+    'target.csv': 'path,target,split\na/1.jpg,1.5,train\na/2.jpg,-2e3,train\nb/1.jpg,0,val\n',
     'targets.jsonl':
       '{"path":"a/1.jpg","target_width":3,"target_2":4}\n{"path":"a/2.jpg","target_2":6,"target_width":5}\n',
   });
@@ -141,7 +141,7 @@ t.test('several labels, or numbers, an image', async (t) => {
   t.equal(
     (
       await imageManifest(
-        join(t.testdir({ ...images, 'l.csv': 'path,label\na/1.jpg,a\na/2.jpg,a\nb/3.jpg,b\n' }), 'l.csv'),
+        join(t.testdir({ ...images, 'l.csv': 'path,label\na/1.jpg,a\na/2.jpg,a\nb/1.jpg,b\n' }), 'l.csv'),
       )
     ).task,
     undefined,
