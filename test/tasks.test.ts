@@ -5,8 +5,10 @@ import { checkFineTuneOptions } from '../src/fine-tune/options.js';
 import {
   completePreprocessing,
   createPredictor,
+  type EvaluatedTargets,
   extractFeatures,
   type FineTuneOptions,
+  type FineTuneResult,
   findLearningRate,
   findNearDuplicates,
   fineTune,
@@ -17,6 +19,7 @@ import {
   loadClassifier,
   logisticProbe,
   rankModels,
+  type Sample,
   transferCheck,
   wiseFt,
 } from '../src/index.js';
@@ -48,7 +51,7 @@ t.test('a multi-label set', async (t) => {
   const model = await open(t, residual, { threads: 2 });
   const run = fineTune(model, colours, options);
   for await (const report of run) t.equal(report.trainAccuracy, null);
-  const { best, baseline, decisions, baselines } = run.result ?? t.fail('no result');
+  const { best, baseline, decisions, baselines } = run.result as FineTuneResult;
   const chance = baseline.metrics.valMeanAveragePrecision as number;
   t.ok(
     (best.metrics.valMeanAveragePrecision as number) > Math.max(0.9, chance),
@@ -71,7 +74,7 @@ t.test('a multi-label set', async (t) => {
   const paths = colours.splits.val.map(({ path }) => path);
   const predictions = await classifier.predict(paths);
   for (const [i, { labels, top, logits }] of predictions.entries()) {
-    const own = evaluation.predictions[i] ?? t.fail();
+    const own = evaluation.predictions[i] as EvaluatedTargets;
     const over = classifier.classes.filter((_, at) => (own.predicted[at] as number) >= 0.5);
     t.same(labels?.map((one) => one.class).sort(), over);
     t.equal(top.length, 3);
@@ -99,7 +102,7 @@ t.test('a regression with two targets', async (t) => {
   const model = await open(t, residual, { threads: 2 });
   const run = fineTune(model, greys, options);
   for await (const _ of run);
-  const { best, baseline, decisions } = run.result ?? t.fail('no result');
+  const { best, baseline, decisions } = run.result as FineTuneResult;
   t.ok(isRegression(best.validation));
   const rmse = best.metrics['valRmse:light'] as number;
   const guess = baseline.metrics['valRmse:light'] as number;
@@ -134,7 +137,7 @@ t.test('auto is a probe and fine-tuning, and says so; the probe is better than t
       cache: 'memory',
     });
     for await (const _ of run);
-    const { stages, decisions, history } = run.result ?? t.fail('no result');
+    const { stages, decisions, history } = run.result as FineTuneResult;
     t.same(
       stages.map(({ name }) => name),
       ['probe', 'fine-tune'],
@@ -164,7 +167,7 @@ t.test('resumes bit for bit, and early stopping knows the metrics', async (t) =>
     earlyStopping: { metric: 'valMae:light', patience: 1 },
   });
   for await (const _ of run);
-  const { best, history, baseline } = run.result ?? t.fail('no result');
+  const { best, history, baseline } = run.result as FineTuneResult;
   const errors = [baseline, ...history].map(({ metrics }) => metrics['valMae:light'] as number);
   t.equal(best.metrics['valMae:light'], Math.min(...errors), 'smaller is better');
   t.throws(() => fineTune(model, greys, { earlyStopping: { metric: 'valMacroF1' } }), {
@@ -241,7 +244,7 @@ t.test('what is for images of one class alone is refused, with a way out', async
     },
   };
   const [first] = (await classifier.evaluateTargets(turned)).predictions;
-  const { targets } = colours.splits.val[0] ?? t.fail();
+  const { targets } = colours.splits.val[0] as Sample;
   t.same(first?.truth, [targets?.[0], 0, targets?.[2]], "by name, in the model's order; absent labels are 0");
   await t.rejects(
     createPredictor(join(scratch, 'colours.pt'), { precision: 'int8', calibration: colours }),
