@@ -95,7 +95,7 @@ t.test('several labels, or numbers, an image', async (t) => {
     ...images,
     'labels.csv': 'path,labels,split\na/1.jpg,rust | dent,train\na/2.jpg,,train\nb/1.jpg,dent,val\n',
     'labels.jsonl':
-      '{"path":"a/1.jpg","labels":["dent","rust"]}\n{"path":"a/2.jpg","labels":""}\n{"path":"b/1.jpg","labels":"dent"}\n',
+      '{"path":"a/1.jpg","labels":["dent","rust"]}\n{"path":"a/2.jpg","labels":""}\n{"path":"b/1.jpg","labels":"dent"}\n{"path":"b/2.jpg","labels":["dent"]}\n',
     'target.csv': 'path,target,split\na/1.jpg,1.5,train\na/2.jpg,-2e3,train\nb/1.jpg,0,val\n',
     'targets.jsonl':
       '{"path":"a/1.jpg","target_width":3,"target_2":4}\n{"path":"a/2.jpg","target_2":6,"target_width":5}\n',
@@ -118,8 +118,8 @@ t.test('several labels, or numbers, an image', async (t) => {
   const split = await read('labels.jsonl');
   t.same(
     [split.splits.train.length, split.splits.val.length],
-    [2, 1],
-    'one of the two with `dent` as their rarest, or none',
+    [3, 1],
+    'one of the two whose rarest label is `dent`',
   );
   const target = await read('target.csv');
   t.same([target.task, target.classes], ['regression', ['target']]);
