@@ -135,6 +135,7 @@ t.test('auto is a probe and fine-tuning, and says so; the probe is better than t
       ...rest,
       epochs: 1,
       cache: 'memory',
+      preprocessing: { size: 96, resize: 96 },
     });
     for await (const _ of run);
     const { stages, decisions, history } = run.result as FineTuneResult;
@@ -145,7 +146,7 @@ t.test('auto is a probe and fine-tuning, and says so; the probe is better than t
     t.equal(stages[0]?.optimizer, 'lbfgs');
     t.match(decisions.join(' '), /auto: decides by predicted classes/);
     const probed = history.filter(({ stage }) => stage === 'probe').at(-1)?.metrics ?? {};
-    if (data === greys) t.ok((probed.valR2 as number) > 0.15, `R2 ${probed.valR2}`);
+    if (data === greys) t.ok((probed.valR2 as number) > 0.4, `R2 ${probed.valR2}`);
     else t.ok((probed.valMeanAveragePrecision as number) > 0.7, `mAP ${probed.valMeanAveragePrecision}`);
   }
 });
