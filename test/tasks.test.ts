@@ -127,6 +127,35 @@ t.test('a regression with two targets', async (t) => {
   t.ok(Math.abs((served.values?.dark as number) - (prediction?.values?.dark as number)) < 1e-4);
 });
 
+t.test("a new head's bias begins at the targets' mean, also of hidden layers", async (t) => {
+  for (const head of [{}, { hidden: [4] }]) {
+    const model = await open(t, residual, { threads: 2 });
+    const still = {
+      ...options,
+      strategy: 'head',
+      epochs: 1,
+      learningRates: { '*': 0 },
+      weightDecay: 0,
+      head,
+    } as const;
+    await train(model, greys, still);
+    const { parameters } = await model.summary();
+    const name = parameters
+      .map(({ name }) => name)
+      .filter((name) => /^fc\..*bias$/.test(name))
+      .at(-1) as string;
+    const [bias] = await model.native.values([name]);
+    const mean = (at: number) =>
+      greys.splits.train.reduce((sum, { targets }) => sum + (targets?.[at] as number), 0) /
+      greys.splits.train.length;
+    t.equal(bias?.data.length, 2);
+    t.ok(
+      Math.abs(Number(bias?.data[0]) - mean(0)) < 1e-5 && Math.abs(Number(bias?.data[1]) - mean(1)) < 1e-5,
+      name,
+    );
+  }
+});
+
 t.test('auto is a probe and fine-tuning, and says so; the probe is better than the mean', async (t) => {
   for (const data of [colours, greys]) {
     const model = await open(t, backbone, { threads: 2 });

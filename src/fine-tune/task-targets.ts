@@ -1,5 +1,6 @@
 import type { ImageDataset, Sample } from '../data/dataset.js';
 import { targetsOf, taskOf } from '../data/task.js';
+import type { Graft } from '../forgetting/forgetting.js';
 import { targetMetrics } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
 import { callNative } from '../native-call.js';
@@ -21,14 +22,14 @@ function spreadOf(samples: readonly Sample[], classes: readonly string[]) {
  * Begins a new head of a regression at the training targets' mean: its bias. Targets are not standardised, so what the saved
  * model gives is in their unit without another layer.
  *
- * @param fresh names of the new head's parameters
+ * @param head `fresh`: names of the parameters that are new, those of auxiliary heads among them; `layer`: the main head's path
  */
 export async function beginAtMean(
   model: Model,
   { splits, classes, task }: ImageDataset,
-  fresh: readonly string[],
+  { fresh, layer }: Pick<Graft, 'fresh' | 'layer'>,
 ): Promise<void> {
-  const bias = fresh.filter((name) => /(^|\.)bias$/.test(name)).at(-1);
+  const bias = fresh.filter((name) => name.startsWith(`${layer}.`) && name.endsWith('.bias')).at(-1);
   if (taskOf({ task }) !== 'regression' || bias === undefined) return;
   const means = Float64Array.from(spreadOf(splits.train, classes), ({ mean }) => mean);
   await callNative(() =>
