@@ -142,7 +142,7 @@ t.test("a new head's bias begins at the targets' mean, also of hidden layers", a
     const { parameters } = await model.summary();
     const name = parameters
       .map(({ name }) => name)
-      .filter((name) => /^fc\..*bias$/.test(name))
+      .filter((name) => /^(fc|head\.fc1)\.bias$/.test(name))
       .at(-1) as string;
     const [bias] = await model.native.values([name]);
     const mean = (at: number) =>

@@ -47,7 +47,7 @@ export async function prepareModel(
     });
     if (options.strategy === 'lora')
       await adaptLayers(model, head.parameters, options.lora ?? {}, options.seed);
-    await beginAtMean(model, data, head);
+    await beginAtMean(model, data, head, options.head.hidden);
     const probeC = beginsWithProbe
       ? await readyProbe(model, data, preprocessing, options, head.standardiser)
       : undefined;

@@ -23,13 +23,17 @@ function spreadOf(samples: readonly Sample[], classes: readonly string[]) {
  * model gives is in their unit without another layer.
  *
  * @param head `fresh`: names of the parameters that are new, those of auxiliary heads among them; `layer`: the main head's path
+ * @param hidden widths of its hidden layers
  */
 export async function beginAtMean(
   model: Model,
   { splits, classes, task }: ImageDataset,
   { fresh, layer }: Pick<Graft, 'fresh' | 'layer'>,
+  hidden: readonly number[],
 ): Promise<void> {
-  const bias = fresh.filter((name) => name.startsWith(`${layer}.`) && name.endsWith('.bias')).at(-1);
+  // With hidden layers, which exclude auxiliary heads, the last one; else the main head's.
+  const biases = fresh.filter((name) => name.endsWith('.bias'));
+  const bias = hidden.length > 0 ? biases.at(-1) : biases.find((name) => name === `${layer}.bias`);
   if (taskOf({ task }) !== 'regression' || bias === undefined) return;
   const means = Float64Array.from(spreadOf(splits.train, classes), ({ mean }) => mean);
   await callNative(() =>
