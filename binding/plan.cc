@@ -13,6 +13,10 @@ namespace torchgraft {
 
 // float32: rounding only; folding and fusing change the order of sums, and gradients pass more of them. bfloat16 has 8
 // bits of mantissa, so one rounding is 0.4 %, and a network of 50 layers has many.
+// Milliseconds of float32 on up to 8 images below which a processor stays with it: what bfloat16 could save is less than
+// what its rounding, and a choice by the clock, take from a run that is to repeat.
+constexpr double kWorthwhile = 20;
+
 PlanBounds boundsOf(at::ScalarType precision) {
   if (precision == at::kFloat) return {1e-5, 1e-4};
   return precision == at::kHalf ? PlanBounds{2e-2, 0.2} : PlanBounds{0.1, 0.5};
@@ -195,6 +199,10 @@ class Planner {
     double full = 0;
     double half = 0;
     engine = prove(split, at::kFloat, &full);
+    if (engine && model_.device().is_cpu() && full < kWorthwhile) {
+      report_.precisionReason = "float32 takes " + c10::str(full) + " ms, from which bfloat16 has little to take";
+      return;
+    }
     const std::string variant = report_.variant;
     auto other = prove(split, at::kBFloat16, &half);
     // A tenth, so that noise does not decide.

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { ImageDataset } from './data/dataset.js';
 import { completePreprocessing } from './data/preprocessing.js';
+import { requireSingleLabel } from './data/task.js';
 import { invalidType } from './errors.js';
 import { isWithoutFeatures, readingOf } from './fine-tune/baselines.js';
 import { FineTuning } from './fine-tune/fine-tune.js';
@@ -79,6 +80,7 @@ export async function adapt(
   if (typeof model?.replaceHead !== 'function') throw invalidType('adapt: expected a Model from loadModel.');
   if (!related?.splits?.train) throw invalidType('adapt: expected data from imageFolder or imageManifest.');
   const { target, metric, fineTune } = checkOptions(schema, options, 'adapt');
+  for (const data of [related, target]) requireSingleLabel(data, 'adapt');
   const checked = checkFineTuneOptions({ strategy: 'llrd', baselines: 'none', ...fineTune });
   const before = target && (await probeTarget(model, target, checked));
   const adapted = await copyModel(model);

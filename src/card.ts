@@ -7,6 +7,7 @@ export const cardFile = 'torchgraft.json';
 
 const cardSchema = z.object({
   format: z.literal(1),
+  task: z.enum(['single-label', 'multi-label', 'regression']).optional(),
   classes: z.array(z.string()).min(1),
   preprocessing: preprocessingSchema,
   provenance: z.record(z.string(), z.unknown()),
@@ -14,7 +15,8 @@ const cardSchema = z.object({
 });
 
 /**
- * What a saved model carries beside its weights, as plain JSON: class names in the order of its outputs, the
+ * What a saved model carries beside its weights, as plain JSON: the task (left out for one class an image), the names of its
+ * outputs in their order (classes, labels or targets), the
  * preprocessing it was trained with, where it came from, and how well it did.
  */
 export type ModelCard = z.output<typeof cardSchema>;

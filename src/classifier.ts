@@ -7,7 +7,9 @@ import { loadImages } from './data/images.js';
 import { BatchLoader, type SkippedImage } from './data/loader.js';
 import { nativePreprocess } from './data/preprocessing.js';
 import { sliceNames, sliceValues } from './data/slices.js';
+import { requireSingleLabel } from './data/task.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from './errors.js';
+import { evaluateTargets, retarget, samplesOf, type TargetEvaluation } from './evaluate-targets.js';
 import { evaluateSplit } from './fine-tune/epoch.js';
 import { imageSource } from './fine-tune/source.js';
 import { checkGradCam, explain, type GradCamMap, type GradCamOptions } from './grad-cam.js';
@@ -16,11 +18,12 @@ import type { ClassificationMetrics } from './metrics/classification.js';
 import type { ClassificationScores } from './metrics/scores.js';
 import type { LoadOptions, Model } from './model.js';
 import { checkOptions } from './options.js';
-import { type Prediction, rank, type ScoredClass } from './ranking.js';
+import { decode, type Prediction, rank, type ScoredClass } from './ranking.js';
 import { imagesAtOnce, testTimeOption, testViews } from './test-time.js';
 
 const predictOptions = z.strictObject({
   top: z.int().min(1).default(5),
+  threshold: z.number().min(0).max(1).default(0.5),
   batchSize: z.int().min(1).default(32),
   tta: testTimeOption,
   signal: z.instanceof(AbortSignal).optional(),
@@ -28,6 +31,7 @@ const predictOptions = z.strictObject({
 
 /**
  * - `top`: how many classes to give for each image, at most all; default 5
+ * - `threshold`: of a multi-label model, the probability from which on a label is among `labels`; default 0.5
  * - `batchSize`: images, or with `tta` views of them, a forward; default 32
  * - `tta`: test-time augmentation, the mean of the probabilities of several views: `flip` (2), `five-crop` (5) or `ten-crop`
  *   (10), for as many times the computation; logits are then the logarithms of the mean. Default: the image alone
@@ -114,9 +118,10 @@ export class Classifier {
    * @throws IMAGE_UNREADABLE or FILE_NOT_FOUND naming the image, ABORTED, DISPOSED
    */
   async predict(images: readonly ImageSource[], options: PredictOptions = {}): Promise<Prediction[]> {
-    const { top, batchSize, tta, signal } = checkOptions(predictOptions, options, 'predict');
+    const { top, threshold, batchSize, tta, signal } = checkOptions(predictOptions, options, 'predict');
     if (!Array.isArray(images)) throw invalidType('predict: expected a list of images, for example [path].');
     const predictions: Prediction[] = [];
+    if (tta) requireSingleLabel(this.card, 'predict: `tta`');
     const views = testViews(tta, this.card.preprocessing, 'predict');
     const atOnce = imagesAtOnce(batchSize, views);
     for (let from = 0; from < images.length; from += atOnce) {
@@ -125,7 +130,7 @@ export class Classifier {
       const loading = { threads: this.#threads, corners: views?.crops === 5, ...(signal ? { signal } : {}) };
       const batch = await loadImages(some, this.card.preprocessing, loading);
       const logits = await this.#turn(() => classify(this, batch.data, some.length, views));
-      predictions.push(...this.#rankAll(logits, top));
+      predictions.push(...this.#decodeAll(logits, { top, threshold }));
     }
     return predictions;
   }
@@ -153,9 +158,15 @@ export class Classifier {
     return maps;
   }
 
-  /** Metrics and predictions on a split of a data set. @throws DATA_INVALID for classes that the model does not know */
+  /**
+   * Metrics and predictions on a split of a data set with one class an image; {@link Classifier.evaluateTargets} is of others.
+   *
+   * @throws DATA_INVALID for classes that the model does not know, and another task
+   */
   async evaluate(data: ImageDataset, options: EvaluateOptions = {}): Promise<Evaluation> {
     const { split, batchSize, unreadable, tta, signal } = checkOptions(evaluateOptions, options, 'evaluate');
+    requireSingleLabel(this.card, 'evaluate');
+    requireSingleLabel(data, 'evaluate');
     const views = testViews(tta, this.card.preprocessing, 'evaluate');
     const samples = this.#relabel(data, split);
     const predictions: EvaluatedImage[] = [];
@@ -194,6 +205,22 @@ export class Classifier {
     return { ...evaluated, predictions, slices };
   }
 
+  /**
+   * Metrics and outputs of a multi-label model, or of a regression, on a split of data of the same task; its loss is binary
+   * cross entropy of the logits, or the mean squared error, whatever the training's.
+   *
+   * @throws DATA_INVALID for another task, and labels or targets that the model does not know; INVALID_VALUE for `tta`
+   */
+  async evaluateTargets(data: ImageDataset, options: EvaluateOptions = {}): Promise<TargetEvaluation> {
+    const checked = checkOptions(evaluateOptions, options, 'evaluateTargets');
+    const { split, tta } = checked;
+    if (tta)
+      throw invalidValue('evaluateTargets: `tta` averages the probabilities of classes. Leave it out.');
+    const samples = retarget(this.card, data, samplesOf(data, split, 'evaluateTargets'));
+    const reading = { ...checked, preprocessing: this.card.preprocessing, threads: this.#threads };
+    return this.#turn(() => evaluateTargets(this, samples, reading));
+  }
+
   /** Waits for running work, then frees the weights. */
   async dispose(): Promise<void> {
     await this.model.dispose();
@@ -205,12 +232,7 @@ export class Classifier {
 
   // The data's labels count its own classes; the model may know more, in another order.
   #relabel(data: ImageDataset, split: SplitName) {
-    const samples = data.splits[split];
-    if (!samples || samples.length === 0) {
-      throw invalidValue(
-        `evaluate: the data has no split \`${split}\`. It has ${Object.keys(data.splits).join(', ')}.`,
-      );
-    }
+    const samples = samplesOf(data, split, 'evaluate');
     const unknown = data.classes.filter((name) => !this.card.classes.includes(name));
     if (unknown.length > 0) {
       throw new TorchgraftError(
@@ -227,6 +249,13 @@ export class Classifier {
     const turn = this.#queue.then(work);
     this.#queue = turn.catch(() => {});
     return turn;
+  }
+
+  #decodeAll(logits: Float32Array, options: { top: number; threshold: number }): Prediction[] {
+    const size = this.card.classes.length;
+    return Array.from({ length: logits.length / size }, (_, i) =>
+      decode(logits.slice(i * size, (i + 1) * size), this.card, options),
+    );
   }
 
   #rankAll(logits: Float32Array, top: number): Prediction[] {

@@ -31,6 +31,7 @@ export {
   type Preprocessing,
 } from './data/preprocessing.js';
 export { type SliceRules, type SliceSource } from './data/slices.js';
+export type { Task } from './data/task.js';
 export { type DoctorProblem, type DoctorReport, doctor, renderDoctor } from './doctor.js';
 export { adaptDomain, type DomainAdaptation } from './domain/adapt.js';
 export type { TargetFigures } from './domain/decide.js';
@@ -41,6 +42,7 @@ export type { TargetImages } from './domain/target.js';
 export { unlabelledImages } from './domain/target-folder.js';
 export { EarlyStopping, type EarlyStoppingOptions, type EarlyStoppingState } from './early-stopping.js';
 export { type ErrorCode, TorchgraftError } from './errors.js';
+export type { EvaluatedTargets, TargetEvaluation } from './evaluate-targets.js';
 export {
   clearFeatures,
   evictFeatures,
@@ -130,6 +132,13 @@ export {
   sliceMetrics,
 } from './metrics/slices.js';
 export { classificationStatistic, type Statistic, type StatisticName } from './metrics/statistics.js';
+export {
+  isMultiLabel,
+  isRegression,
+  type MultiLabelValidation,
+  type RegressionValidation,
+  type Validation,
+} from './metrics/tasks.js';
 export { type TunedThreshold, tuneThreshold, type WantedAtThreshold } from './metrics/thresholds.js';
 export {
   type AdaptInputOptions,

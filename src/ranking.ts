@@ -1,17 +1,58 @@
+import type { ModelCard } from './card.js';
+import { taskOf } from './data/task.js';
+
 /** One class for one image. */
 export interface ScoredClass {
   class: string;
   index: number;
-  /** Softmax of the logits, 0 to 1. */
+  /** Softmax of the logits, of a multi-label model the sigmoid of its own, 0 to 1. */
   probability: number;
 }
 
 /** What the model says of one image. */
 export interface Prediction {
-  /** The most probable classes, best first. */
+  /** The most probable classes, best first; none of a regression. */
   top: ScoredClass[];
-  /** One for each class, before softmax. */
+  /** The model's outputs, one for each class, before softmax or sigmoid. */
   logits: Float32Array;
+  /** Of a multi-label model: all labels whose probability reaches the threshold, the most probable first. */
+  labels?: ScoredClass[];
+  /** Of a regression: the numbers by target. */
+  values?: Record<string, number>;
+}
+
+/**
+ * What the outputs of one image say, by the model's task.
+ *
+ * @param logits one for each class; kept in the result, not copied
+ * @param options `top`: classes to give; `threshold`: probability from which on a multi-label model's label counts
+ */
+export function decode(
+  logits: Float32Array,
+  card: Pick<ModelCard, 'classes' | 'task'>,
+  { top, threshold }: { top: number; threshold: number },
+): Prediction {
+  const { classes } = card;
+  const task = taskOf(card);
+  if (task === 'single-label') return rank(logits, classes, top);
+  if (task === 'regression') {
+    return {
+      top: [],
+      logits,
+      values: Object.fromEntries(classes.map((name, at) => [name, logits[at] as number])),
+    };
+  }
+  const scored = Array.from(selectLargest(logits, logits.length), (index) => ({
+    class: classes[index] ?? String(index),
+    index,
+    // As the metrics have it.
+    probability: Math.fround(1 / (1 + Math.exp(-(logits[index] as number)))),
+  }));
+  return {
+    top: scored.slice(0, top),
+    logits,
+    labels: scored.filter(({ probability }) => probability >= threshold),
+  };
 }
 
 /**

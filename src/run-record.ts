@@ -97,20 +97,32 @@ export function withSlices(
 
 const scores = z.looseObject({ precision: z.number(), recall: z.number(), f1: z.number() });
 
+const measured = { count: z.number(), loss: z.number() };
+const errors = z.looseObject({ target: z.string(), mae: z.number(), rmse: z.number() });
+
 const epochSchema = z.looseObject({
   epoch: z.int().min(0),
   trainLoss: z.number().nullable(),
   trainAccuracy: z.number().nullable(),
   learningRate: z.number(),
   seconds: z.number(),
-  validation: z.looseObject({
-    count: z.number(),
-    loss: z.number(),
-    accuracy: z.number(),
-    macro: scores,
-    perClass: z.array(scores.extend({ class: z.string(), support: z.number() })),
-    confusionMatrix: z.array(z.array(z.number())),
-  }),
+  validation: z.union([
+    z.looseObject({ ...measured, task: z.literal('multi-label'), macro: scores, perLabel: z.array(scores) }),
+    z.looseObject({
+      ...measured,
+      task: z.literal('regression'),
+      mae: z.number(),
+      perTarget: z.array(errors),
+    }),
+    z.looseObject({
+      ...measured,
+      task: z.undefined().optional(),
+      accuracy: z.number(),
+      macro: scores,
+      perClass: z.array(scores.extend({ class: z.string(), support: z.number() })),
+      confusionMatrix: z.array(z.array(z.number())),
+    }),
+  ]),
 });
 
 /** Without these there is nothing to tell of a run. */

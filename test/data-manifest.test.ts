@@ -89,3 +89,102 @@ t.test('manifests that cannot be used', async (t) => {
     message: /gone\.csv/,
   });
 });
+
+t.test('several labels, or numbers, an image', async (t) => {
+  const dir = t.testdir({
+    ...images,
+    'labels.csv': 'path,labels,split\na/1.jpg,rust | dent,train\na/2.jpg,,train\nb/1.jpg,dent,val\n',
+    'labels.jsonl':
+      '{"path":"a/1.jpg","labels":["dent","rust"]}\n{"path":"a/2.jpg","labels":""}\n{"path":"b/1.jpg","labels":"dent"}\n{"path":"b/2.jpg","labels":["dent"]}\n',
+    'target.csv': 'path,target,split\na/1.jpg,1.5,train\na/2.jpg,-2e3,train\nb/1.jpg,0,val\n',
+    'targets.jsonl':
+      '{"path":"a/1.jpg","target_width":3,"target_2":4}\n{"path":"a/2.jpg","target_2":6,"target_width":5}\n',
+  });
+  const read = (name: string) => imageManifest(join(dir, name));
+  const labels = await read('labels.csv');
+  t.same(
+    [labels.task, labels.summary.task, labels.classes],
+    ['multi-label', 'multi-label', ['dent', 'rust']],
+  );
+  t.same(
+    labels.splits.train.map(({ label, targets }) => [label, targets]),
+    [
+      [-1, [1, 1]],
+      [-1, [0, 0]],
+    ],
+  );
+  t.same(labels.summary.counts, { train: { dent: 1, rust: 1 }, val: { dent: 1, rust: 0 } });
+  t.match(labels.warnings.join(), /Class `rust` has no images in val/);
+  const split = await read('labels.jsonl');
+  t.same(
+    [split.splits.train.length, split.splits.val.length],
+    [3, 1],
+    'one of the two whose rarest label is `dent`',
+  );
+  const target = await read('target.csv');
+  t.same([target.task, target.classes], ['regression', ['target']]);
+  t.same(
+    target.splits.train.map(({ targets }) => targets),
+    [[1.5], [-2000]],
+  );
+  const targets = await read('targets.jsonl');
+  t.same(targets.classes, ['width', '2'], 'in the order of the first line');
+  const all = [...targets.splits.train, ...targets.splits.val].sort((a, b) => (a.path < b.path ? -1 : 1));
+  t.same(
+    all.map((sample) => sample.targets),
+    [
+      [3, 4],
+      [5, 6],
+    ],
+  );
+  t.not(labels.summary.fingerprint, (await read('labels.jsonl')).summary.fingerprint);
+  t.equal(
+    (
+      await imageManifest(
+        join(t.testdir({ ...images, 'l.csv': 'path,label\na/1.jpg,a\na/2.jpg,a\nb/1.jpg,b\n' }), 'l.csv'),
+      )
+    ).task,
+    undefined,
+  );
+});
+
+t.test('labels and targets that cannot be used', async (t) => {
+  const cases: [string, string, RegExp][] = [
+    ['m.csv', 'path,label,labels\na/1.jpg,a,b\n', /line 2: both `label` and `labels` are given/],
+    ['m.csv', 'path,label,target\na/1.jpg,a,1\n', /both `label` and `target` are given/],
+    ['m.csv', 'path,labels,target_x\na/1.jpg,a,1\n', /both `labels` and `target_x`/],
+    ['m.csv', 'path,target\na/1.jpg,high\n', /line 2: target is `high`; expected a finite number/],
+    ['m.csv', 'path,target\na/1.jpg,1\na/2.jpg,\n', /line 3: target is ``; expected a finite number/],
+    ['m.csv', 'path,target\na/1.jpg,Infinity\n', /target is `Infinity`/],
+    ['m.csv', 'path,target\na/1.jpg,NaN\n', /target is `NaN`/],
+    ['m.csv', 'path,target\na/1.jpg,1e39\n', /target is `1e39`/],
+    ['m.csv', 'path,score\na/1.jpg,1\n', /one of label, labels and target/],
+    ['m.csv', 'path,labels\na/1.jpg,a||b\n', /`a\|\|b` has an empty name/],
+    ['m.csv', 'path,labels\na/1.jpg,a|a\n', /`a` is given twice/],
+    ['m.csv', 'path,labels\na/1.jpg,\na/2.jpg,\n', /no image has any label/],
+    ['m.csv', 'path,labels,split\na/1.jpg,a,train\na/2.jpg,b,val\n', /no training images of `b`/],
+    ['m.jsonl', '{"path":"a/1.jpg","labels":5}\n', /line 1: labels: expected names/],
+    ['m.jsonl', '{"path":"a/1.jpg","labels":null}\n', /labels: expected names/],
+    ['m.jsonl', '{"path":"a/1.jpg","labels":["a",3]}\n', /labels: expected names/],
+    [
+      'm.jsonl',
+      '{"path":"a/1.jpg","target":1}\n{"path":"a/2.jpg","label":"a"}\n',
+      /line 2: the lines before are regression/,
+    ],
+    [
+      'm.jsonl',
+      '{"path":"a/1.jpg","target":1}\n{"path":"a/2.jpg","target_b":1}\n',
+      /line 2: the lines before have no `target_b`/,
+    ],
+    [
+      'm.jsonl',
+      '{"path":"a/1.jpg","target_a":1,"target_b":1}\n{"path":"a/2.jpg","target_a":1}\n',
+      /line 2: target_b is missing/,
+    ],
+    ['m.jsonl', '{"path":"a/1.jpg","target":true}\n', /target is `true`/],
+  ];
+  for (const [name, content, message] of cases) {
+    const dir = t.testdir({ ...images, [name]: content });
+    await t.rejects(imageManifest(join(dir, name)), { code: 'DATA_INVALID', message }, content);
+  }
+});

@@ -122,7 +122,7 @@ export function handBatcher(
 
 /** A request for an image; what becomes of it is kept in `outcome`. */
 export function request(image: ImageRequest['image'], signal?: AbortSignal) {
-  const made = new ImageRequest(image, false, { top: 1, ...(signal ? { signal } : {}) });
+  const made = new ImageRequest(image, false, { top: 1, threshold: 0.5, ...(signal ? { signal } : {}) });
   const asked = { request: made, outcome: 'open' };
   made.answer.then(
     ({ top }: Prediction) => {

@@ -79,9 +79,12 @@ export async function findNearDuplicates(
   return { pairs, text: describe(pairs), images: readable.length, skipped };
 }
 
-function imagesOf({ splits, classes }: ImageDataset): DuplicateImage[] {
+function imagesOf({ splits, classes, task }: ImageDataset): DuplicateImage[] {
+  // Labels and targets have no one class to compare.
+  const classOf = (label: number) =>
+    task === undefined || task === 'single-label' ? (classes[label] as string) : '';
   return splitNames.flatMap((split) =>
-    (splits[split] ?? []).map(({ path, label }) => ({ path, split, class: classes[label] as string })),
+    (splits[split] ?? []).map(({ path, label }) => ({ path, split, class: classOf(label) })),
   );
 }
 

@@ -1,12 +1,15 @@
 import { type Command, Option } from 'commander';
-import { loadClassifier } from '../classifier.js';
-import type { SplitName } from '../data/dataset.js';
+import { type Classifier, loadClassifier } from '../classifier.js';
+import type { ImageDataset, SplitName } from '../data/dataset.js';
+import { taskOf } from '../data/task.js';
+import { invalidValue } from '../errors.js';
 import { type BootstrapInterval, bootstrapInterval } from '../metrics/bootstrap.js';
 import type { ClassificationScores } from '../metrics/scores.js';
 import { classificationStatistic } from '../metrics/statistics.js';
 import { reportSlices } from '../outcome-slices.js';
 import { calibrationTable, confusionTable, figuresTable, perClassTable } from '../report/metrics-tables.js';
 import { sliceTables } from '../report/slice-tables.js';
+import { figuresText, taskFigures, taskTable } from '../report/task-tables.js';
 import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
@@ -50,6 +53,10 @@ export function addEval(program: Command): Command {
         device,
         ...(threads ? { threads } : {}),
       });
+      if (taskOf(classifier.card) !== 'single-label') {
+        await evaluateTargets(classifier, data, flags);
+        return;
+      }
       const { metrics, scores, predictions, slices, skipped } = await classifier.evaluate(data, {
         split,
         batchSize,
@@ -80,6 +87,32 @@ export function addEval(program: Command): Command {
       ];
       process.stdout.write(`${lines.join('\n')}\n`);
     });
+}
+
+/** Of a multi-label model, or a regression. */
+async function evaluateTargets(classifier: Classifier, data: ImageDataset, flags: EvalFlags): Promise<void> {
+  const { split, batchSize, tta, slice = [], slicePath = [] } = flags;
+  if (slice.length + slicePath.length > 0)
+    throw invalidValue(
+      `eval: slices are compared by accuracy, and the model is ${taskOf(classifier.card)}. Leave --slice out.`,
+    );
+  const { metrics, predictions, skipped } = await classifier.evaluateTargets(data, {
+    ...{ split, batchSize, unreadable: flags.skipUnreadable ? 'skip' : 'fail' },
+    ...(tta ? { tta } : {}),
+  });
+  if (flags.json) {
+    const { classes } = classifier;
+    process.stdout.write(`${JSON.stringify({ split, classes, metrics, predictions, skipped })}\n`);
+    return;
+  }
+  const figures = figuresText(taskFigures(metrics) ?? []);
+  const lines = [
+    `${split}: ${metrics.count} images, loss ${metrics.loss.toFixed(4)}, ${figures}`,
+    ...skipped.map(({ path, reason }) => `skipped ${path}: ${reason}`),
+    '',
+    taskTable(metrics),
+  ];
+  process.stdout.write(`${lines.join('\n')}\n`);
 }
 
 /** Drawn within the classes: a rare class that some resamples lack would count there as wrong in the macro average. */

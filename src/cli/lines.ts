@@ -1,12 +1,15 @@
 import type { ImageDataset } from '../data/dataset.js';
+import { taskOf } from '../data/task.js';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import type { StageReport } from '../fine-tune/stage-run.js';
 import type { RetentionReport } from '../forgetting/retention.js';
+import { isClassified, type Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
 import { baselinesTable } from '../report/baselines-table.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';
 import { formatTime } from '../report/progress.js';
+import { figuresText, namedFigures, taskFigures, taskTable } from '../report/task-tables.js';
 import type { TrainRequest } from './run.js';
 
 /** What is said before training begins. */
@@ -14,10 +17,20 @@ export function startLines(model: Model, data: ImageDataset, request: TrainReque
   const { train, val, test } = data.splits;
   return [
     `model  ${request.model}, on ${model.device}`,
-    `data   ${request.data}: ${data.classes.length} classes, ${train.length} train, ${val.length} val` +
+    `data   ${request.data}: ${outputsOf(data)}, ${train.length} train, ${val.length} val` +
       `${test ? `, ${test.length} test` : ''}`,
     ...[...model.notices, ...data.warnings].map((text) => `note   ${text}`),
   ];
+}
+
+/** What the model is to give, for people. */
+export function outputsOf({ task, classes }: Pick<ImageDataset, 'task' | 'classes'>): string {
+  const what = {
+    'multi-label': 'labels (multi-label)',
+    regression: 'targets (regression)',
+    'single-label': 'classes',
+  };
+  return `${classes.length} ${what[taskOf({ task })]}`;
 }
 
 /** A stage as a line for people. */
@@ -34,12 +47,29 @@ export function epochLine(report: EpochReport): string {
   const train =
     trainLoss === null
       ? 'before training     '
-      : `train loss ${trainLoss.toFixed(4)} accuracy ${percent(trainAccuracy as number)}`;
+      : `train loss ${trainLoss.toFixed(4)}${trainAccuracy === null ? '' : ` accuracy ${percent(trainAccuracy)}`}`;
   const speed = imagesPerSecond > 0 ? `  ${imagesPerSecond.toFixed(1)} images/s  ${formatTime(seconds)}` : '';
   return (
     `epoch ${String(epoch).padStart(2)}  ${train}  val loss ${validation.loss.toFixed(4)} ` +
-    `accuracy ${percent(validation.accuracy)} macro F1 ${validation.macro.f1.toFixed(4)}${speed}${isBest ? '  best' : ''}`
+    `${scoresLine(validation, ' ')}${speed}${isBest ? '  best' : ''}`
   );
+}
+
+/** The scores that are told first. */
+function scoresLine(validation: EpochReport['validation'], between: string): string {
+  const figures = taskFigures(validation);
+  if (figures) return figuresText(figures);
+  return `accuracy ${percent(validation.accuracy)}${between}macro F1 ${validation.macro.f1.toFixed(4)}`;
+}
+
+/** The same by name, for JSON. */
+export function scoresByName(
+  prefix: string,
+  validation: EpochReport['validation'],
+): Record<string, number | null> {
+  const figures = taskFigures(validation);
+  if (figures) return namedFigures(prefix, figures);
+  return { [`${prefix}Accuracy`]: validation.accuracy, [`${prefix}MacroF1`]: validation.macro.f1 };
 }
 
 /** One epoch as a JSON event. */
@@ -63,8 +93,7 @@ export function epochEvent(report: EpochReport): Record<string, unknown> {
     trainLoss,
     trainAccuracy,
     valLoss: validation.loss,
-    valAccuracy: validation.accuracy,
-    valMacroF1: validation.macro.f1,
+    ...scoresByName('val', validation),
     learningRate,
     isBest,
     imagesPerSecond,
@@ -82,16 +111,17 @@ export function summary(
   totals: { totalSeconds: number; peakRssMb: number },
 ): string[] {
   const { best, ended, retention } = result;
+  const validation: Validation = best.validation;
   const { features } = result.computation;
   const why = ended === 'early' ? ' (stopped early)' : '';
   return [
     '',
-    `best   epoch ${best.epoch}${why}: val accuracy ${percent(best.validation.accuracy)}, macro F1 ` +
-      `${best.validation.macro.f1.toFixed(4)}`,
+    `best   epoch ${best.epoch}${why}: val ${scoresLine(best.validation, ', ')}`,
     ...(result.baselines ? ['', baselinesTable(result.baselines, best)] : []),
     '',
-    perClassTable(best.validation),
-    ...(classes.length <= 20 ? ['', confusionTable(best.validation)] : []),
+    ...(isClassified(validation)
+      ? [perClassTable(validation), ...(classes.length <= 20 ? ['', confusionTable(validation)] : [])]
+      : [taskTable(validation)]),
     '',
     ...(features ? [`kept   features: ${features.computed} computed, ${features.found} found`] : []),
     ...(retention ? [retentionLine(retention)] : []),

@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { Prediction } from '../ranking.js';
 import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
@@ -7,6 +7,7 @@ import { percent } from './lines.js';
 
 interface PredictFlags {
   top: number;
+  threshold: number;
   batchSize: number;
   tta?: TestTimeAugmentation;
   threads?: number;
@@ -18,10 +19,16 @@ interface PredictFlags {
 export function addPredict(program: Command): Command {
   return program
     .command('predict')
-    .description('Classes of images, with probabilities')
+    .description('Classes or labels of images, with probabilities, or the numbers of a regression')
     .argument('<run>', 'run folder, or model file')
     .argument('<image...>', 'image files')
     .option('--top <k>', 'classes to give for each image', wholeNumber(1), 5)
+    .option(
+      '--threshold <p>',
+      'of a multi-label model: probability from which on a label is given',
+      shareOf,
+      0.5,
+    )
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .addOption(
       new Option('--tta <views>', 'average the probabilities of several views').choices(testTimeNames),
@@ -30,14 +37,14 @@ export function addPredict(program: Command): Command {
     .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
     .option('--json', 'one JSON object on standard output')
     .action(async (run: string, images: string[], flags: PredictFlags) => {
-      const { top, batchSize, device, threads } = flags;
+      const { top, threshold, batchSize, device, threads } = flags;
       await using classifier = await loadClassifier(modelFile(run), {
         device,
         ...(threads ? { threads } : {}),
       });
       const start = performance.now();
       const found = await classifier.predict(images, {
-        ...{ top, batchSize },
+        ...{ top, threshold, batchSize },
         ...(flags.tta ? { tta: flags.tta } : {}),
       });
       const seconds = (performance.now() - start) / 1000;
@@ -48,12 +55,27 @@ export function addPredict(program: Command): Command {
         return;
       }
       for (const [i, prediction] of found.entries()) {
-        const classes = prediction.top.map((one) => `${one.class} ${percent(one.probability)}`).join(', ');
-        process.stdout.write(`${images[i]}  ${classes}\n`);
+        process.stdout.write(`${images[i]}  ${answerOf(prediction)}\n`);
       }
     });
 }
 
-function toJson(image: string, { top, logits }: Prediction) {
-  return { image, top, logits: Array.from(logits) };
+/** Classes or labels with their probabilities, or numbers. */
+function answerOf({ top, labels, values }: Prediction): string {
+  if (values) {
+    const numbers = Object.entries(values).map(([name, value]) => `${name} ${Number(value.toPrecision(6))}`);
+    return numbers.join(', ');
+  }
+  if (labels?.length === 0) return '(no label)';
+  return (labels ?? top).map((one) => `${one.class} ${percent(one.probability)}`).join(', ');
+}
+
+function toJson(image: string, { logits, ...rest }: Prediction) {
+  return { image, ...rest, logits: Array.from(logits) };
+}
+
+function shareOf(text: string): number {
+  const share = Number(text);
+  if (text.trim() !== '' && share >= 0 && share <= 1) return share;
+  throw new InvalidArgumentError('Expected a number from 0 to 1.');
 }

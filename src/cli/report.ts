@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { Sample } from '../data/dataset.js';
+import { taskOf } from '../data/task.js';
 import type { ReportContent } from '../html-report/content.js';
 import { drawDoubted } from '../html-report/doubts.js';
 import {
@@ -71,6 +72,7 @@ async function gatherAgain(run: string, record: RunRecord, flags: ReportFlags): 
   const model = await describeFile(file);
   await using classifier = await loadClassifier(file, { device: flags.device });
   const { card } = classifier;
+  if (taskOf(card) !== 'single-label') return { record, card, model };
   const found = await findImages(record, flags.data);
   if ('why' in found) return { record, card, model, missing: [found.why] };
   const labelled = { model: classifier.model, card };

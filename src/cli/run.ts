@@ -14,7 +14,7 @@ import { readData } from './arguments.js';
 import { batchDisplay } from './batch-display.js';
 import { openModel } from './first-step.js';
 import { listenForInterrupt } from './interrupt.js';
-import { epochEvent, epochLine, stageLine, startLines, summary } from './lines.js';
+import { epochEvent, epochLine, scoresByName, stageLine, startLines, summary } from './lines.js';
 import { tryReport } from './report.js';
 import { writeRunFile } from './run-file.js';
 import { type Scalars, startScalars } from './scalars.js';
@@ -76,8 +76,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   emit(request, {
     event: 'done',
     bestEpoch: result.best.epoch,
-    bestValAccuracy: result.best.validation.accuracy,
-    bestValMacroF1: result.best.validation.macro.f1,
+    ...scoresByName('bestVal', result.best.validation),
     ended: result.ended,
     stages: result.stages,
     decisions: result.decisions,

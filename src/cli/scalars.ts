@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EpochReport } from '../fine-tune/report.js';
+import { taskFigures } from '../report/task-tables.js';
 import { EventFile, removeEventFiles } from '../tensorboard/event-file.js';
 import type { TrainRequest } from './run.js';
 
@@ -34,14 +35,23 @@ export function startScalars({ out, options }: TrainRequest, say: (line: string)
   };
 }
 
+function scoresOf(validation: EpochReport['validation']): Record<string, number> {
+  const figures = taskFigures(validation);
+  if (!figures)
+    return { 'accuracy/validation': validation.accuracy, 'macro_f1/validation': validation.macro.f1 };
+  const known = figures.flatMap(({ title, value }) => (value === null ? [] : [[title, value] as const]));
+  return Object.fromEntries(
+    known.map(([title, value]) => [`${title.toLowerCase().replaceAll(' ', '_')}/validation`, value]),
+  );
+}
+
 /** Figures by the names that TensorBoard groups by. */
 function scalarsOf({ trainLoss, trainAccuracy, validation, ...rest }: EpochReport): Record<string, number> {
   return {
     ...(trainLoss === null ? {} : { 'loss/train': trainLoss }),
     'loss/validation': validation.loss,
     ...(trainAccuracy === null ? {} : { 'accuracy/train': trainAccuracy }),
-    'accuracy/validation': validation.accuracy,
-    'macro_f1/validation': validation.macro.f1,
+    ...scoresOf(validation),
     ...(rest.epoch === 0
       ? {}
       : {

@@ -2,14 +2,18 @@ import { createHash } from 'node:crypto';
 import { TorchgraftError } from '../errors.js';
 import { findLeaks } from './leakage.js';
 import { randomIntegers, shuffle } from './random.js';
+import type { Task } from './task.js';
 
 export type SplitName = 'train' | 'val' | 'test';
 export const splitNames: readonly SplitName[] = ['train', 'val', 'test'];
 
-/** One labelled image; `label` is an index into the data set's `classes`. */
+/** One labelled image. */
 export interface Sample {
   path: string;
+  /** Index into the data set's `classes`; -1, which nothing takes for a class, where there are `targets`. */
   label: number;
+  /** One for each of the data set's `classes`: of a multi-label set 1 or 0, of a regression the numbers. Else undefined. */
+  targets?: readonly number[];
   /** Values by slice, for example `{ scanner: 'A' }`; where slices were asked for. */
   slices?: Readonly<Record<string, string>>;
 }
@@ -18,8 +22,10 @@ export interface Sample {
 export interface DatasetSummary {
   /** Folder or manifest, as it was given. */
   source: string;
+  /** What is asked about an image; left out for one class. */
+  task?: Task;
   classes: string[];
-  /** Samples of each class in each split. */
+  /** Samples of each class in each split: those that have the label, or the target. */
   counts: Partial<Record<SplitName, Record<string, number>>>;
   /** How `val` came to be: a folder or column of its own, or split off at random. */
   validation: 'given' | { share: number; seed: number };
@@ -29,7 +35,9 @@ export interface DatasetSummary {
 
 /** Labelled images in splits, sorted, so that a seed means the same everywhere. */
 export interface ImageDataset {
-  /** Class names, sorted; a label is an index into them. */
+  /** What is asked about an image. Left out: `single-label`, one class. */
+  task?: Task;
+  /** Class names, sorted; a label is an index into them. Of a multi-label set its labels, of a regression its targets. */
   classes: string[];
   splits: { train: Sample[]; val: Sample[]; test?: Sample[] };
   /** What a person should know before training, one sentence each. */
@@ -42,6 +50,10 @@ export interface FoundSample {
   path: string;
   name: string;
   className: string;
+  /** Names that it has, in a multi-label set; there and in a regression `className` is all of it as one text. */
+  labels?: string[];
+  /** Numbers of a regression, one for each target. */
+  values?: number[];
   /** Undefined when it still has to be split. */
   split: SplitName | undefined;
   slices?: Readonly<Record<string, string>>;
@@ -61,8 +73,9 @@ export async function assemble(
   classes: string[],
   options: SplitOptions,
   warnings: string[],
+  task: Task = 'single-label',
 ): Promise<ImageDataset> {
-  refuseUnlearnable(source, found, classes);
+  refuseUnlearnable(source, found, classes, task);
   found.sort((a, b) => compare(a.name, b.name));
   const given = found.some((sample) => sample.split === 'val');
   if (!given) splitOff(found, classes, options);
@@ -72,14 +85,15 @@ export async function assemble(
   const pick = (split: SplitName): Sample[] =>
     found
       .filter((sample) => sample.split === split)
-      .map(({ path, className, slices }) => ({
-        path,
-        label: labels.get(className) as number,
-        ...(slices ? { slices } : {}),
+      .map((sample) => ({
+        path: sample.path,
+        label: task === 'single-label' ? (labels.get(sample.className) as number) : -1,
+        ...(task === 'single-label' ? {} : { targets: targetsOfFound(sample, classes) }),
+        ...(sample.slices ? { slices: sample.slices } : {}),
       }));
   const test = pick('test');
   const splits = { train: pick('train'), val: pick('val'), ...(test.length > 0 && { test }) };
-  const counts = countClasses(splits, classes);
+  const counts = countClasses(found, classes);
   warnings.push(...missingClasses(counts));
   if (splits.val.length === 0) {
     throw invalid(`${source}: no image is left for validation: every class has only one. Add images.`);
@@ -88,7 +102,21 @@ export async function assemble(
   warnings.push(...leaks);
   const validation = given ? ('given' as const) : { share: options.validation, seed: options.seed };
   const fingerprint = fingerprintOf(found, sizes);
-  return { classes, splits, warnings, summary: { source, classes, counts, validation, fingerprint } };
+  const about = task === 'single-label' ? { classes } : { task, classes };
+  return { ...about, splits, warnings, summary: { source, ...about, counts, validation, fingerprint } };
+}
+
+/** Of a multi-label set 1 or 0 for each class; of a regression its numbers. */
+function targetsOfFound({ labels, values = [] }: FoundSample, classes: readonly string[]): number[] {
+  return labels ? classes.map((name) => Number(labels.includes(name))) : values;
+}
+
+/** The classes that a sample counts for: its own, those it has, or each target. */
+function classesOf(
+  { className, labels, values }: FoundSample,
+  classes: readonly string[],
+): readonly string[] {
+  return values ? classes : (labels ?? [className]);
 }
 
 /** Order of strings by UTF-16 code unit, whatever the locale. */
@@ -100,24 +128,21 @@ export function invalid(message: string): TorchgraftError {
   return new TorchgraftError('DATA_INVALID', message);
 }
 
-function refuseUnlearnable(source: string, found: FoundSample[], classes: string[]): void {
+function refuseUnlearnable(source: string, found: FoundSample[], classes: string[], task: Task): void {
   if (found.length === 0) throw invalid(`${source}: no images found.`);
-  if (classes.length < 2) {
+  if (task === 'multi-label' && classes.length === 0) throw invalid(`${source}: no image has any label.`);
+  if (task === 'single-label' && classes.length < 2) {
     throw invalid(
       `${source}: only one class, \`${classes[0]}\`. A classifier needs at least two to tell apart.`,
     );
   }
 }
 
-/** Puts a share of each class's training images into `val`; of 2 or more at least one goes and one stays. */
+/** Puts a share of each stratum's training images into `val`; of 2 or more at least one goes and one stays. */
 function splitOff(found: FoundSample[], classes: string[], options: SplitOptions): void {
   const next = randomIntegers(options.seed, 0);
-  const ofClass = new Map<string, number[]>(classes.map((name) => [name, []]));
-  for (const [index, sample] of found.entries()) {
-    sample.split ??= 'train';
-    if (sample.split === 'train') ofClass.get(sample.className)?.push(index);
-  }
-  for (const indices of ofClass.values()) {
+  for (const sample of found) sample.split ??= 'train';
+  for (const indices of strataOf(found, classes)) {
     if (indices.length < 2) continue;
     const share = Math.round(indices.length * options.validation);
     const count = Math.min(indices.length - 1, Math.max(1, share));
@@ -125,26 +150,50 @@ function splitOff(found: FoundSample[], classes: string[], options: SplitOptions
   }
 }
 
+/**
+ * Positions of the training images by class, the classes in order; of a multi-label set by the rarest label of each, so
+ * that rare ones are in both splits; of a regression all together.
+ */
+function strataOf(found: readonly FoundSample[], classes: readonly string[]): number[][] {
+  const counts = new Map<string, number>();
+  for (const name of found.flatMap(({ labels = [] }) => labels))
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  const count = (name: string) => counts.get(name) as number;
+  const stratumOf = ({ className, labels, values }: FoundSample) => {
+    if (values) return '';
+    return labels ? (labels.toSorted((a, b) => count(a) - count(b) || compare(a, b))[0] ?? '') : className;
+  };
+  // The order of the classes decides what the seed means.
+  const strata = new Map<string, number[]>(['', ...classes].map((name) => [name, []]));
+  for (const [index, sample] of found.entries()) {
+    if (sample.split !== 'train') continue;
+    strata.get(stratumOf(sample))?.push(index);
+  }
+  return [...strata.values()];
+}
+
 function requireTrainingImages(source: string, found: FoundSample[], classes: string[]): void {
   const trained = new Set(
-    found.filter((sample) => sample.split === 'train').map((sample) => sample.className),
+    found.filter(({ split }) => split === 'train').flatMap((sample) => classesOf(sample, classes)),
   );
   const untrained = classes.filter((name) => !trained.has(name));
   if (untrained.length === 0) return;
-  const stray = found.find((sample) => untrained.includes(sample.className));
+  const stray = found.find((sample) => classesOf(sample, classes).some((name) => untrained.includes(name)));
   const names = untrained.map((name) => `\`${name}\``).join(', ');
   const where = stray ? ` ${stray.split} has images of it (${stray.path}).` : '';
   throw invalid(`${source}: no training images of ${names}.${where} Add some, or remove the class.`);
 }
 
-function countClasses(splits: ImageDataset['splits'], classes: string[]): DatasetSummary['counts'] {
+function countClasses(found: readonly FoundSample[], classes: string[]): DatasetSummary['counts'] {
   const counts: DatasetSummary['counts'] = {};
   for (const split of splitNames) {
-    const samples = splits[split];
-    if (!samples) continue;
-    const numbers = new Array<number>(classes.length).fill(0);
-    for (const { label } of samples) numbers[label] = (numbers[label] ?? 0) + 1;
-    counts[split] = Object.fromEntries(classes.map((name, label) => [name, numbers[label] ?? 0]));
+    const samples = found.filter((sample) => sample.split === split);
+    // A data set without test images has no such split.
+    if (split === 'test' && samples.length === 0) continue;
+    const numbers = new Map(classes.map((name) => [name, 0]));
+    for (const name of samples.flatMap((sample) => classesOf(sample, classes)))
+      numbers.set(name, (numbers.get(name) ?? 0) + 1);
+    counts[split] = Object.fromEntries(numbers);
   }
   return counts;
 }

@@ -15,6 +15,7 @@ import {
   type SplitName,
 } from './dataset.js';
 import { dataOptions, type ImageFolderOptions } from './folder.js';
+import { type LabelReader, labelReader } from './manifest-labels.js';
 import { readSlices } from './slices.js';
 
 const splitWords: Record<string, SplitName> = {
@@ -27,7 +28,7 @@ const splitWords: Record<string, SplitName> = {
 
 const row = z.object({
   path: z.string().min(1, 'is empty'),
-  label: z.union([z.string().min(1, 'is empty'), z.number(), z.boolean()]),
+  label: z.union([z.string().min(1, 'is empty'), z.number(), z.boolean()]).optional(),
   split: z.string().optional().nullable(),
 });
 
@@ -36,6 +37,11 @@ const row = z.object({
  * Lines with the same names, by the extension `.csv`, `.jsonl` or `.ndjson`. Paths are relative to the list. `split` is
  * train, val (valid, validation) or test; where no line has val, a seeded share is split off as in `imageFolder`.
  * Classes are sorted, as numbers when all of them are whole numbers.
+ *
+ * In the place of `label`, `labels` makes a multi-label set: names with `|` between them (in JSON Lines also a list), empty
+ * for none. `target`, or several columns `target_<name>`, makes a regression: finite numbers, whose names are then
+ * `target` or the `<name>`s, in the order of the columns. What is split off holds a share of each label's rarest images,
+ * and of a regression a share of all.
  *
  * @param options `validation`: share split off where there is no `val`, default 0.2; `seed`: of that split, default 0;
  * `slices`: columns, for example `['scanner', 'site']`, rules on the path, or a function, {@link SliceRules}; default none
@@ -52,8 +58,15 @@ export async function imageManifest(file: string, options: ImageFolderOptions = 
   const folder = dirname(file);
   const found: FoundSample[] = [];
   const records: Record<string, unknown>[] = [];
+  let labels: LabelReader | undefined;
   for await (const { line, record } of lines(file)) {
-    found.push(sample(file, folder, line, record));
+    const where = `${file}, line ${line}`;
+    const { label, ...place } = sample(folder, where, record);
+    const own = record as Record<string, unknown>;
+    labels ??= labelReader(own, where);
+    if (labels.task !== labelReader(own, where).task)
+      throw invalid(`${where}: the lines before are ${labels.task}. Label every line in the same way.`);
+    found.push({ ...place, ...labels.read(own, where) });
     if (checked.slices) records.push(record as Record<string, unknown>);
   }
   const unsplit = found.filter((one) => one.split === undefined).length;
@@ -66,8 +79,9 @@ export async function imageManifest(file: string, options: ImageFolderOptions = 
   const rows = found.map((one, index) => ({ ...one, record: records[index] ?? {} }));
   const slices = readSlices(file, rows, checked.slices, columns);
   for (const [index, values] of (slices ?? []).entries()) (found[index] as FoundSample).slices = values;
-  const classes = sortLabels([...new Set(found.map((one) => one.className))]);
-  return assemble(file, found, classes, checked, []);
+  const names = found.flatMap((one) => one.labels ?? [one.className]);
+  const classes = labels?.targets ?? sortLabels([...new Set(names)]);
+  return assemble(file, found, classes, checked, [], labels?.task);
 }
 
 type Records = AsyncGenerator<{ line: number; record: unknown }>;
@@ -110,26 +124,28 @@ async function* readJsonLines(file: string): Records {
   }
 }
 
-function sample(file: string, folder: string, line: number, record: unknown): FoundSample {
+/** Where a line's image is, and in which split. */
+function sample(
+  folder: string,
+  where: string,
+  record: unknown,
+): Pick<FoundSample, 'path' | 'name' | 'split'> & { label?: unknown } {
   const parsed = row.safeParse(record);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const field = issue?.path.join('.') || 'the line';
-    throw invalid(
-      `${file}, line ${line}: ${field}: ${issue?.message}. Expected path, label and maybe split.`,
-    );
+    throw invalid(`${where}: ${field}: ${issue?.message}. Expected path, label and maybe split.`);
   }
   const { path, label, split } = parsed.data;
   const word = split?.trim().toLowerCase();
   if (word && !(word in splitWords)) {
-    throw invalid(`${file}, line ${line}: unknown split \`${split}\`. Expected train, val or test.`);
+    throw invalid(`${where}: unknown split \`${split}\`. Expected train, val or test.`);
   }
-  const name = path.replaceAll('\\', '/');
   return {
     path: resolve(folder, path),
-    name,
-    className: String(label),
+    name: path.replaceAll('\\', '/'),
     split: word ? splitWords[word] : undefined,
+    label,
   };
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ImageDataset } from '../data/dataset.js';
+import { requireSingleLabel } from '../data/task.js';
 import { invalidType } from '../errors.js';
 import { checkOptions } from '../options.js';
 import { type ExtractOptions, extractSchema } from '../probe/features.js';
@@ -45,6 +46,7 @@ export function checkDomainOptions(options: AdaptDomainOptions): CheckedDomainOp
   if (!isDataset(source)) {
     throw invalidType('adaptDomain: `source`: expected data from imageFolder or imageManifest.');
   }
+  requireSingleLabel(source as ImageDataset, 'adaptDomain');
   const isPaths = Array.isArray(target) && target.every((path) => typeof path === 'string' && path !== '');
   if (!isPaths && !isDataset(target)) {
     throw invalidType(

@@ -2,6 +2,7 @@ import { mixesImages } from '../augment-option.js';
 import type { ImageDataset, Sample } from '../data/dataset.js';
 import type { DecodedImages } from '../data/decoded-images.js';
 import { BatchLoader } from '../data/loader.js';
+import { targetsOf } from '../data/task.js';
 import { invalidValue, TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
 import type { NativeAugment, Plan, Precision } from '../native.js';
@@ -11,7 +12,7 @@ import type { Reading } from './epoch.js';
 import { CachedFeatures, type FeatureReport, featureRowBytes } from './features.js';
 import { groupWeighing } from './group-training.js';
 import type { CheckedOptions } from './options.js';
-import { type BatchSource, imageSource, weighed } from './source.js';
+import { type BatchSource, imageSource, targeted, targetOf, weighed } from './source.js';
 import type { Stage } from './strategies/stage.js';
 
 /** Images of the batch on which the plan is proven and tried. */
@@ -108,7 +109,8 @@ export class Computation {
   /** The training pass of an epoch, from a batch on. */
   trainSource(epoch: number, firstBatch: number): BatchSource {
     const { data, options } = this.#settings;
-    return weighed(this.#trainSource(epoch, firstBatch), groupWeighing(options.groups, data));
+    const source = targeted(this.#trainSource(epoch, firstBatch), data.splits.train);
+    return weighed(source, groupWeighing(options.groups, data));
   }
 
   #trainSource(epoch: number, firstBatch: number): BatchSource {
@@ -130,6 +132,10 @@ export class Computation {
 
   /** The validation pass. */
   valSource(): BatchSource {
+    return targeted(this.#valSource(), this.#settings.data.splits.val);
+  }
+
+  #valSource(): BatchSource {
     const { data, reading, options } = this.#settings;
     if (this.#features) return this.#features.evalSource(data.splits.val);
     return this.#images(data.splits.val, {
@@ -187,7 +193,7 @@ async function planOn(
       model.native.plan(
         {
           inputs: [{ data: pixels, shape, dtype: 'uint8' }],
-          target: { data: labels, shape: [labels.length], dtype: 'int32' },
+          target: targetOf({ labels, targets: targetsOf(data.splits.train, indices) }),
           indices,
           sizes,
         },

@@ -1,13 +1,15 @@
 import type { SkippedImage } from '../data/loader.js';
 import type { Preprocessing } from '../data/preprocessing.js';
+import type { Task } from '../data/task.js';
 import { TorchgraftError, throwIfAborted } from '../errors.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { ClassificationMeter } from '../metrics/meter.js';
 import type { ClassificationScores } from '../metrics/scores.js';
+import { TargetMeter, type Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
 import type { NativeOptimizer, NativePreprocess, StepResult } from '../native.js';
 import type { BatchProgress } from './options.js';
-import { type BatchSource, type SourceBatch, withBatch } from './source.js';
+import { type BatchSource, type SourceBatch, targetOf, withBatch } from './source.js';
 
 /** How to read the images of a split. */
 export interface Reading {
@@ -85,11 +87,6 @@ export async function trainEpoch(run: TrainEpoch): Promise<{ sums: TrainSums; sk
   return { sums, skipped: [...source.skipped] };
 }
 
-/** Class indices as the addon takes them. */
-function targetOf({ labels }: SourceBatch) {
-  return { data: labels, shape: [labels.length], dtype: 'int32' as const };
-}
-
 const smallerSteps =
   'Try a learning rate ten times lower, or clipNorm: 1; if it happens at the first batch, check mean and std.';
 
@@ -133,6 +130,8 @@ export interface Evaluation {
   /** Images of a whole pass. */
   total: number;
   classes: readonly string[];
+  /** What is asked about an image; default one class. */
+  task?: Task | undefined;
   epoch?: number;
   /** Given when training is not configured. */
   preprocess?: NativePreprocess;
@@ -143,24 +142,46 @@ export interface Evaluation {
   onBatch?: ((progress: Progress) => void) | undefined;
 }
 
-/** One pass over a split in eval mode, its metrics and what they are made of. */
+/** One pass over a split of images of one class each, in eval mode: its metrics and what they are made of. */
 export async function evaluateSplit(
-  run: Evaluation,
+  run: Omit<Evaluation, 'task'>,
 ): Promise<{ metrics: ClassificationMetrics; scores: ClassificationScores; skipped: SkippedImage[] }> {
-  const { model, source, classes, preprocess, views, epoch = 0 } = run;
-  const meter = new ClassificationMeter({ classes });
+  const meter = new ClassificationMeter({ classes: run.classes });
+  await pass(run, (batch, logits, loss) => meter.add(logits, batch.labels, loss));
+  return { metrics: meter.metrics(), scores: meter.scores(), skipped: [...run.source.skipped] };
+}
+
+/** One pass over a split of any task, and its metrics; those of one class an image as `evaluateSplit` has them. */
+export async function evaluateTask(
+  run: Evaluation,
+): Promise<{ metrics: Validation; skipped: SkippedImage[] }> {
+  const { task = 'single-label', source, classes, preprocess } = run;
+  if (task === 'single-label') return evaluateSplit(run);
+  const meter = new TargetMeter(task, classes);
+  await pass(run, ({ targets }, outputs, loss) =>
+    meter.add(outputs, targets as Float32Array, preprocess ? undefined : loss),
+  );
+  return { metrics: meter.metrics(), skipped: [...source.skipped] };
+}
+
+async function pass(
+  run: Evaluation,
+  add: (batch: SourceBatch, logits: Float32Array, loss: number) => void,
+): Promise<void> {
+  const { model, source, preprocess, views, epoch = 0 } = run;
   let done = 0;
   for await (const batch of source) {
+    // Training that is not configured has cross entropy, which is no loss for targets.
+    const target = preprocess && batch.targets ? {} : { target: targetOf(batch) };
     const { loss, logits } = await withBatch(batch, (tensors) =>
       model.native.evaluate({
-        ...{ ...tensors, ...views, target: targetOf(batch) },
+        ...{ ...tensors, ...views, ...target },
         ...(preprocess ? { preprocess } : {}),
       }),
     );
-    meter.add(logits.data as Float32Array, batch.labels, loss);
+    add(batch, logits.data as Float32Array, loss);
     run.onLogits?.(batch, logits.data as Float32Array);
     done += batch.labels.length;
     run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
   }
-  return { metrics: meter.metrics(), scores: meter.scores(), skipped: [...source.skipped] };
 }

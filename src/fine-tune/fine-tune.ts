@@ -17,7 +17,7 @@ import {
 import type { Computation, ComputationReport } from './computation.js';
 import {
   divergence,
-  evaluateSplit,
+  evaluateTask,
   noSums,
   type Progress,
   type Reading,
@@ -55,7 +55,7 @@ export function fineTune(model: Model, data: ImageDataset, options: FineTuneOpti
   if (typeof model?.replaceHead !== 'function')
     throw invalidType('fineTune: expected a Model from loadModel.');
   if (!data?.splits?.train) throw invalidType('fineTune: expected data from imageFolder or imageManifest.');
-  return new FineTuning(model, data, checkFineTuneOptions(options));
+  return new FineTuning(model, data, checkFineTuneOptions(options, data.task));
 }
 
 /** Checkpoints take at most about a twentieth of a run. */
@@ -98,7 +98,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     this.#recipe = recipeOf(options, dataFingerprint(options.groups, data));
     const { batchSize, threads, unreadable } = options;
     this.#reading = { batchSize, threads, unreadable };
-    this.#stopping = stoppingOf(options, data.classes);
+    this.#stopping = stoppingOf(options, data);
   }
 
   /** The model before the first step; undefined until the iteration has begun. */
@@ -322,12 +322,11 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     trainSkipped: EpochReport['skipped'],
   ): Promise<EpochReport> {
     const start = performance.now();
-    const { metrics, skipped } = await evaluateSplit({
+    const { metrics, skipped } = await evaluateTask({
       model: this.#model,
       source: (this.#run as StageRun).computation.valSource(),
       total: this.#data.splits.val.length,
-      classes: this.#data.classes,
-      epoch,
+      ...{ classes: this.#data.classes, task: this.#data.task, epoch },
       onLogits: this.#outcomes.begin(),
       onBatch: this.#onBatch(),
     });

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { type AugmentOption, augmentOption } from '../augment-option.js';
 import type { Preprocessing } from '../data/preprocessing.js';
+import type { Task } from '../data/task.js';
 import type { EarlyStoppingOptions } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
 import {
@@ -16,13 +17,14 @@ import {
 import { type HeadForm, headShape } from '../head-options.js';
 import { checkLbfgs } from '../lbfgs.js';
 import { type LoraOptions, loraOptions } from '../lora/options.js';
-import type { Precision } from '../native.js';
+import type { NativeLoss, Precision } from '../native.js';
 import { checkOptions, innerOptions } from '../options.js';
 import { checkSchedule, type Schedule, type ScheduleOptions } from '../schedule.js';
 import { type LossOption, lossOption, type OptimizerOption, optimizerOption } from '../training-options.js';
 import { checkAugmentation } from './augment-conflicts.js';
 import type { CachePlace } from './features.js';
 import { checkGroups, type GroupsOption, groupsOption } from './group-training.js';
+import { checkTask, taskDefaults } from './task-options.js';
 
 /**
  * Which parameters learn, and when:
@@ -70,7 +72,7 @@ export interface FineTuneOptions {
   epochs?: number;
   /** Images a batch. Default 32. */
   batchSize?: number;
-  /** Default `auto`; `head` with L-BFGS. */
+  /** Default `auto`; `head` with L-BFGS. Of multi-label data and regressions `auto` is `lp-ft:llrd`. */
   strategy?: Strategy;
   /**
    * Learning rate of each layer over that of the one above it, with `llrd`, `last:k`, `full`, `gradual`, `lp-ft` and
@@ -111,7 +113,7 @@ export interface FineTuneOptions {
   decayNormAndBias?: boolean;
   /** Default `cosine` with 5 % warm-up; `constant` with L-BFGS. */
   schedule?: ScheduleOptions;
-  /** Default `crossEntropy`. */
+  /** Default `crossEntropy`; of multi-label data `bceWithLogits`, of a regression `mse`. */
   loss?: LossOption;
   /** Largest 2-norm of the gradient. Default: no clipping, with `auto` 1. */
   clipNorm?: number;
@@ -135,7 +137,10 @@ export interface FineTuneOptions {
   freeze?: string[];
   /** BatchNorm of frozen layers keeps updating its statistics. Default false. */
   trainBatchNorm?: boolean;
-  /** Metric that picks the best epoch (epoch 0 included), and when to stop. Default: `valMacroF1`, never stop. */
+  /**
+   * Metric that picks the best epoch (epoch 0 included), and when to stop. Default: `valMacroF1`, of multi-label data
+   * `valMeanAveragePrecision`, of a regression `valR2`; never stop.
+   */
   earlyStopping?: EarlyStoppingOptions;
   /** Of order, augmentation, dropout and the head's initialisation. Default 0. */
   seed?: number;
@@ -148,7 +153,8 @@ export interface FineTuneOptions {
   decodedBytes?: number;
   /**
    * Of activations and of the weights of what is frozen; what learns and the loss stay float32. Default `auto`: bfloat16
-   * where the device has it natively and a short trial on the first images shows that it is faster, else float32.
+   * where the device has it natively and a short trial on the first images shows that it is faster; on a processor only
+   * where that trial takes 20 ms or more in float32. Else float32.
    */
   precision?: Precision | 'auto';
   /**
@@ -228,7 +234,7 @@ const schema = z.strictObject({
   weightDecay: z.number().min(0).optional(),
   decayNormAndBias: z.boolean().default(false),
   schedule: z.custom<ScheduleOptions>().optional(),
-  loss: lossOption.prefault('crossEntropy'),
+  loss: lossOption.optional(),
   clipNorm: z.number().gt(0).optional(),
   accumulate: z.int().min(1).max(1024).default(1),
   augment: augmentOption.prefault('default'),
@@ -241,7 +247,7 @@ const schema = z.strictObject({
   groups: groupsOption.optional(),
   freeze: z.array(z.string()).default([]),
   trainBatchNorm: z.boolean().default(false),
-  earlyStopping: z.custom<EarlyStoppingOptions>().default({ metric: 'valMacroF1' }),
+  earlyStopping: z.custom<EarlyStoppingOptions>().optional(),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
   threads: z.int().min(1).max(1024).default(availableParallelism()),
   decodedBytes: z.int().min(0).optional(),
@@ -268,16 +274,23 @@ const schema = z.strictObject({
 /** How each option is checked alone, by name. */
 export const fineTuneShape: Readonly<Record<string, z.ZodType>> = schema.shape;
 
+/** Options whose defaults depend on others, or on the data. */
+type Filled = 'strategy' | 'schedule' | 'weightDecay' | 'loss' | 'earlyStopping';
+
 /** FineTuneOptions, checked and with defaults. */
-export type CheckedOptions = Omit<z.output<typeof schema>, 'strategy' | 'schedule' | 'weightDecay'> & {
+export type CheckedOptions = Omit<z.output<typeof schema>, Filled> & {
   strategy: string;
+  loss: NativeLoss;
+  earlyStopping: EarlyStoppingOptions;
   schedule: Schedule;
   weightDecay: number;
 };
 
-/** @throws INVALID_TYPE or INVALID_VALUE naming the option */
-export function checkFineTuneOptions(options: FineTuneOptions): CheckedOptions {
-  const checked = checkOptions(schema, options, 'fineTune');
+/** @param task of the data @throws INVALID_TYPE or INVALID_VALUE naming the option */
+export function checkFineTuneOptions(options: FineTuneOptions, task: Task = 'single-label'): CheckedOptions {
+  const given = checkOptions(schema, options, 'fineTune');
+  const { loss, metric } = taskDefaults[task];
+  const checked = { ...given, loss: given.loss ?? loss, earlyStopping: given.earlyStopping ?? { metric } };
   if (checked.resume && !checked.checkpoint) {
     throw invalidValue('fineTune: `resume` needs `checkpoint`, the file to go on from.');
   }
@@ -286,16 +299,13 @@ export function checkFineTuneOptions(options: FineTuneOptions): CheckedOptions {
   const strategy = checked.strategy ?? (isLbfgs ? 'head' : defaultStrategy);
   checkLbfgsRun({ ...checked, strategy }, schedule);
   checkStrategyOptions({ ...checked, strategy });
+  checkTask(checked, task);
   checkAugmentation(checked);
   checkForgetting(checked);
   checkGroups(checked);
   checkLora({ ...checked, strategy });
-  return {
-    ...checked,
-    strategy,
-    schedule,
-    weightDecay: checked.weightDecay ?? defaultDecay(checked),
-  };
+  const weightDecay = checked.weightDecay ?? defaultDecay(checked);
+  return { ...checked, strategy, schedule, weightDecay };
 }
 
 // L2-SP takes the place of weight decay, which would pull pretrained weights elsewhere.

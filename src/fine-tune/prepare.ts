@@ -1,6 +1,7 @@
 import { tellAudit } from '../audit/data-audit.js';
 import type { ImageDataset } from '../data/dataset.js';
 import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
+import { taskOf } from '../data/task.js';
 import { TorchgraftError } from '../errors.js';
 import { Forgetting, type Graft } from '../forgetting/forgetting.js';
 import { isShaped } from '../head-options.js';
@@ -13,6 +14,7 @@ import { type Baselines, measureBaselines } from './baselines.js';
 import type { CheckedOptions } from './options.js';
 import { compileStrategy } from './strategies/compile.js';
 import type { Strategy } from './strategies/stage.js';
+import { beginAtMean, targetNotices } from './task-targets.js';
 import { readyProbe } from './trunk.js';
 
 /** What the loop needs to know of a prepared model. */
@@ -31,6 +33,7 @@ export async function prepareModel(
   data: ImageDataset,
   options: CheckedOptions,
 ): Promise<Prepared> {
+  const task = taskOf(data);
   checkLbfgsModel(options, await model.summary(), 'fineTune');
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
   await checkInput(model);
@@ -38,21 +41,33 @@ export async function prepareModel(
   const forgetting = await Forgetting.begin(model, options, preprocessing);
   try {
     const beginsWithProbe = /^(auto|lp-ft)/.test(options.strategy);
-    const head = await prepareHead(model, data.classes, preprocessing.size, {
+    const head = await prepareHead(model, data, preprocessing.size, {
       ...options,
       // The source's head, joined for distillation, takes the features as they are; a cosine head has a scale of its own.
       standardise: beginsWithProbe && !options.distillation && isPlain(options.head),
     });
     if (options.strategy === 'lora')
       await adaptLayers(model, head.parameters, options.lora ?? {}, options.seed);
+    await beginAtMean(model, data, head, options.head.hidden);
     const probeC = beginsWithProbe
       ? await readyProbe(model, data, preprocessing, options, head.standardiser)
       : undefined;
     const baselines =
-      options.baselines === 'none' ? undefined : await measureBaselines(model, data, preprocessing, options);
+      options.baselines === 'none' || task !== 'single-label'
+        ? undefined
+        : await measureBaselines(model, data, preprocessing, options);
     const summary = await model.summary();
     const images = data.splits.train.length;
-    const strategy = compileStrategy({ model, summary, head: head.parameters, options, images, probeC });
+    const strategy = compileStrategy({
+      model,
+      summary,
+      head: head.parameters,
+      options,
+      task,
+      images,
+      probeC,
+    });
+    strategy.notices.push(...(options.baselines === 'none' ? [] : targetNotices(data)));
     const { transfer, audit } = baselines ?? {};
     if (audit) strategy.notices.push(...tellAudit(audit));
     if (transfer && (transfer.verdict === 'harm' || options.strategy === 'auto')) {
@@ -76,11 +91,12 @@ interface Head extends Graft {
 // A model fine-tuned before on the same classes goes on with the head it has.
 async function prepareHead(
   model: Model,
-  classes: string[],
+  data: ImageDataset,
   imageSize: number,
   { head, seed, standardise }: CheckedOptions & { standardise: boolean },
 ): Promise<Head> {
-  const isSame = model.card?.classes.join('\0') === classes.join('\0');
+  const { classes } = data;
+  const isSame = model.card?.classes.join('\0') === classes.join('\0') && taskOf(model.card) === taskOf(data);
   if (isSame && !isShaped(head)) {
     const description = await model.summary();
     const layer = description.heads.find(({ output }) => output === 0)?.module ?? '';

@@ -1,6 +1,8 @@
 import type { SkippedImage } from '../data/loader.js';
+import { type Task, taskOf } from '../data/task.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
-import { metricNames, type NamedMetrics, nameMetrics } from '../metrics/names.js';
+import type { NamedMetrics } from '../metrics/names.js';
+import { nameValidation, type Validation, validationNames } from '../metrics/tasks.js';
 import type { TrainSums } from './epoch.js';
 import { type CheckedGroups, groupMetricNames } from './group-training.js';
 
@@ -14,11 +16,14 @@ export interface EpochReport {
    * Null for epoch 0.
    */
   trainLoss: number | null;
-  /** Share of training images classified rightly, likewise; null for epoch 0. */
+  /** Share of training images classified rightly, likewise; null for epoch 0, and where images have no one class. */
   trainAccuracy: number | null;
   /** Largest learning rate of what learns, at the end of the epoch. */
   learningRate: number;
-  /** Validation, in eval mode. */
+  /**
+   * Validation, in eval mode. Of multi-label data and regressions it is another object, which `isMultiLabel` and
+   * `isRegression` tell; `metrics` has the figures of all.
+   */
   validation: ClassificationMetrics;
   /** All figures by name, as early stopping knows them: `trainLoss`, `valLoss`, `valMacroF1`, `valF1:<class>`. */
   metrics: NamedMetrics;
@@ -37,14 +42,19 @@ export interface EpochReport {
 }
 
 /** Names of all figures that the reports of a run carry. */
-export function knownMetrics(classes: readonly string[], groups: CheckedGroups | undefined): string[] {
-  return ['trainLoss', 'trainAccuracy', ...metricNames('val', classes), ...groupMetricNames(groups)];
+export function knownMetrics(
+  { classes, task }: { classes: readonly string[]; task?: Task | undefined },
+  groups: CheckedGroups | undefined,
+): string[] {
+  const kind = taskOf({ task });
+  const training = kind === 'single-label' ? ['trainLoss', 'trainAccuracy'] : ['trainLoss'];
+  return [...training, ...validationNames('val', classes, kind), ...groupMetricNames(groups)];
 }
 
 export function makeReport(
   epoch: number,
   sums: TrainSums,
-  validation: ClassificationMetrics,
+  validation: Validation,
   {
     more,
     ...rest
@@ -52,15 +62,16 @@ export function makeReport(
 ): EpochReport {
   const trained = sums.count > 0;
   const trainLoss = trained ? sums.loss / sums.count : null;
-  const trainAccuracy = trained ? sums.correct / sums.count : null;
+  const trainAccuracy = trained && !('task' in validation) ? sums.correct / sums.count : null;
   return {
     epoch,
     trainLoss,
     trainAccuracy,
-    validation,
+    validation: validation as ClassificationMetrics,
     metrics: {
-      ...(trained ? { trainLoss: trainLoss as number, trainAccuracy: trainAccuracy as number } : {}),
-      ...nameMetrics('val', validation),
+      ...(trainLoss === null ? {} : { trainLoss }),
+      ...(trainAccuracy === null ? {} : { trainAccuracy }),
+      ...nameValidation('val', validation),
       ...more,
     },
     isBest: false,

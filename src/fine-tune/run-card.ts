@@ -13,6 +13,7 @@ export function makeCard(
 ): ModelCard {
   return {
     format: 1,
+    ...(data.task ? { task: data.task } : {}),
     classes: [...data.classes],
     preprocessing,
     provenance: {
@@ -30,6 +31,7 @@ export function makeCard(
       bestEpoch: best.epoch,
       epochs: history.length,
       validation: best.validation,
+      // JSON leaves out an accuracy that there is not.
       baseline: { loss: baseline.validation.loss, accuracy: baseline.validation.accuracy },
       ...(retention ? { retention } : {}),
     },

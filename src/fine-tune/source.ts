@@ -1,6 +1,8 @@
+import type { Sample } from '../data/dataset.js';
 import type { BatchLoader, SkippedImage } from '../data/loader.js';
+import { targetsOf } from '../data/task.js';
 import { TorchgraftError } from '../errors.js';
-import type { NativeBatch, NativeRows } from '../native.js';
+import type { NativeBatch, NativeRows, Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { Weighing } from './group-training.js';
 
@@ -12,8 +14,10 @@ export interface SourceBatch {
   tensors: SourceTensors;
   /** Computes kept features anew, when they can no longer be read. */
   renew?: () => Promise<SourceTensors>;
-  /** Class indices [n]. */
+  /** Class indices [n]; -1 throughout where there are targets. */
   labels: Int32Array;
+  /** Of a multi-label set or a regression, [n, classes]. */
+  targets?: Float32Array | undefined;
   /** Positions in the split's samples [n]. */
   indices: Int32Array;
   /** How training weighs its samples; undefined: all alike. */
@@ -55,7 +59,16 @@ export function weighed(
   source: BatchSource,
   weigh: ((batch: SourceBatch) => Weighing) | undefined,
 ): BatchSource {
-  if (!weigh) return source;
+  return weigh ? mapped(source, (batch) => ({ ...batch, weighing: weigh(batch) })) : source;
+}
+
+/** The same pass over these samples, each batch with its targets where samples have some. */
+export function targeted(source: BatchSource, samples: readonly Sample[]): BatchSource {
+  if (!samples[0]?.targets) return source;
+  return mapped(source, (batch) => ({ ...batch, targets: targetsOf(samples, batch.indices) }));
+}
+
+function mapped(source: BatchSource, map: (batch: SourceBatch) => SourceBatch): BatchSource {
   return {
     length: source.length,
     skipped: source.skipped,
@@ -63,9 +76,15 @@ export function weighed(
       return source.waitedSeconds;
     },
     async *[Symbol.asyncIterator]() {
-      for await (const batch of source) yield { ...batch, weighing: weigh(batch) };
+      for await (const batch of source) yield map(batch);
     },
   };
+}
+
+/** What the addon learns from: class indices [n], or targets [n, classes]. */
+export function targetOf({ labels, targets }: Pick<SourceBatch, 'labels' | 'targets'>): Tensor {
+  if (!targets) return { data: labels, shape: [labels.length], dtype: 'int32' };
+  return { data: targets, shape: [labels.length, targets.length / labels.length], dtype: 'float32' };
 }
 
 /** Calls the addon with a batch; features that turn out damaged are computed anew, once. */

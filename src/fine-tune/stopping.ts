@@ -1,3 +1,4 @@
+import type { ImageDataset } from '../data/dataset.js';
 import { EarlyStopping } from '../early-stopping.js';
 import { invalidValue } from '../errors.js';
 import type { CheckedOptions } from './options.js';
@@ -6,9 +7,9 @@ import { knownMetrics } from './report.js';
 /** What picks the best epoch and ends a run. @throws INVALID_VALUE for a metric that reports do not have */
 export function stoppingOf(
   { earlyStopping, schedule, groups }: Pick<CheckedOptions, 'earlyStopping' | 'schedule' | 'groups'>,
-  classes: readonly string[],
+  data: Pick<ImageDataset, 'classes' | 'task'>,
 ): EarlyStopping {
-  const known = knownMetrics(classes, groups);
+  const known = knownMetrics(data, groups);
   if (schedule.kind === 'plateau' && !known.includes(schedule.metric)) {
     throw invalidValue(`fineTune: schedule: unknown metric \`${schedule.metric}\`.`);
   }

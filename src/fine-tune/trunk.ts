@@ -1,5 +1,6 @@
 import type { ImageDataset } from '../data/dataset.js';
 import type { Preprocessing } from '../data/preprocessing.js';
+import { taskOf } from '../data/task.js';
 import type { Model } from '../model.js';
 import type { ReplaceHeadResult } from '../native.js';
 import { callNative } from '../native-call.js';
@@ -9,12 +10,13 @@ import { matrixOf } from '../probe/result.js';
 import { measureColumns } from '../probe/standardise.js';
 import { isWithoutFeatures, readingOf } from './baselines.js';
 import type { CheckedOptions } from './options.js';
+import { ridgeStrength } from './ridge-strength.js';
 
 /**
  * Readies a new head for a probe: its standardising layer gets the mean and standard deviation of the trunk's features over
  * the training images, and C of logistic regression is chosen on them by cross-validation.
  *
- * @returns C; undefined where there are no features that can be kept, and the layer stays as it is
+ * @returns C, of multi-label data 1 for each label, of a regression that of a ridge by cross-validation; undefined where there are no features that can be kept, and the layer stays as it is
  */
 export async function readyProbe(
   model: Model,
@@ -34,6 +36,12 @@ export async function readyProbe(
         model.native.setValues([standardiser.mean, standardiser.std], [vector(mean), vector(std)]),
       );
     }
+    const task = taskOf(data);
+    const outputs = data.classes.length;
+    // The loss is a mean over the outputs: this is each label's own C of 1.
+    if (task === 'multi-label') return outputs;
+    // weightDecay / 2 |w|^2 beside the mean of squared errors is a ridge with lambda = weightDecay x images x outputs / 2.
+    if (task === 'regression') return outputs / (2 * (await ridgeStrength(features, data, { seed, signal })));
     const { C } = await quickProbe(features, { seed, signal });
     return C;
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { ImageDataset } from '../data/dataset.js';
 import type { SkippedImage } from '../data/loader.js';
+import { taskOf } from '../data/task.js';
 import type { NamedMetrics } from '../metrics/names.js';
 import { OutcomeCollector, type Outcomes } from '../outcomes.js';
 import type { EvidenceKeeper } from './evidence.js';
@@ -19,12 +20,15 @@ export class ValidationOutcomes {
   /** For strategies that decide by it. */
   evidence: EvidenceKeeper | undefined;
   readonly #classes: readonly string[];
+  /** Outcomes are of images with one class. */
+  readonly #isKept: boolean;
   readonly #groups: GroupAccuracy | undefined;
   #last: Pass | undefined;
   #best: Pass | undefined;
 
-  constructor({ classes, splits }: ImageDataset, groups: CheckedGroups | undefined) {
+  constructor({ classes, splits, task }: ImageDataset, groups: CheckedGroups | undefined) {
     this.#classes = classes;
+    this.#isKept = taskOf({ task }) === 'single-label';
     this.#groups = groups && new GroupAccuracy(splits.val, groups.slice);
   }
 
@@ -32,7 +36,7 @@ export class ValidationOutcomes {
   begin(): (batch: SourceBatch, logits: Float32Array) => void {
     this.evidence?.begin();
     this.#groups?.begin();
-    const collected = new OutcomeCollector(this.#classes, mostBytes);
+    const collected = new OutcomeCollector(this.#classes, this.#isKept ? mostBytes : 0);
     this.#last = { collected, skipped: [] };
     return (batch, logits) => {
       this.evidence?.add(batch, logits);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ImageDataset } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
 import { completePreprocessing, nativePreprocess, type Preprocessing } from '../data/preprocessing.js';
+import { requireSingleLabel } from '../data/task.js';
 import { invalidType, invalidValue, throwIfAborted } from '../errors.js';
 import { evaluateSplit, type Reading } from '../fine-tune/epoch.js';
 import { imageSource } from '../fine-tune/source.js';
@@ -112,6 +113,8 @@ export async function wiseFt(
       throw invalidType('wiseFt: expected Models from loadModel.');
   }
   if (!data?.splits?.val) throw invalidType('wiseFt: expected data from imageFolder or imageManifest.');
+  requireSingleLabel(data, 'wiseFt');
+  requireSingleLabel(model.card, 'wiseFt');
   const checked = checkOptions(schema, options, 'wiseFt');
   if (model.card?.classes.join('\0') !== data.classes.join('\0')) {
     throw invalidValue(

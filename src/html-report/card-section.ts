@@ -1,3 +1,4 @@
+import { isClassified, type Validation } from '../metrics/tasks.js';
 import { bestEpochOf, type RunRecord } from '../run-record.js';
 import type { ReportContent } from './content.js';
 import { counted, formatCount, formatMagnitude } from './format.js';
@@ -106,15 +107,24 @@ function counts({ data }: RunRecord): Html | undefined {
   })}</details>`;
 }
 
+function answered({ data: { task, classes } }: RunRecord): string {
+  if (task === 'regression')
+    return 'Every image gets its numbers, also one that shows nothing of what is measured.';
+  const count = formatCount(classes.length);
+  if (task === 'multi-label')
+    return `Of the ${count} labels an image may get none; of others it gets none ever.`;
+  return `Every image gets one of the ${count} classes, also one that shows none of them.`;
+}
+
 /** What these figures do not say. */
 function limits({ record, outcomes }: ReportContent): Html[] {
-  const { validation } = bestEpochOf(record);
-  const rare = validation.perClass.filter(({ support }) => support < 20);
+  const validation: Validation = bestEpochOf(record).validation;
+  const rare = (isClassified(validation) ? validation.perClass : []).filter(({ support }) => support < 20);
   const { test } = record.data.counts ?? {};
   return [
     html`The figures hold for images like the ${counted(validation.count, 'validation image')}, taken in the same way. Of
       others, other light, cameras or backgrounds, they say nothing.`,
-    html`Every image gets one of the ${formatCount(record.data.classes.length)} classes, also one that shows none of them.`,
+    html`${answered(record)}`,
     html`The validation images chose the best epoch.${
       test
         ? ' The data has a test split, which nothing here has looked at: torchgraft eval --split test.'

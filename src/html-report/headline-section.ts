@@ -27,15 +27,23 @@ export function hits({ accuracy, count }: ClassificationMetrics): number {
   return Math.round(accuracy * count);
 }
 
-function what({ source, data, trainable, request }: RunRecord): Html {
+/** What was trained, on what. */
+export function what({ source, data, trainable, request }: RunRecord): Html {
   const { train } = data.counts ?? {};
-  const images = train && Object.values(train).reduce((sum, count) => sum + count, 0);
+  // Images of a multi-label set count for each of their labels.
+  const images = train && !data.task && Object.values(train).reduce((sum, count) => sum + count, 0);
   const strategy = request?.strategy;
-  return html`${source ? named(source.name) : 'A network'} was fine-tuned to tell ${counted(data.classes.length, 'class', 'classes')} apart${
-    images !== undefined && html`, on ${counted(images, 'training image')}`
+  return html`${source ? named(source.name) : 'A network'} was fine-tuned to ${aim(data)}${
+    images !== undefined && images !== false && html`, on ${counted(images, 'training image')}`
   }${data.source !== undefined && html` of ${named(basename(data.source))}`}${
     typeof strategy === 'string' && html`, strategy ${strategy}`
   }${trainable && html`; ${counted(trainable.length, 'parameter tensor')} learned`}.`;
+}
+
+function aim({ task, classes }: RunRecord['data']): string {
+  if (task === 'regression') return `predict ${counted(classes.length, 'number')}`;
+  if (task === 'multi-label') return `find ${counted(classes.length, 'label')}`;
+  return `tell ${counted(classes.length, 'class', 'classes')} apart`;
 }
 
 const endings = {
@@ -44,7 +52,8 @@ const endings = {
   left: 'it was stopped',
 } as const;
 
-function chosen({ epochs, ended, options }: RunRecord, best: EpochReport): Html {
+/** Which epoch was kept, and why. */
+export function chosen({ epochs, ended, options }: RunRecord, best: EpochReport): Html {
   const metric = (options?.earlyStopping as { metric?: string } | undefined)?.metric;
   const why =
     ended && html`; training ended after ${counted(epochs.length, 'epoch')} because ${endings[ended]}`;
@@ -108,7 +117,7 @@ ${speeds.length > 0 && tile(formatCount(Math.round(median(speeds))), 'training i
 </div>`;
 }
 
-function tile(value: string, name: string): Html {
+export function tile(value: string, name: string): Html {
   return html`<div class="tile"><b>${value}</b><span>${name}</span></div>`;
 }
 
@@ -118,7 +127,7 @@ function median(values: number[]): number {
 }
 
 /** What a reader should know first. */
-function remarks({ record, missing = [] }: ReportContent): Html | undefined {
+export function remarks({ record, missing = [] }: ReportContent): Html | undefined {
   const skipped = new Set(
     [record.baseline, ...record.epochs].flatMap((report) => (report.skipped ?? []).map(({ path }) => path)),
   );
@@ -136,7 +145,7 @@ function remarks({ record, missing = [] }: ReportContent): Html | undefined {
   return html`<aside class="remarks"><h3>Worth knowing</h3><ul>${lines.map((line) => html`<li>${line}</li>`)}</ul></aside>`;
 }
 
-function dateOf({ card }: ReportContent): Html | undefined {
+export function dateOf({ card }: ReportContent): Html | undefined {
   const date = new Date(String(card?.provenance.date));
   if (Number.isNaN(date.getTime())) return undefined;
   const text = date.toLocaleDateString('en-GB', {

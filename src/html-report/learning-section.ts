@@ -1,4 +1,5 @@
 import type { EpochReport } from '../fine-tune/report.js';
+import { taskFigures } from '../report/task-tables.js';
 import type { RunRecord } from '../run-record.js';
 import { drawEpochLines, figure, type Series } from './charts.js';
 import { formatCount, formatRate, formatSeconds, formatShare } from './format.js';
@@ -24,12 +25,17 @@ ${
     ? html`<p class="missing">No epoch was finished, so there are no curves.</p>`
     : html`<div class="charts">
 ${figure('Loss', losses, drawEpochLines(losses, { ...mark, label: 'Loss over epochs', y: { min: 0 } }))}
-${figure('Scores', scores, drawEpochLines(scores, { ...mark, label: 'Accuracy and macro F1 over epochs', y: { scale: true, max: 1 } }))}
+${figure('Scores', scores, drawEpochLines(scores, { ...mark, label: `${scoreNames(record)} over epochs`, y: record.data.task === 'regression' ? { min: 0 } : { scale: true, max: 1 } }))}
 ${figure('Learning rate', rates, drawEpochLines(rates, { ...mark, label: 'Learning rate over epochs', y: { min: 0, axisLabel: { formatter: formatRate } } }), html`Largest of what learns, at each epoch’s end.`)}
 ${figure('Time of an epoch', times, drawTimes(times))}
 </div>`
 }
 <details><summary>All epochs</summary>${epochTable(record)}</details></section>`;
+}
+
+function scoreNames({ baseline }: RunRecord): string {
+  const figures = taskFigures(baseline.validation);
+  return figures ? figures.map(({ title }) => title).join(', ') : 'Accuracy and macro F1';
 }
 
 function lossSeries({ baseline, epochs }: RunRecord): Series[] {
@@ -50,6 +56,18 @@ function lossSeries({ baseline, epochs }: RunRecord): Series[] {
 
 function scoreSeries({ baseline, epochs }: RunRecord): Series[] {
   const all = [baseline, ...epochs];
+  const colors = ['--val', '--f1', '--train'] as const;
+  const figures = taskFigures(baseline.validation);
+  if (figures) {
+    // R2 has another scale than errors have.
+    return figures
+      .filter(({ name }) => name !== 'R2')
+      .map(({ title, name }, at) => ({
+        name: title,
+        color: colors[at % colors.length] as (typeof colors)[number],
+        points: pointsOf(all, (report) => valueOf(report, name)),
+      }));
+  }
   return [
     {
       name: 'validation accuracy',
@@ -70,6 +88,10 @@ function scoreSeries({ baseline, epochs }: RunRecord): Series[] {
   ];
 }
 
+function valueOf({ validation }: EpochReport, name: string): number | null {
+  return taskFigures(validation)?.find((figure) => figure.name === name)?.value ?? null;
+}
+
 function pointsOf(epochs: EpochReport[], value: (epoch: EpochReport) => number | null): Series['points'] {
   return epochs.flatMap((report) => {
     const y = value(report);
@@ -78,15 +100,15 @@ function pointsOf(epochs: EpochReport[], value: (epoch: EpochReport) => number |
 }
 
 function epochTable({ baseline, epochs, bestEpoch }: RunRecord): Html {
+  const figures = taskFigures(baseline.validation);
   return table({
     label: 'Figures of all epochs',
     head: [
       'epoch',
       'train loss',
-      'train accuracy',
+      ...(figures ? [] : ['train accuracy']),
       'val loss',
-      'val accuracy',
-      'macro F1',
+      ...(figures?.map(({ title }) => title) ?? ['val accuracy', 'macro F1']),
       'learning rate',
       'images/s',
       'waiting',
@@ -97,10 +119,12 @@ function epochTable({ baseline, epochs, bestEpoch }: RunRecord): Html {
       cells: [
         `${report.epoch}${report.epoch === bestEpoch ? ' (best)' : ''}`,
         report.trainLoss?.toFixed(4) ?? '–',
-        report.trainAccuracy === null ? '–' : formatShare(report.trainAccuracy),
+        ...(figures ? [] : [report.trainAccuracy === null ? '–' : formatShare(report.trainAccuracy)]),
         report.validation.loss.toFixed(4),
-        formatShare(report.validation.accuracy),
-        report.validation.macro.f1.toFixed(4),
+        ...(taskFigures(report.validation)?.map(({ value }) => value?.toFixed(4) ?? '–') ?? [
+          formatShare(report.validation.accuracy),
+          report.validation.macro.f1.toFixed(4),
+        ]),
         report.epoch === 0 ? '–' : formatRate(report.learningRate),
         report.imagesPerSecond > 0 ? formatCount(Number(report.imagesPerSecond.toPrecision(3))) : '–',
         report.epoch === 0 ? '–' : formatShare(report.waitShare ?? 0),

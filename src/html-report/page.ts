@@ -1,3 +1,5 @@
+import { isClassified, type Validation } from '../metrics/tasks.js';
+import { taskFigures } from '../report/task-tables.js';
 import { bestEpochOf } from '../run-record.js';
 import { cardSection } from './card-section.js';
 import { classesSection } from './classes-section.js';
@@ -11,6 +13,7 @@ import { html, trusted } from './html.js';
 import { mistakesSection } from './mistakes-section.js';
 import { retentionSection } from './retention-section.js';
 import { style } from './style.js';
+import { taskHeadline, taskSection } from './task-page.js';
 
 /**
  * A training report as one HTML file: it asks for nothing from anywhere, needs no JavaScript, and follows light and dark.
@@ -25,23 +28,28 @@ export async function renderReport(content: ReportContent): Promise<string> {
     import('./calibration-section.js'),
     import('./slices-section.js'),
   ]);
-  const { validation } = bestEpochOf(content.record);
+  const validation: Validation = bestEpochOf(content.record).validation;
+  const figures = taskFigures(validation);
   const name = content.record.source?.name ?? 'model';
   return html`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>${formatShare(validation.accuracy)} · ${name} · torchgraft</title>
+<title>${figures ? `${figures[0]?.title} ${figures[0]?.value?.toFixed(3)}` : formatShare(validation.accuracy)} · ${name} · torchgraft</title>
 <style>${trusted(style)}</style></head><body><main>
-${headlineSection(content)}
+${isClassified(validation) ? headlineSection(content) : taskHeadline(content, validation)}
 <nav aria-label="Sections">${sectionsOf(content).map(([id, title]) => html`<a href="#${id}">${title}</a> `)}</nav>
 ${learningSection(content.record)}
-${confusionSection(validation)}
+${
+  isClassified(validation)
+    ? html`${confusionSection(validation)}
 ${classesSection(validation)}
 ${slicesSection(content.record.slices)}
 ${calibrationSection(content.outcomes)}
-${mistakesSection(content)}
+${mistakesSection(content)}`
+    : taskSection(validation)
+}
 ${doubtsSection(content)}
 ${retentionSection(content.record.retention)}
 ${computationSection(content.record)}
@@ -69,6 +77,7 @@ function sectionsOf({ record }: ReportContent): typeof sections {
     slices: record.slices !== undefined,
     doubts: record.baselines?.audit !== undefined,
     retention: record.retention !== undefined,
+    ...(record.data.task ? { confusion: false, calibration: false, mistakes: false } : {}),
   };
   return sections.filter(([id]) => has[id] ?? true);
 }

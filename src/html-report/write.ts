@@ -7,6 +7,7 @@ import type { ModelCard } from '../card.js';
 import type { ImageDataset, Sample } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
 import { nativePreprocess } from '../data/preprocessing.js';
+import { taskOf } from '../data/task.js';
 import { invalidType } from '../errors.js';
 import { evaluateSplit } from '../fine-tune/epoch.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
@@ -73,13 +74,16 @@ export async function writeReport(
   }
   const limits = checkOptions(reportOptions, options, 'writeReport');
   const labelled = { model, card: model.card };
-  const outcomes = run.outcomes ?? (await classifySamples(labelled, data.splits.val, limits.threads));
+  // Without one class an image there are no confusions, and no single worst mistake.
+  const isClassed = taskOf(data) === 'single-label';
+  const outcomes = isClassed
+    ? (run.outcomes ?? (await classifySamples(labelled, data.splits.val, limits.threads)))
+    : undefined;
   const record = withSlices(run.record ?? makeRunRecord(model, data, result), outcomes, data);
   const content = {
     record,
     card: model.card,
-    outcomes,
-    mistakes: await pictures(labelled, outcomes, record, limits),
+    ...(outcomes ? { outcomes, mistakes: await pictures(labelled, outcomes, record, limits) } : {}),
     doubted: await drawDoubted(record.baselines?.audit),
   };
   await saveReport(path, {

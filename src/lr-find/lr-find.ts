@@ -88,11 +88,14 @@ export async function findLearningRate(
   const sweep = checkOptions(sweepSchema, given, 'findLearningRate: sweep');
   if (sweep.lowest >= sweep.highest)
     throw invalidValue('findLearningRate: sweep: `lowest` must be less than `highest`.');
-  const checked = checkFineTuneOptions({
-    strategy: 'head',
-    ...rest,
-    ...{ resume: false, baselines: 'none' as const, ...withoutForgetting },
-  });
+  const checked = checkFineTuneOptions(
+    {
+      strategy: 'head',
+      ...rest,
+      ...{ resume: false, baselines: 'none' as const, ...withoutForgetting },
+    },
+    data.task,
+  );
   refuseStages(checked);
   if (checked.optimizer.kind === 'lbfgs') {
     throw invalidValue(

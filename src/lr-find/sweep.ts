@@ -1,5 +1,5 @@
 import { TorchgraftError, throwIfAborted } from '../errors.js';
-import { type BatchSource, type SourceBatch, withBatch } from '../fine-tune/source.js';
+import { type BatchSource, type SourceBatch, targetOf, withBatch } from '../fine-tune/source.js';
 import type { Model } from '../model.js';
 import type { SweepPoint } from './suggestions.js';
 
@@ -79,7 +79,7 @@ async function takeBatch(
   batch: SourceBatch,
   { epoch, learningRate, flush }: { epoch: number; learningRate: number; flush: boolean },
 ): Promise<{ loss: number; count: number }> {
-  const target = { data: batch.labels, shape: [batch.labels.length], dtype: 'int32' as const };
+  const target = targetOf(batch);
   const learningRates = ratesOfGroups(learningRate);
   return withBatch(batch, (tensors) =>
     model.native.step({ ...tensors, target, ...batch.weighing, epoch, learningRates, flush }),

@@ -80,12 +80,17 @@ export function nameRegressionMetrics(prefix: string, metrics: RegressionMetrics
 /** Ends of the names of which a smaller value is better. */
 const minimised = /(?:Loss|Ece|Mce|Brier|Nll|Mae|Rmse|MedianAbsoluteError)$/;
 
+/** Those of them that each target of a regression has. */
+const errors = /(?:Mae|Rmse|MedianAbsoluteError)$/;
+
 /**
  * Whether a smaller or a larger value of the metric is better: losses, errors of calibration and of regression are
  * minimised, all else is maximised.
  */
 export function metricMode(name: string): 'min' | 'max' {
-  return minimised.test(name) && !name.includes(':') ? 'min' : 'max';
+  // Of a class there are scores alone, and its name may end like an error's; errors of a target stand before its name.
+  const [own = '', of] = name.split(/:(.*)/s);
+  return minimised.test(own) && (of === undefined || errors.test(own)) ? 'min' : 'max';
 }
 
 function nameClass(prefix: string, name: string, scores: Scores & Areas): NamedMetrics {

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { abortError, TorchgraftError } from '../errors.js';
-import { rank } from '../ranking.js';
+import { decode } from '../ranking.js';
 import { threadBudget } from '../thread-budget.js';
 import { Decoders } from './decoders.js';
 import { FormingBatch } from './forming-batch.js';
@@ -250,13 +250,13 @@ export class Batcher {
   }
 
   async #answer({ requests, serving, logits, error }: ComputedBatch): Promise<void> {
-    const { classes } = serving.card;
-    const size = classes.length;
+    const { card } = serving;
+    const size = card.classes.length;
     let ranked = 0;
     for (const [row, request] of requests.entries()) {
       if (logits) {
         const own = logits.slice(row * size, (row + 1) * size);
-        this.#settle(request, 'served', () => request.resolve(rank(own, classes, request.top)));
+        this.#settle(request, 'served', () => request.resolve(decode(own, card, request)));
       } else {
         this.#settle(request, 'failed', () => request.reject(error));
       }

@@ -33,11 +33,13 @@ export type PredictorSettings = z.output<typeof predictorOptions> & { threads: n
 
 export const requestOptions = z.strictObject({
   top: z.int().min(1).default(5),
+  threshold: z.number().min(0).max(1).default(0.5),
   signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**
  * - `top`: how many classes to give for each image, at most all; default 5
+ * - `threshold`: of a multi-label model, the probability from which on a label is among `labels`; default 0.5
  * - `signal`: withdraws the request with ABORTED
  */
 export type PredictorRequestOptions = z.input<typeof requestOptions>;

@@ -8,6 +8,7 @@ export class ImageRequest {
   /** The pixels are what the model shall see: no crop. */
   readonly isPrepared: boolean;
   readonly top: number;
+  readonly threshold: number;
   readonly signal: AbortSignal | undefined;
   readonly askedAt = performance.now();
   decodingAt = 0;
@@ -17,10 +18,15 @@ export class ImageRequest {
   #resolve!: (prediction: Prediction) => void;
   #reject!: (error: unknown) => void;
 
-  constructor(image: ImageSource, isPrepared: boolean, options: { top: number; signal?: AbortSignal }) {
+  constructor(
+    image: ImageSource,
+    isPrepared: boolean,
+    options: { top: number; threshold: number; signal?: AbortSignal },
+  ) {
     this.image = image;
     this.isPrepared = isPrepared;
     this.top = options.top;
+    this.threshold = options.threshold;
     this.signal = options.signal;
     this.answer = new Promise((resolve, reject) => {
       this.#resolve = resolve;

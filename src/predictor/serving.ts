@@ -1,5 +1,6 @@
 import type { ModelCard } from '../card.js';
 import { nativePreprocess } from '../data/preprocessing.js';
+import { requireSingleLabel } from '../data/task.js';
 import { TorchgraftError } from '../errors.js';
 import { classify, type LabelledModel, loadLabelledModel } from '../labelled-model.js';
 import type { NativeModel, OptimiseResult, Tensor } from '../native.js';
@@ -64,6 +65,7 @@ export async function prepareServing(
   const { model, card } = labelled;
   try {
     const images = patterned(maxBatch, card.preprocessing.size);
+    if (precision === 'int8') requireSingleLabel(card, 'createPredictor: precision `int8`');
     const trial = precision === 'int8' ? await Int8Trial.begin(labelled, calibration, threads) : undefined;
     const optimised = await optimise(model.native, card, precision, images, trial?.samples);
     const int8 = await trial?.finish(optimised, maxAccuracyLoss);

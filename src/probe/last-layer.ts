@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ImageDataset, Sample } from '../data/dataset.js';
+import { requireSingleLabel } from '../data/task.js';
 import { invalidValue } from '../errors.js';
 import { SampleGroups } from '../fine-tune/group-training.js';
 import { groupScores } from '../metrics/slices.js';
@@ -72,6 +73,7 @@ export async function retrainLastLayer(
   data: ImageDataset,
   options: LastLayerOptions,
 ): Promise<LastLayerResult> {
+  requireSingleLabel(data, 'retrainLastLayer');
   const checked = checkOptions(schema, options, 'retrainLastLayer');
   const { groups: slice, from, draws, C, maxIterations, seed, ...extracting } = checked;
   const features = await extractFeatures(model, data, extracting as ExtractOptions);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ImageDataset } from '../data/dataset.js';
 import type { SkippedImage } from '../data/loader.js';
 import type { Preprocessing } from '../data/preprocessing.js';
+import { requireSingleLabel } from '../data/task.js';
 import { invalidType } from '../errors.js';
 import { loadModel, type Model } from '../model.js';
 import { checkOptions } from '../options.js';
@@ -101,6 +102,7 @@ export async function rankModels(
     throw invalidType('rankModels: expected a list of at least one model file.');
   }
   if (!data?.splits?.train) throw invalidType('rankModels: expected data from imageFolder or imageManifest.');
+  requireSingleLabel(data, 'rankModels');
   const checked = checkOptions(schema, options, 'rankModels');
   const candidates = models.map(readCandidate);
   const ranked: RankedModel[] = [];

@@ -79,7 +79,8 @@ export function checkFeatures(features: Features, where: string): void {
     }
     if (split.labels.some((label) => !(label >= 0 && label < features.classes.length))) {
       throw invalidValue(
-        `${where}: a label of \`${name}\` is no class; expected 0 to ${features.classes.length - 1}.`,
+        `${where}: a label of \`${name}\` is no class; expected 0 to ${features.classes.length - 1}. Multi-label data and ` +
+          'regressions have none.',
       );
     }
     if (!split.features.every(Number.isFinite)) {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ImageDataset } from '../data/dataset.js';
+import { requireSingleLabel } from '../data/task.js';
 import { invalidType } from '../errors.js';
 import type { Model } from '../model.js';
 import { copyModel } from '../model-copy.js';
@@ -78,6 +79,7 @@ export async function transferCheck(
 ): Promise<TransferCheck> {
   if (typeof model?.replaceHead !== 'function')
     throw invalidType('transferCheck: expected a Model from loadModel.');
+  requireSingleLabel(data, 'transferCheck');
   const { metric, shuffled, seed, ...rest } = checkOptions(schema, options, 'transferCheck');
   const extracting = rest as ExtractOptions;
   const own = await scoreTrunk(model, data, extracting, seed);

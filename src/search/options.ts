@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Task } from '../data/task.js';
 import { invalidValue } from '../errors.js';
 import {
   type BatchProgress,
@@ -89,15 +90,15 @@ export type CheckedSearch = Omit<z.output<typeof schema>, 'trials' | 'space'> & 
   rungs: number[];
 };
 
-/** @throws INVALID_TYPE or INVALID_VALUE naming the option */
-export function checkSearchOptions(options: SearchOptions): CheckedSearch {
+/** @param task of the data @throws INVALID_TYPE or INVALID_VALUE naming the option */
+export function checkSearchOptions(options: SearchOptions, task?: Task): CheckedSearch {
   const { space, trials, ...rest } = checkOptions(schema, options, 'search');
   const given = rest.fineTune as FineTuneOptions;
   for (const name of ['checkpoint', 'resume', 'signal', 'onBatch'] as const) {
     if (given[name] === undefined) continue;
     throw invalidValue(`search: \`fineTune.${name}\`: each trial has its own. Use the options of search.`);
   }
-  const shared = checkFineTuneOptions(rest.fineTune);
+  const shared = checkFineTuneOptions(rest.fineTune, task);
   const dimensions = readSpace(space ?? withoutFixed(given), 'search');
   const both = dimensions.find(({ name }) => given[name as keyof FineTuneOptions] !== undefined);
   if (both) {

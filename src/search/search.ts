@@ -70,10 +70,10 @@ export async function search(
 ): Promise<SearchResult> {
   if (typeof modelFile !== 'string') throw invalidType('search: expected the path of a TorchScript file.');
   if (!data?.splits?.train) throw invalidType('search: expected data from imageFolder or imageManifest.');
-  const checked = checkSearchOptions(options);
+  const checked = checkSearchOptions(options, data.task);
   const { device, threads } = checked;
   const loading = { ...(device ? { device } : {}), ...(threads ? { threads } : {}) };
-  const known = knownMetrics(data.classes, checked.shared.groups);
+  const known = knownMetrics(data, checked.shared.groups);
   const judge = new EarlyStopping(checked.shared.earlyStopping, known);
   const journal = await openJournal(modelFile, data, checked, loading);
   return new Search(modelFile, data, { checked, journal, judge, loading }).run();

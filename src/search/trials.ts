@@ -71,17 +71,20 @@ export async function runTrial(
   const about = () => ({ trial, rung, config: { ...config }, seconds: (performance.now() - start) / 1000 });
   let run: FineTuning;
   try {
-    const options = checkFineTuneOptions({
-      // `auto` decides by itself how many epochs it has; rungs are counted in them.
-      strategy: 'head',
-      ...shared,
-      ...config,
-      // Equal for all trials.
-      baselines: 'none',
-      ...{ checkpoint, resume: true },
-      ...(signal ? { signal } : {}),
-      ...(onBatch ? { onBatch: (progress) => onBatch({ ...progress, trial }) } : {}),
-    });
+    const options = checkFineTuneOptions(
+      {
+        // `auto` decides by itself how many epochs it has; rungs are counted in them.
+        strategy: 'head',
+        ...shared,
+        ...config,
+        // Equal for all trials.
+        baselines: 'none',
+        ...{ checkpoint, resume: true },
+        ...(signal ? { signal } : {}),
+        ...(onBatch ? { onBatch: (progress) => onBatch({ ...progress, trial }) } : {}),
+      },
+      data.task,
+    );
     run = new FineTuning(model, data, options, until);
     for await (const _ of run);
   } catch (error) {

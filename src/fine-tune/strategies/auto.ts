@@ -1,3 +1,4 @@
+import type { Task } from '../../data/task.js';
 import { ownParameters } from '../../patterns.js';
 import { isFarFromCeiling, isProvenBetter } from './judgement.js';
 import { leaveOut } from './learnable.js';
@@ -11,6 +12,8 @@ const trialShare = 0.5;
  * `auto`: a linear probe; where validation could show a gain over it, a short fine-tuning of everything from its head with
  * layer-wise decay; and where that is better, the rest of it. Each stage begins from the best weights so far.
  *
+ * Without classes to judge by there is no decision: the probe, and all of the fine-tuning.
+ *
  * BatchNorm stays as it was trained, weights and statistics: those of a small set of augmented images undo more than the
  * weights gain (docs/architecture.md has the figures).
  */
@@ -18,6 +21,10 @@ export function auto(context: StrategyContext): Strategy {
   const { epochs, clipNorm = 1 } = context.options;
   const tried = Math.ceil(trialShare * epochs);
   const choices = { part: 'full', isLayerwise: true, trainable: learning(context), clipNorm } as const;
+  if (context.task !== undefined && context.task !== 'single-label') {
+    const [first, rest] = [probe(context), afterProbe(context, { ...choices, name: 'fine-tune', epochs })];
+    return { stages: [first, rest], epochs: first.epochs + epochs, notices: [undecided(context.task)] };
+  }
   const stages: [Stage, ...Stage[]] = [
     probe(context),
     afterProbe(context, { ...choices, name: 'trial', epochs: tried }),
@@ -30,6 +37,14 @@ export function auto(context: StrategyContext): Strategy {
     decide: (index, evidence) => decide(index, evidence, context),
     notices: [],
   };
+}
+
+/** Judgement is of predicted classes. */
+function undecided(task: Task): string {
+  return (
+    `auto: decides by predicted classes, and the data is ${task}: all epochs of fine-tuning follow the probe, as with ` +
+    "`lp-ft:llrd`. The best epoch is kept, the probe's among them."
+  );
 }
 
 /** Everything but BatchNorm, unless that was asked for. */

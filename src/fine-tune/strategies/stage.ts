@@ -1,3 +1,4 @@
+import type { Task } from '../../data/task.js';
 import type { Model } from '../../model.js';
 import type { ModelDescription, NativeGroup, NativeOptimizer } from '../../native.js';
 import type { Schedule } from '../../schedule.js';
@@ -43,6 +44,8 @@ export interface StrategyContext {
   /** Names of the head's parameters. */
   head: string[];
   options: CheckedOptions;
+  /** What is asked about an image; default one class. */
+  task?: Task;
   /** Training images. */
   images: number;
   /** C of logistic regression on their features, by cross-validation; undefined where there are none. */

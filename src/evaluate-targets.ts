@@ -1,0 +1,117 @@
+import type { ModelCard } from './card.js';
+import type { ImageDataset, Sample, SplitName } from './data/dataset.js';
+import { BatchLoader, type BatchLoaderOptions, type SkippedImage } from './data/loader.js';
+import { nativePreprocess } from './data/preprocessing.js';
+import { taskOf } from './data/task.js';
+import { invalidValue, TorchgraftError } from './errors.js';
+import { evaluateTask } from './fine-tune/epoch.js';
+import { imageSource, targeted } from './fine-tune/source.js';
+import type { LabelledModel } from './labelled-model.js';
+import type { MultiLabelValidation, RegressionValidation } from './metrics/tasks.js';
+
+/** What a multi-label model, or a regression, says of one image of a data set. */
+export interface EvaluatedTargets {
+  path: string;
+  /** In the order of the model's classes: 1 or 0, or the numbers. */
+  truth: number[];
+  /** Likewise: probabilities, or the numbers. */
+  predicted: number[];
+}
+
+/** What a multi-label model, or a regression, says of a split of a data set. */
+export interface TargetEvaluation {
+  metrics: MultiLabelValidation | RegressionValidation;
+  /** The model's outputs, logits or numbers, row-major [n, classes]: for `tuneThreshold` and `multiLabelMetrics`. */
+  outputs: Float32Array;
+  /** One for each image, in the data set's order. */
+  predictions: EvaluatedTargets[];
+  /** Images that could not be decoded and were left out. */
+  skipped: SkippedImage[];
+}
+
+/** The samples of a split. @throws INVALID_VALUE for none */
+export function samplesOf({ splits }: ImageDataset, split: SplitName, where: string): Sample[] {
+  const samples = splits[split];
+  if (samples && samples.length > 0) return samples;
+  throw invalidValue(
+    `${where}: the data has no split \`${split}\`. It has ${Object.keys(splits).join(', ')}.`,
+  );
+}
+
+/**
+ * Samples with their targets in the model's order. Labels that the data does not have are 0.
+ *
+ * @throws DATA_INVALID for another task, what the model does not know, and numbers that are missing
+ */
+export function retarget(card: ModelCard, data: ImageDataset, samples: readonly Sample[]): Sample[] {
+  const [own, given] = [taskOf(card), taskOf(data)];
+  if (own !== given || own === 'single-label') {
+    throw invalid(
+      `the model is ${own} and the data ${given}. ` +
+        (own === 'single-label'
+          ? 'Use `evaluate` with data of one class an image.'
+          : `Give a manifest with ${own === 'regression' ? 'the column `target`' : 'the column `labels`'}.`),
+    );
+  }
+  const isMissing = (name: string) => !data.classes.includes(name);
+  const unknown = data.classes.filter((name) => !card.classes.includes(name));
+  const missing = own === 'regression' ? card.classes.filter(isMissing) : [];
+  if (unknown.length > 0 || missing.length > 0) {
+    const what =
+      unknown.length > 0 ? `does not know ${unknown.join(', ')}` : `gives ${missing.join(', ')} too`;
+    throw invalid(`the model ${what}. It has ${card.classes.join(', ')}.`);
+  }
+  const places = card.classes.map((name) => data.classes.indexOf(name));
+  return samples.map((sample) => ({
+    ...sample,
+    targets: places.map((at) => (at < 0 ? 0 : (sample.targets?.[at] as number))),
+  }));
+}
+
+/** @param samples of `retarget` */
+export async function evaluateTargets(
+  { model, card }: LabelledModel,
+  samples: readonly Sample[],
+  {
+    batchSize,
+    threads,
+    unreadable,
+    signal,
+  }: Pick<BatchLoaderOptions, 'batchSize' | 'threads' | 'unreadable' | 'signal'>,
+): Promise<TargetEvaluation> {
+  const { classes, preprocessing } = card;
+  const task = taskOf(card);
+  const loader = new BatchLoader(samples, {
+    ...{ preprocessing, view: 'eval', batchSize, threads, unreadable },
+    ...(signal ? { signal } : {}),
+  });
+  const outputs: number[] = [];
+  const predictions: EvaluatedTargets[] = [];
+  const read = (output: number) =>
+    task === 'multi-label' ? Math.fround(1 / (1 + Math.exp(-output))) : output;
+  const { metrics, skipped } = await evaluateTask({
+    ...{ model, classes, task, total: samples.length },
+    source: targeted(imageSource(loader), samples),
+    preprocess: nativePreprocess(preprocessing),
+    onLogits: ({ paths, indices }, logits) => {
+      for (const output of logits) outputs.push(output);
+      for (const [row, index] of indices.entries()) {
+        predictions.push({
+          path: paths[row] as string,
+          truth: [...((samples[index] as Sample).targets as readonly number[])],
+          predicted: Array.from(logits.subarray(row * classes.length, (row + 1) * classes.length), read),
+        });
+      }
+    },
+  });
+  return {
+    metrics: metrics as TargetEvaluation['metrics'],
+    outputs: Float32Array.from(outputs),
+    predictions,
+    skipped,
+  };
+}
+
+function invalid(message: string): TorchgraftError {
+  return new TorchgraftError('DATA_INVALID', `evaluateTargets: ${message}`);
+}
