@@ -93,7 +93,7 @@ export function makeUsage(benches) {
     const others = Object.keys(options)
       .filter((option) => options[option].otherwise === undefined || options[option].otherwise === false)
       .map((option) => `[--${option}]`);
-    return `${name.padEnd(10)}${about}\n${indent}${[...defaults, ...others].join(' ')}`;
+    return `${name.padEnd(12)}${about}\n${indent}${[...defaults, ...others].join(' ')}`;
   });
   const explained = Object.entries(meanings).map(([name, meaning]) => `--${name.padEnd(14)}${meaning}`);
   return `npm run bench -- [name ...] [options]        all benches unless some are named; defaults in their lines

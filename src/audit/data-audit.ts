@@ -1,3 +1,4 @@
+import { sep } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
 import { subsetOf } from '../data/subset.js';
 import type { Model } from '../model.js';
@@ -55,17 +56,20 @@ export function tellAudit({ duplicates, labels }: DataAudit): string[] {
   return [
     ...(pair
       ? [
-          `${count(duplicates.found, 'pair')} of images in different splits look the same, for example ${pair.first.path} ` +
-            `(${pair.first.split}) and ${pair.second.path} (${pair.second.split}): metrics on them flatter. Keep one of each.`,
+          `${count(duplicates.found, 'pair')} of images in different splits look the same, for example ${shortened(pair.first.path)} ` +
+            `(${pair.first.split}) and ${shortened(pair.second.path)} (${pair.second.split}): metrics on them flatter. Keep one of each.`,
         ]
       : []),
     ...(labels && issue
       ? [
-          `${count(labels.found, 'training label')} of ${labels.images} looked at may be wrong, for example ${issue.path}, ` +
+          `${count(labels.found, 'training label')} of ${labels.images} looked at may be wrong, for example ${shortened(issue.path)}, ` +
             `labelled ${issue.given}, which a probe takes for ${issue.suggested}. Look at them before you look for a better model.`,
         ]
       : []),
   ];
 }
+
+// Enough to find it by, and a report that is passed on tells no folders of its writer.
+const shortened = (path: string) => path.split(sep).slice(-3).join('/');
 
 const count = (found: number, thing: string) => `${found} ${thing}${found === 1 ? '' : 's'}`;
