@@ -31,7 +31,8 @@ t.test('train --json: one object a line, and the run folder', async (t) => {
   ];
   const { code, stdout, stderr } = await torchgraft(train(run, '--epochs', '2', ...levers, '--json'));
   t.equal(code, 0, stderr);
-  const events = lines(stdout);
+  // Whether a label is doubted is another test's matter.
+  const events = lines(stdout).filter(({ event }) => event !== 'decision');
   t.same(
     events.map(({ event }) => event),
     ['start', 'plan', 'baseline', 'epoch', 'epoch', 'done'],

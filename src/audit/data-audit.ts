@@ -11,8 +11,8 @@ export interface DataAudit {
   /** Images of different splits that look the same, the most alike first; at most 100 of `found`, among `images` images. */
   duplicates: { found: number; pairs: NearDuplicate[]; images: number };
   /**
-   * Training images whose label may be wrong, the likeliest first, at most 100 of `found`, among `images` images; null where
-   * the model has no features that a probe could learn from.
+   * Training images whose label may be wrong: a probe takes them for another class with a probability of 0.9 or more. The
+   * likeliest first, at most 100 of `found`, among `images` images; null where the model has no features for a probe.
    */
   labels: { found: number; issues: LabelIssue[]; images: number } | null;
 }
@@ -20,6 +20,8 @@ export interface DataAudit {
 /** Some seconds of decoding. Beyond it the data set is looked at in part, which `images` tells. */
 const mostDecoded = 4000;
 const mostListed = 100;
+/** Of the suggested class. A weak probe contradicts many good labels, but few of them so surely. */
+const leastProbability = 0.9;
 
 /**
  * Looks for near-duplicates between splits and for labels that a probe contradicts (findNearDuplicates, findLabelIssues).
@@ -35,7 +37,8 @@ export async function auditLabels(
 ): Promise<NonNullable<DataAudit['labels']>> {
   const features = await extractFeatures(model, subset, reading);
   const { signal } = reading;
-  const issues = await findLabelIssues(features, { seed, ...(signal ? { signal } : {}) });
+  const candidates = await findLabelIssues(features, { seed, ...(signal ? { signal } : {}) });
+  const issues = candidates.filter(({ probability }) => probability.suggested >= leastProbability);
   return { found: issues.length, issues: issues.slice(0, mostListed), images: features.train.paths.length };
 }
 
