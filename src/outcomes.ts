@@ -1,3 +1,4 @@
+import { concatenate } from './concatenate.js';
 import type { SkippedImage } from './data/loader.js';
 import type { SourceBatch } from './fine-tune/source.js';
 
@@ -46,16 +47,6 @@ export class OutcomeCollector {
       skipped,
     };
   }
-}
-
-function concatenate(parts: Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 /** Softmax of each row of [n, size]. */

@@ -24,7 +24,7 @@ const mostListed = 100;
 const leastProbability = 0.9;
 
 /**
- * Looks for near-duplicates between splits and for labels that a probe contradicts (findNearDuplicates, findLabelIssues).
+ * Labels that a probe contradicts, of findLabelIssues the surest.
  *
  * @param subset the images whose labels are looked at
  * @throws IMAGE_UNREADABLE, OUT_OF_MEMORY, ABORTED, and NO_HEAD or MODEL_FAILED where there are no features
@@ -42,7 +42,7 @@ export async function auditLabels(
   return { found: issues.length, issues: issues.slice(0, mostListed), images: features.train.paths.length };
 }
 
-/** @throws ABORTED */
+/** Near-duplicates between splits, by findNearDuplicates. @throws ABORTED */
 export async function auditSplits(
   data: ImageDataset,
   { threads, signal }: { threads: number; signal?: AbortSignal },

@@ -1,3 +1,4 @@
+import { concatenate } from '../concatenate.js';
 import type { Task } from '../data/task.js';
 import type { ClassificationMetrics } from './classification.js';
 import { type MultiLabelMetrics, multiLabelMetrics } from './multi-label.js';
@@ -142,16 +143,12 @@ export class TargetMeter {
 
   metrics(): MultiLabelValidation | RegressionValidation {
     const loss = this.#lossSum / this.#count;
-    return targetMetrics(this.#task, joined(this.#outputs), joined(this.#targets), loss, this.#classes);
+    return targetMetrics(
+      this.#task,
+      concatenate(this.#outputs),
+      concatenate(this.#targets),
+      loss,
+      this.#classes,
+    );
   }
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

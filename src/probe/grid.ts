@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { concatenate } from '../concatenate.js';
 import { throwIfAborted } from '../errors.js';
 import type { Features } from './features.js';
 import { type Fold, type LabelledRows, stratifiedFolds } from './folds.js';
@@ -66,16 +67,6 @@ export async function crossValidate(
 /** Where the smallest is, of equal ones the first. */
 export function indexOfSmallest(values: readonly number[]): number {
   return values.indexOf(Math.min(...values));
-}
-
-function concatenate(parts: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 function standardiseFold({ learn, held }: Fold): Pick<Fold, 'learn' | 'held'> {
