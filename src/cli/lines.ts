@@ -10,6 +10,7 @@ import { baselinesTable } from '../report/baselines-table.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';
 import { formatTime } from '../report/progress.js';
 import { figuresText, namedFigures, taskFigures, taskTable } from '../report/task-tables.js';
+import type { RunRecord } from '../run-record.js';
 import type { TrainRequest } from './run.js';
 
 /** What is said before training begins. */
@@ -108,7 +109,11 @@ export function summary(
   result: FineTuneResult,
   classes: string[],
   file: string,
-  totals: { totalSeconds: number; peakRssMb: number },
+  {
+    totalSeconds,
+    peakRssMb,
+    scratch,
+  }: { totalSeconds: number; peakRssMb: number; scratch?: RunRecord['scratch'] },
 ): string[] {
   const { best, ended, retention } = result;
   const validation: Validation = best.validation;
@@ -117,7 +122,7 @@ export function summary(
   return [
     '',
     `best   epoch ${best.epoch}${why}: val ${scoresLine(best.validation, ', ')}`,
-    ...(result.baselines ? ['', baselinesTable(result.baselines, best)] : []),
+    ...(result.baselines ? ['', baselinesTable(result.baselines, best, scratch)] : []),
     '',
     ...(isClassified(validation)
       ? [perClassTable(validation), ...(classes.length <= 20 ? ['', confusionTable(validation)] : [])]
@@ -125,7 +130,7 @@ export function summary(
     '',
     ...(features ? [`kept   features: ${features.computed} computed, ${features.found} found`] : []),
     ...(retention ? [retentionLine(retention)] : []),
-    `saved  ${file}  (${formatTime(totals.totalSeconds)}, peak memory ${totals.peakRssMb.toFixed(0)} MB)`,
+    `saved  ${file}  (${formatTime(totalSeconds)}, peak memory ${peakRssMb.toFixed(0)} MB)`,
   ];
 }
 

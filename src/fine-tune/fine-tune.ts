@@ -378,7 +378,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
     await this.#prepared?.forgetting?.finish();
     const { result } = this;
-    if (result) this.#model.card = makeCard(this.#model, this.#data, this.#recipe, result);
+    if (result) this.#model.card = makeCard(this.#settings(), this.#recipe, result);
   }
 
   #onBatch(): ((progress: Progress) => void) | undefined {

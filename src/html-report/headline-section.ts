@@ -82,7 +82,7 @@ function others(
 ): { name: Fragment; accuracy: number }[] {
   const before = { name: 'Before the first step', accuracy: record.baseline.validation.accuracy };
   if (record.baselines) {
-    const rest = standings(record.baselines, { validation }).slice(0, -1).reverse();
+    const rest = standings(record.baselines, { validation }, record.scratch).slice(0, -1).reverse();
     const named = rest.map(({ name, accuracy }) => ({ name: capital(name), accuracy }));
     return [...named.slice(0, -1), before, ...named.slice(-1)];
   }
