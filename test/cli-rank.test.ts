@@ -69,12 +69,20 @@ t.test('check says whether the weights help', async (t) => {
     plain.stdout,
     /^help: The pretrained weights help here: .* 95 % interval \+0\.\d+ to \+0\.\d+; LogME /,
   );
-  const { stdout } = await torchgraft(...request, '--shuffled', '--metric', 'accuracy', '--json');
+  const { stdout } = await torchgraft(
+    ...request,
+    '--shuffled',
+    '--untrained',
+    '2',
+    '--metric',
+    'accuracy',
+    '--json',
+  );
   const { verdict, metric, controls, images } = JSON.parse(stdout);
   t.same([verdict, metric, images], ['help', 'accuracy', 72]);
   t.same(
     controls.map(({ weights }: { weights: string }) => weights),
-    ['untrained', 'shuffled'],
+    ['untrained', 'untrained', 'shuffled'],
   );
 });
 

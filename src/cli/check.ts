@@ -11,6 +11,7 @@ interface CheckFlags {
   normalise?: Normalisation;
   imageSize?: number;
   metric: ProbeMetric;
+  untrained: number;
   shuffled?: boolean;
   batchSize: number;
   seed: number;
@@ -34,6 +35,7 @@ export function addCheck(program: Command): Command {
     )
     .option('--image-size <px>', "side of the images (default: the model's own, or 224)", wholeNumber(1))
     .addOption(new Option('--metric <name>').choices(['macroF1', 'accuracy']).default('macroF1'))
+    .option('--untrained <n>', 'untrained networks to compare with', wholeNumber(1), 3)
     .option('--shuffled', "compare with the model's own weights in a random order too")
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option('--seed <n>', 'of untrained and shuffled weights, folds and resampling', wholeNumber(0), 0)
@@ -45,9 +47,9 @@ export function addCheck(program: Command): Command {
       requireOptions(self, ['model', 'data']);
       const data = await readData(flags.data, flags.seed);
       await using model = await loadModel(modelFile(flags.model), { device: flags.device });
-      const { imageSize, normalise, metric, seed, batchSize, threads } = flags;
+      const { imageSize, normalise, metric, untrained, seed, batchSize, threads } = flags;
       const checked = await transferCheck(model, data, {
-        ...{ metric, seed, batchSize, shuffled: flags.shuffled ?? false },
+        ...{ metric, untrained, seed, batchSize, shuffled: flags.shuffled ?? false },
         preprocessing: {
           ...(imageSize ? sideOf(imageSize) : {}),
           ...(normalise ? normalisation(normalise) : {}),

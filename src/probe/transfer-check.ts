@@ -15,6 +15,7 @@ import { judge, type Verdict } from './verdict.js';
 
 const schema = extractSchema.extend({
   metric: z.enum(['accuracy', 'macroF1']).default('macroF1'),
+  untrained: z.int().min(1).max(20).default(3),
   shuffled: z.boolean().default(false),
   precision: z.enum(['auto', 'float32', 'bfloat16', 'float16']).default('float32'),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
@@ -23,11 +24,13 @@ const schema = extractSchema.extend({
 /**
  * Those of extractFeatures, except that `precision` is float32 by default (the signal of untrained weights is small), and
  * - `metric`: what is compared, `macroF1` (default) or `accuracy`
+ * - `untrained`: untrained networks to compare with, each of other random weights; default 3. One alone may be lucky
  * - `shuffled`: compare with the model's own weights in a random order too; default false
  * - `seed`: of untrained and shuffled weights, folds and resampling; default 0
  */
 export type TransferCheckOptions = ExtractOptions & {
   metric?: ProbeMetric;
+  untrained?: number;
   shuffled?: boolean;
   seed?: number;
 };
@@ -43,6 +46,8 @@ export interface TrunkScore {
 /** The same network with weights that have learnt nothing. */
 export interface ControlScore extends TrunkScore {
   weights: 'untrained' | 'shuffled';
+  /** Of those weights. */
+  seed: number;
   /** Of the metric, pretrained minus control, with its 95 % interval. */
   difference: Difference;
 }
@@ -64,7 +69,8 @@ export interface TransferCheck {
  * Whether what a model has learnt before helps on these images: a quick linear probe on its frozen trunk beside the same
  * probe on the same network with untrained weights (PyTorch's initialisation, BatchNorm's too). `help` where the 95 %
  * interval of the difference, by a paired bootstrap of the validation images, is above 0 for every control, `harm` where
- * it is below 0 for one, else `neutral`. It judges features of frozen layers: fine-tuning all layers may find more in both.
+ * it is below 0 for every untrained one, else `neutral`. It judges features of frozen layers, and random ones tell some data apart
+ * too, by colour or size for example; what fine-tuning makes of the weights, `trainFromScratch` tells.
  * The model stays as it is; copies of it are loaded one at a time.
  *
  * @example
@@ -80,26 +86,45 @@ export async function transferCheck(
   if (typeof model?.replaceHead !== 'function')
     throw invalidType('transferCheck: expected a Model from loadModel.');
   requireSingleLabel(data, 'transferCheck');
-  const { metric, shuffled, seed, ...rest } = checkOptions(schema, options, 'transferCheck');
+  const { metric, untrained, shuffled, seed, ...rest } = checkOptions(schema, options, 'transferCheck');
   const extracting = rest as ExtractOptions;
-  const own = await scoreTrunk(model, data, extracting, seed);
+  const pretrained = await scoreTrunk(model, data, extracting, seed);
   const controls: ControlScore[] = [];
-  for (const weights of shuffled ? (['untrained', 'shuffled'] as const) : (['untrained'] as const)) {
+  for (const { weights, seed: own } of controlsOf(untrained, shuffled, seed)) {
     await using copy = await copyModel(model);
-    if (weights === 'untrained') await copy.reinitialise(seed);
-    else await shuffleWeights(copy, seed);
+    if (weights === 'untrained') await copy.reinitialise(own);
+    else await shuffleWeights(copy, own);
     const control = await scoreTrunk(copy, data, extracting, seed);
     const pair = {
-      first: own.probe.predicted,
+      first: pretrained.probe.predicted,
       second: control.probe.predicted,
-      labels: own.features.val.labels,
+      labels: pretrained.features.val.labels,
       classes: data.classes.length,
     };
-    controls.push({ weights, ...control.score, difference: pairedDifference(pair, metric, seed) });
+    controls.push({ weights, seed: own, ...control.score, difference: pairedDifference(pair, metric, seed) });
   }
-  const images = own.features.val.labels.length;
-  const judged = judge({ metric, pretrained: own.score, controls, images });
-  return { ...judged, metric, pretrained: own.score, controls, images, skipped: own.features.skipped };
+  const images = pretrained.features.val.labels.length;
+  const judged = judge({ metric, pretrained: pretrained.score, controls, images });
+  return {
+    ...judged,
+    metric,
+    pretrained: pretrained.score,
+    controls,
+    images,
+    skipped: pretrained.features.skipped,
+  };
+}
+
+function controlsOf(
+  untrained: number,
+  shuffled: boolean,
+  seed: number,
+): Pick<ControlScore, 'weights' | 'seed'>[] {
+  const random = Array.from({ length: untrained }, (_, at) => ({
+    weights: 'untrained' as const,
+    seed: (seed + at) % Number.MAX_SAFE_INTEGER,
+  }));
+  return shuffled ? [...random, { weights: 'shuffled', seed }] : random;
 }
 
 async function scoreTrunk(

@@ -20,7 +20,9 @@ export function standings(
 ): Standing[] {
   const probe = (name: string, { accuracy, macroF1 }: { accuracy: number; macroF1: number }) =>
     transfer ? [{ name, accuracy, macroF1, images: transfer.images }] : [];
-  const untrained = transfer?.controls.find(({ weights }) => weights === 'untrained');
+  const [untrained] = (transfer?.controls ?? [])
+    .filter(({ weights }) => weights === 'untrained')
+    .sort((a, b) => b.macroF1 - a.macroF1);
   return [
     { name: `always ${majority.class}`, ...majority, images: validation.count },
     ...(scratch ? [trained('from scratch', scratch.best)] : []),
