@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import t from 'tap';
 import { subsetOf } from '../src/data/subset.js';
-import { extractFeatures, fineTune, logisticProbe, trainFromScratch, writeReport } from '../src/index.js';
+import {
+  extractFeatures,
+  type FineTuneOptions,
+  fineTune,
+  logisticProbe,
+  trainFromScratch,
+  writeReport,
+} from '../src/index.js';
 import { standings } from '../src/report/baselines-table.js';
 import { backbone, defects, open, quick, residual, train } from './defects.js';
 
@@ -47,7 +54,7 @@ t.test('from scratch: random weights on the same budget, and the model stays as 
   const model = await open(t, backbone);
   const data = defects(36, 36);
   const before = await model.summary();
-  const budget = {
+  const budget: FineTuneOptions = {
     ...quick,
     epochs: 2,
     preprocessing: small,
