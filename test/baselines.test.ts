@@ -12,7 +12,7 @@ import {
   trainFromScratch,
   writeReport,
 } from '../src/index.js';
-import { standings } from '../src/report/baselines-table.js';
+import { beatenByProbe, standings } from '../src/report/baselines-table.js';
 import { backbone, defects, open, quick, residual, train } from './defects.js';
 
 const small = { size: 96, resize: 96 };
@@ -38,6 +38,25 @@ t.test('majority, untrained and pretrained probes are measured before training',
     standings(baselines, best).map(({ name }) => name),
     [`always ${data.classes[most]}`, 'untrained network, probed', 'pretrained network, probed', 'this model'],
   );
+});
+
+t.test('a model that a probe beats is told of', async (t) => {
+  const model = await open(t, backbone);
+  const run = fineTune(model, defects(60, 60), {
+    ...{ ...quick, preprocessing: small, baselines: 'measure' },
+    ...{ epochs: 1, strategy: 'head', learningRate: 1e-7 },
+  });
+  for await (const _ of run);
+  const { baselines, best } = run.result ?? {};
+  if (!baselines || !best) return t.fail('there are baselines');
+  t.match(beatenByProbe(baselines, best), /linear probe .* more than this model: strategies auto and lp-ft/);
+  const { macroF1 = 0 } = baselines.transfer?.pretrained ?? {};
+  const as = (f1: number) => {
+    const { validation } = best;
+    return { validation: { ...validation, macro: { ...validation.macro, f1 } } };
+  };
+  t.type(beatenByProbe(baselines, as(macroF1 - 0.01)), 'string');
+  t.equal(beatenByProbe(baselines, as(macroF1)), undefined);
 });
 
 t.test('measuring changes nothing of the training', async (t) => {

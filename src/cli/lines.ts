@@ -6,7 +6,7 @@ import type { StageReport } from '../fine-tune/stage-run.js';
 import type { RetentionReport } from '../forgetting/retention.js';
 import { isClassified, type Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
-import { baselinesTable } from '../report/baselines-table.js';
+import { baselinesTable, beatenByProbe } from '../report/baselines-table.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';
 import { formatTime } from '../report/progress.js';
 import { figuresText, namedFigures, taskFigures, taskTable } from '../report/task-tables.js';
@@ -118,11 +118,13 @@ export function summary(
   const { best, ended, retention } = result;
   const validation: Validation = best.validation;
   const { features } = result.computation;
+  const beaten = result.baselines && beatenByProbe(result.baselines, best);
   const why = ended === 'early' ? ' (stopped early)' : '';
   return [
     '',
     `best   epoch ${best.epoch}${why}: val ${scoresLine(best.validation, ', ')}`,
     ...(result.baselines ? ['', baselinesTable(result.baselines, best, scratch)] : []),
+    ...(beaten ? [`note   ${beaten}`] : []),
     '',
     ...(isClassified(validation)
       ? [perClassTable(validation), ...(classes.length <= 20 ? ['', confusionTable(validation)] : [])]

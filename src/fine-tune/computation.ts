@@ -157,8 +157,14 @@ export class Computation {
  * must be configured.
  */
 export async function makePlan(settings: PlanSettings): Promise<Plan> {
+  const plan = await recallOrPlan(settings, settings.precision ?? settings.options.precision);
+  // `auto` decides once a run.
+  const isDecided = settings.precision === plan.precision && settings.options.precision === 'auto';
+  return isDecided ? { ...plan, precisionReason: 'as before in this run' } : plan;
+}
+
+async function recallOrPlan(settings: PlanSettings, precision: Precision | 'auto'): Promise<Plan> {
   const { model, options, reading } = settings;
-  const precision = settings.precision ?? options.precision;
   const { native } = model;
   // Weights that learn from the first layer on have no frozen part that an earlier run could have had.
   const canRecall = options.split && options.cache === 'disk' && settings.stage.extent !== 'all';

@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { wilson } from '../metrics/wilson.js';
-import { standings } from '../report/baselines-table.js';
+import { beatenByProbe, standings } from '../report/baselines-table.js';
 import { bestEpochOf, type RunRecord } from '../run-record.js';
 import { calibrate } from './calibration.js';
 import type { ReportContent } from './content.js';
@@ -131,8 +131,10 @@ export function remarks({ record, missing = [] }: ReportContent): Html | undefin
   const skipped = new Set(
     [record.baseline, ...record.epochs].flatMap((report) => (report.skipped ?? []).map(({ path }) => path)),
   );
+  const beaten = record.baselines && beatenByProbe(record.baselines, bestEpochOf(record));
   const lines = [
     ...(record.decisions ?? []),
+    ...(beaten ? [beaten] : []),
     ...(record.data.warnings ?? []),
     ...(record.notices ?? []),
     ...(record.computationNotices ?? []),

@@ -37,6 +37,18 @@ function trained(name: string, { validation }: Pick<EpochReport, 'validation'>):
   return { name, accuracy, macroF1: macro.f1, images: count };
 }
 
+/** What to say where a probe of the pretrained network is better than what was trained; undefined where it is not. */
+export function beatenByProbe(
+  { transfer }: Baselines,
+  { validation }: Pick<EpochReport, 'validation'>,
+): string | undefined {
+  if (!transfer || transfer.pretrained.macroF1 <= validation.macro.f1) return undefined;
+  return (
+    `A linear probe of the network as it was reaches a macro F1 of ${transfer.pretrained.macroF1.toFixed(3)}, more than this model: ` +
+    'strategies auto and lp-ft begin with one.'
+  );
+}
+
 /** The standings for the terminal. */
 export function baselinesTable(
   baselines: Baselines,
