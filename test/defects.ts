@@ -38,7 +38,7 @@ function pick(samples: Sample[], count: number): Sample[] {
   return Array.from({ length: count }, (_, i) => samples[Math.floor((i * samples.length) / count)] as Sample);
 }
 
-/** Fast and plain: 32 px for the residual model, one thread, no augmentation. */
+/** Fast and plain: 32 px for the residual model, one thread, no augmentation, and no clock that chooses the precision. */
 export const quick = {
   strategy: 'head',
   epochs: 1,
@@ -46,6 +46,7 @@ export const quick = {
   threads: 1,
   augment: 'none',
   baselines: 'none',
+  precision: 'float32',
   preprocessing: { size: 32, resize: 36 },
 } satisfies FineTuneOptions;
 
