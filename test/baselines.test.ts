@@ -100,6 +100,11 @@ t.test('from scratch: random weights on the same budget, and the model stays as 
   if (!baselines || !reached) return t.fail('there are baselines');
   t.equal(standings(baselines, reached, scratch)[1]?.name, 'from scratch');
 
+  // With a standardising layer made for its features, and another head: neither plays a part.
+  await train(model, data, { ...quick, preprocessing: small, strategy: 'lp-ft' });
+  const again = await trainFromScratch(model, data, budget);
+  t.ok(Math.abs(again.best.validation.loss - scratch.best.validation.loss) < 1e-4);
+
   await t.rejects(trainFromScratch(model, data, { optimizer: 'lbfgs' }), { code: 'INVALID_VALUE' });
   await t.rejects(trainFromScratch(model, data, { learningRate: -1 }), { code: 'INVALID_VALUE' });
 });

@@ -7,7 +7,7 @@ import type { FineTuneOptions } from '../fine-tune/options.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import { type ScratchBaseline, trainFromScratch } from '../fine-tune/scratch.js';
 import { saveAdapter } from '../lora/adapter-file.js';
-import type { Model } from '../model.js';
+import { loadModel, type Model } from '../model.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
 import { makeRunRecord, withSlices } from '../run-record.js';
@@ -60,7 +60,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const file = join(out, 'model.pt');
   await model.save(file);
   const adapter = await writeAdapter(model, join(out, 'adapter.safetensors'));
-  const scratch = request.scratch ? await compareWithScratch(model, data, request) : {};
+  const scratch = request.scratch ? await compareWithScratch(data, request) : {};
   const totals = {
     totalSeconds: (performance.now() - started) / 1000,
     peakRssMb: process.resourceUsage().maxRSS / 1024,
@@ -97,7 +97,6 @@ export async function runTraining(request: TrainRequest): Promise<number> {
 
 /** Trains the same network from random weights, told line by line; nothing where that was interrupted. */
 async function compareWithScratch(
-  model: Model,
   data: ImageDataset,
   request: TrainRequest,
 ): Promise<{ scratch?: ScratchBaseline }> {
@@ -107,6 +106,8 @@ async function compareWithScratch(
   // A rate for pretrained weights says nothing of random ones.
   const { learningRate, ...budget } = request.options;
   const { signal } = interrupt;
+  // As it was: what training adds to a network was made for its features.
+  await using model = await loadModel(request.model, { device: request.device });
   try {
     const scratch = await trainFromScratch(model, data, {
       ...budget,

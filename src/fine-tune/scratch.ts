@@ -20,8 +20,9 @@ export interface ScratchBaseline {
 /**
  * The baseline that says what the pretrained weights are worth: the same network from random weights (PyTorch's
  * initialisation, BatchNorm's too), all layers learning at one rate, on the same budget. The model stays as it is; a copy
- * of it is trained.
+ * of it is trained, with a new head.
  *
+ * @param model best the pretrained one, before it is fine-tuned
  * @param options those of the fine-tuning that it is compared with. Epochs, batch size, optimizer, schedule, loss,
  * augmentation, sampler, early stopping, seed and the like are taken over; what is about pretrained weights (strategy, layer
  * rates, freezing, LoRA, regularisation, distillation, retention) and the checkpoint are not. `learningRate` by default is that of a new
@@ -35,23 +36,26 @@ export interface ScratchBaseline {
 export async function trainFromScratch(
   model: Model,
   data: ImageDataset,
-  options: FineTuneOptions = {},
+  options?: FineTuneOptions,
 ): Promise<ScratchBaseline> {
   if (typeof model?.replaceHead !== 'function')
     throw invalidType('trainFromScratch: expected a Model from loadModel.');
   if (!data?.splits?.train)
     throw invalidType('trainFromScratch: expected data from imageFolder or imageManifest.');
-  const budget = budgetOf(options);
+  const budget = budgetOf(options ?? {});
   const { optimizer, seed } = checkFineTuneOptions(budget, data.task);
   if (optimizer.kind === 'lbfgs') {
     throw invalidValue(
       'trainFromScratch: `optimizer` `lbfgs` fits heads alone. Take adamw, adam, sgd or rmsprop.',
     );
   }
-  const learningRate = options.learningRate ?? defaultRates[optimizer.kind].head;
+  const learningRate = budget.learningRate ?? defaultRates[optimizer.kind].head;
+  const preprocessing = { ...model.card?.preprocessing, ...budget.preprocessing };
   await using copy = await copyModel(model);
   await copy.reinitialise(seed);
-  const run = fineTune(copy, data, { ...budget, learningRate });
+  // Without a card it gets a head of its own, as for classes that it has not seen.
+  copy.card = undefined;
+  const run = fineTune(copy, data, { ...budget, learningRate, preprocessing });
   for await (const _ of run);
   const { best, history } = run.result as NonNullable<typeof run.result>;
   return { epochs: history.length, learningRate, best };
