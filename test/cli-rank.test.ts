@@ -67,7 +67,7 @@ t.test('check says whether the weights help', async (t) => {
   t.equal(plain.code, 0, plain.stderr);
   t.match(
     plain.stdout,
-    /^help: The pretrained weights help here: .* 95 % interval \+0\.\d+ to \+0\.\d+; LogME /,
+    /^help: The pretrained weights help here: .* \(95 % interval \+0\.\d+ to \+0\.\d+\), of the log loss -\d.*; LogME /,
   );
   const { stdout } = await torchgraft(
     ...request,

@@ -6,7 +6,7 @@ import type { Model } from '../model.js';
 import { copyModel } from '../model-copy.js';
 import { checkOptions } from '../options.js';
 import { type ExtractOptions, extractFeatures, extractSchema, type Features } from './features.js';
-import { type Difference, type ProbeMetric, pairedDifference } from './interval.js';
+import { type Difference, type ProbeMetric, pairedDifference, pairedLossDifference } from './interval.js';
 import { quickProbe } from './quick.js';
 import type { ProbeResult } from './result.js';
 import { shuffleWeights } from './shuffle-weights.js';
@@ -40,6 +40,8 @@ export interface TrunkScore {
   /** Of the quick probe, on the validation images. */
   accuracy: number;
   macroF1: number;
+  /** Of its probabilities, nats. */
+  logLoss: number;
   logME: number;
 }
 
@@ -50,6 +52,8 @@ export interface ControlScore extends TrunkScore {
   seed: number;
   /** Of the metric, pretrained minus control, with its 95 % interval. */
   difference: Difference;
+  /** Of the log loss, likewise: below 0 the pretrained weights are better. */
+  lossDifference: Difference;
 }
 
 /** Whether a pretrained model helps on a data set. */
@@ -67,9 +71,10 @@ export interface TransferCheck {
 
 /**
  * Whether what a model has learnt before helps on these images: a quick linear probe on its frozen trunk beside the same
- * probe on the same network with untrained weights (PyTorch's initialisation, BatchNorm's too). `help` where the 95 %
- * interval of the difference, by a paired bootstrap of the validation images, is above 0 for every control, `harm` where
- * it is below 0 for every untrained one, else `neutral`. It judges features of frozen layers, and random ones tell some data apart
+ * probe on the same network with untrained weights (PyTorch's initialisation, BatchNorm's too). A control is surely worse where
+ * the 95 % interval of the difference in the metric, by a paired bootstrap of the validation images, lies above 0; or, of
+ * classes so easy that the metric has no room, where that of the log loss lies below 0 and the metric is no lower. `help` where
+ * every control is surely worse, `harm` where every untrained one is surely better, else `neutral`. It judges features of frozen layers, and random ones tell some data apart
  * too, by colour or size for example; what fine-tuning makes of the weights, `trainFromScratch` tells.
  * The model stays as it is; copies of it are loaded one at a time.
  *
@@ -95,13 +100,14 @@ export async function transferCheck(
     if (weights === 'untrained') await copy.reinitialise(own);
     else await shuffleWeights(copy, own);
     const control = await scoreTrunk(copy, data, extracting, seed);
-    const pair = {
-      first: pretrained.probe.predicted,
-      second: control.probe.predicted,
-      labels: pretrained.features.val.labels,
-      classes: data.classes.length,
-    };
-    controls.push({ weights, seed: own, ...control.score, difference: pairedDifference(pair, metric, seed) });
+    const { labels } = pretrained.features.val;
+    const classes = data.classes.length;
+    const pair = { first: pretrained.probe, second: control.probe, labels, classes };
+    controls.push({
+      ...{ weights, seed: own, ...control.score },
+      difference: pairedDifference(pair, metric, seed),
+      lossDifference: pairedLossDifference(pair, seed),
+    });
   }
   const images = pretrained.features.val.labels.length;
   const judged = judge({ metric, pretrained: pretrained.score, controls, images });
@@ -135,6 +141,6 @@ async function scoreTrunk(
 ): Promise<{ features: Features; probe: ProbeResult; score: TrunkScore }> {
   const features = await extractFeatures(model, data, options);
   const probe = await quickProbe(features, { seed, signal: options.signal });
-  const { accuracy, macro } = probe.metrics;
-  return { features, probe, score: { accuracy, macroF1: macro.f1, logME: await logME(features) } };
+  const { accuracy, macro, loss: logLoss } = probe.metrics;
+  return { features, probe, score: { accuracy, macroF1: macro.f1, logLoss, logME: await logME(features) } };
 }

@@ -1,4 +1,4 @@
-import type { ProbeMetric } from './interval.js';
+import type { Difference, ProbeMetric } from './interval.js';
 import type { ControlScore, TransferCheck } from './transfer-check.js';
 
 /** Whether pretrained weights help: clearly better, no clear difference, clearly worse. */
@@ -18,9 +18,9 @@ export function judge(
 ): Pick<TransferCheck, 'verdict' | 'text'> {
   const { metric, pretrained, controls, images } = measured;
   const untrained = controls.filter(({ weights }) => weights === 'untrained');
-  const isHarm = untrained.every(({ difference }) => difference.high < 0);
-  const isHelp = controls.every(({ difference }) => difference.low > 0);
-  const verdict = isHarm ? 'harm' : isHelp ? 'help' : 'neutral';
+  const isHelp = controls.every(isSurelyWorse);
+  const isHarm = untrained.every(isSurelyBetter);
+  const verdict = isHelp ? 'help' : isHarm ? 'harm' : 'neutral';
   const compared = (['untrained', 'shuffled'] as const).flatMap((weights) =>
     describeControls(
       controls.filter((control) => control.weights === weights),
@@ -29,24 +29,40 @@ export function judge(
   );
   const text =
     `${openings[verdict]}: a linear probe of the frozen trunk reaches a ${metricNames[metric]} of ${figure(pretrained[metric])} ` +
-    `on ${images} validation images (LogME ${figure(pretrained.logME)}), beside ${compared.join(' and ')}.`;
+    `and a log loss of ${figure(pretrained.logLoss)} on ${images} validation images (LogME ${figure(pretrained.logME)}), ` +
+    `beside ${compared.join(' and ')}.`;
   return { verdict, text: [text, ...advice(verdict, controls, pretrained[metric])].join(' ') };
 }
 
-/** Controls of one kind, with the difference to the strongest of them. */
+function isSurelyWorse({ difference, lossDifference }: ControlScore): boolean {
+  return difference.low > 0 || (difference.value >= 0 && lossDifference.high < 0);
+}
+
+function isSurelyBetter({ difference, lossDifference }: ControlScore): boolean {
+  return difference.high < 0 || (difference.value <= 0 && lossDifference.low > 0);
+}
+
+/** Controls of one kind, with the differences from the strongest of them. */
 function describeControls(controls: readonly ControlScore[], metric: ProbeMetric): string[] {
-  const sorted = [...controls].sort((a, b) => b[metric] - a[metric]);
-  const [best] = sorted;
-  const worst = sorted.at(-1);
-  if (!best || !worst) return [];
-  const { value, low, high } = best.difference;
-  const isOne = controls.length === 1;
-  const reached = isOne ? figure(best[metric]) : `${figure(worst[metric])} to ${figure(best[metric])}`;
+  const [first] = controls;
+  if (!first) return [];
+  const best = controls.reduce((a, b) => (b[metric] > a[metric] ? b : a));
+  const surest = controls.reduce((a, b) => (b.logLoss < a.logLoss ? b : a));
+  const count = controls.length > 1 ? `${controls.length} networks; ` : '';
   return [
-    `${reached} with ${best.weights} weights (${isOne ? '' : `${controls.length} networks; `}difference` +
-      `${isOne ? '' : ' from the best'} ${signed(value)}, 95 % interval ${signed(low)} to ${signed(high)}; ` +
-      `LogME ${figure(best.logME)})`,
+    `${range(controls.map((control) => control[metric]))} and ${range(controls.map(({ logLoss }) => logLoss))} with ` +
+      `${first.weights} weights (${count}difference${count && ' from the best'} ${signed(best.difference.value)} (95 % interval ${interval(best.difference)}), of the log loss ` +
+      `${signed(surest.lossDifference.value)} (${interval(surest.lossDifference)}); LogME ${range(controls.map(({ logME }) => logME))})`,
   ];
+}
+
+function range(values: readonly number[]): string {
+  const [least, most] = [Math.min(...values), Math.max(...values)].map(figure);
+  return least === most ? `${least}` : `${least} to ${most}`;
+}
+
+function interval({ low, high }: Difference): string {
+  return `${signed(low)} to ${signed(high)}`;
 }
 
 function advice(verdict: Verdict, controls: readonly ControlScore[], reached: number): string[] {
