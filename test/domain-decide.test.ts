@@ -79,6 +79,10 @@ t.test('each guard alone keeps source-only', async (t) => {
     [judged('mmd', better, { accuracy: 0.87 }), /accuracy on the source falls by 0.030/],
     [judged('mmd', better, { macroF1: 0.85 }), /macro F1 on the source falls by 0.030/],
     [judged('mmd', { ...better, shareDistance: 0.21 }), /shares are 0.21 from the source's, without it 0.10/],
+    [
+      judged('mmd', { ...better, agreement: 0.6 }),
+      /agrees with all methods together on 60 % of the images, source-only on 80 %/,
+    ],
     [judged('mmd', { ...better, information: 0.5 }), /say more/],
     [judged('mmd', { ...better, entropy: 0.4 }), /more certain/],
     [judged('mmd', { ...better, density: 3 }), /denser/],
@@ -95,6 +99,16 @@ t.test('each guard alone keeps source-only', async (t) => {
   t.equal(choose([blind, judged('mmd', better)], settings).chosen, 'mmd');
   const tolerant = { ...settings, tolerance: 0.05 };
   t.equal(choose([sourceOnly, judged('mmd', better, { accuracy: 0.87 })], tolerant).chosen, 'mmd');
+});
+
+t.test('less agreement with the ensemble counts where it is sure', (t) => {
+  const less = { ...better, agreement: 0.7 };
+  t.equal(choose([sourceOnly, judged('mmd', less, {}, 0)], settings).chosen, 'sourceOnly');
+  // Of a deviation of 0.8 the interval of 100 images is 0.16 to either side.
+  const unsure = judged('mmd', less);
+  unsure.evidence.agreement = Float64Array.from({ length: 100 }, (_, i) => 0.7 + 0.8 * (i % 2 ? 1 : -1));
+  t.equal(choose([sourceOnly, unsure], settings).chosen, 'mmd');
+  t.end();
 });
 
 t.test('of several that pass the simplest is taken, unless another is surely better', async (t) => {

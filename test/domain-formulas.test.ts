@@ -7,6 +7,7 @@ import { adapterFile } from '../src/domain/adapter-file.js';
 import { domainLoss, type TrainedMethod, trainedMethods } from '../src/domain/losses.js';
 import { balancedWeight } from '../src/domain/train-adapter.js';
 import {
+  agreementsOfEach,
   informationOfEach,
   meanEntropy,
   mutualInformation,
@@ -155,6 +156,25 @@ t.test('validators equal numpy, to 1e-6', async (t) => {
   ] as const) {
     t.ok(Math.abs(found - expected) < 1e-6, `${name}: ${found} beside ${expected}`);
   }
+});
+
+t.test('agreement is with the class of the mean probability', (t) => {
+  // Two of three say 0 of the first image, surely; of the second one is sure enough of 1 to outweigh two that lean to 0.
+  const all = [
+    Float32Array.of(0.9, 0.1, 0.55, 0.45),
+    Float32Array.of(0.8, 0.2, 0.6, 0.4),
+    Float32Array.of(0.3, 0.7, 0, 1),
+  ];
+  t.same(
+    agreementsOfEach(all, 2).map((each) => [...each]),
+    [
+      [1, 0],
+      [1, 0],
+      [0, 1],
+    ],
+  );
+  t.same(agreementsOfEach([], 2), []);
+  t.end();
 });
 
 t.test('validators of predictions that are certain, of none, and of a collapse', async (t) => {

@@ -70,12 +70,14 @@ export interface ChoiceSettings {
  *    validators measure, so that they always approve.
  * 4. Source validation: accuracy and macro F1 there fall by no more than `tolerance`.
  * 5. Balance: the predicted shares are no further from the source's than source-only's are, plus 0.1.
- * 6. Mutual information is higher than source-only's, entropy lower, and soft neighbourhood density higher: of each the
+ * 6. Agreement: it does not say what the ensemble of all methods says surely less often than source-only does, by the same
+ *    intervals as in 7. A method that is certain and mistaken is so alone.
+ * 7. Mutual information is higher than source-only's, entropy lower, and soft neighbourhood density higher: of each the
  *    95 % interval of the difference, by a paired bootstrap of the held-out images, lies above 0. Density does not count
  *    where source-only has less than half of the method's information: near a collapse, and where nothing is known, it is
  *    largest of all.
  *
- * Of the methods that pass, the simplest is taken, and a later one in its place only where 6. holds between the two.
+ * Of the methods that pass, the simplest is taken, and a later one in its place only where 7. holds between the two.
  */
 export function choose(methods: readonly Judged[], settings: ChoiceSettings): Choice {
   const [base, ...others] = methods as [Judged, ...Judged[]];
@@ -110,8 +112,13 @@ function objection(
   if (target.shareDistance > without.shareDistance + shareTolerance) {
     return `predicted shares are ${target.shareDistance.toFixed(2)} from the source's, without it ${without.shareDistance.toFixed(2)}`;
   }
+  if (isSurelyBetter(base.evidence.agreement, judged.evidence.agreement, 'max', seed)) {
+    return `agrees with all methods together on ${percent(target.agreement)} of the images, source-only on ${percent(without.agreement)}`;
+  }
   return notBetter(judged, base, seed);
 }
+
+const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
 
 /** Why the validators do not agree that one is better than the other; '' where they do. */
 function notBetter(one: Judged, other: Judged, seed: number): string {

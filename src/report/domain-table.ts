@@ -6,7 +6,16 @@ export function domainTable({ methods, chosen, unavailable }: DomainAdaptation):
   const isLabelled = methods.some(({ labelled }) => labelled);
   const numbers = [
     ...(isLabelled ? ['target accuracy', 'target macro F1'] : []),
-    ...['source accuracy', 'source macro F1', 'information', 'entropy', 'density', 'share distance', 's'],
+    ...[
+      'source accuracy',
+      'source macro F1',
+      'information',
+      'entropy',
+      'density',
+      'agreement',
+      'share distance',
+      's',
+    ],
   ];
   const table = formatTable(
     [
@@ -20,6 +29,7 @@ export function domainTable({ methods, chosen, unavailable }: DomainAdaptation):
       method,
       ...(labelled ? [labelled.accuracy, labelled.macroF1].map(figure) : isLabelled ? ['', ''] : []),
       ...[source.accuracy, source.macroF1, target.information, target.entropy, target.density].map(figure),
+      target.agreement.toFixed(3),
       target.shareDistance.toFixed(3),
       seconds.toFixed(1),
       objection,
