@@ -101,13 +101,17 @@ t.test('each guard alone keeps source-only', async (t) => {
   t.equal(choose([sourceOnly, judged('mmd', better, { accuracy: 0.87 })], tolerant).chosen, 'mmd');
 });
 
-t.test('less agreement with the ensemble counts where it is sure', (t) => {
-  const less = { ...better, agreement: 0.7 };
-  t.equal(choose([sourceOnly, judged('mmd', less, {}, 0)], settings).chosen, 'sourceOnly');
-  // Of a deviation of 0.8 the interval of 100 images is 0.16 to either side.
-  const unsure = judged('mmd', less);
-  unsure.evidence.agreement = Float64Array.from({ length: 100 }, (_, i) => 0.7 + 0.8 * (i % 2 ? 1 : -1));
-  t.equal(choose([sourceOnly, unsure], settings).chosen, 'mmd');
+t.test('surely more agreement with the ensemble is enough, for those that train on certainty too', (t) => {
+  const { target } = without;
+  for (const method of ['dann', 'mcc', 'pseudoLabels'] as const) {
+    const more = judged(method, { ...target, agreement: 0.95 });
+    t.equal(choose([sourceOnly, more], settings).chosen, method);
+    // Of a deviation of 1 the interval of 100 images is 0.2 to either side.
+    more.evidence.agreement = Float64Array.from({ length: 100 }, (_, i) => 0.95 + (i % 2 ? 1 : -1));
+    t.equal(choose([sourceOnly, more], settings).chosen, 'sourceOnly');
+  }
+  const [first, second] = [judged('mmd', better), judged('mcc', { ...better, agreement: 0.95 })];
+  t.equal(choose([sourceOnly, first, second], settings).chosen, 'mcc', 'also between two that pass');
   t.end();
 });
 

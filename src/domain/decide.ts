@@ -66,18 +66,17 @@ export interface ChoiceSettings {
  *
  * 1. There is a shift: held-out images of the two domains can be told apart.
  * 2. 100 target images or more are held out to judge by.
- * 3. The method does not train on the certainty of its own predictions, as MCC and pseudo-labels do: it is what the
- *    validators measure, so that they always approve.
- * 4. Source validation: accuracy and macro F1 there fall by no more than `tolerance`.
- * 5. Balance: the predicted shares are no further from the source's than source-only's are, plus 0.1.
- * 6. Agreement: it does not say what the ensemble of all methods says surely less often than source-only does, by the same
- *    intervals as in 7. A method that is certain and mistaken is so alone.
- * 7. Mutual information is higher than source-only's, entropy lower, and soft neighbourhood density higher: of each the
- *    95 % interval of the difference, by a paired bootstrap of the held-out images, lies above 0. Density does not count
- *    where source-only has less than half of the method's information: near a collapse, and where nothing is known, it is
- *    largest of all.
+ * 3. Source validation: accuracy and macro F1 there fall by no more than `tolerance`.
+ * 4. Balance: the predicted shares are no further from the source's than source-only's are, plus 0.1.
+ * 5. Agreement: it says what the ensemble of all methods says on no fewer images than source-only does. A method that is
+ *    certain and mistaken is so alone.
+ * 6. It is surely better: by agreement, or by certainty, which is mutual information higher, entropy lower, and soft
+ *    neighbourhood density higher. Surely means that the 95 % interval of the difference, by a paired bootstrap of the held-out
+ *    images, lies above 0. Density does not count where source-only has less than half of the method's information: near a
+ *    collapse, and where nothing is known, it is largest of all. MCC and pseudo-labels train on the certainty of their own
+ *    predictions, so that certainty always approves of them: for them agreement counts alone.
  *
- * Of the methods that pass, the simplest is taken, and a later one in its place only where 7. holds between the two.
+ * Of the methods that pass, the simplest is taken, and a later one in its place only where 6. holds between the two.
  */
 export function choose(methods: readonly Judged[], settings: ChoiceSettings): Choice {
   const [base, ...others] = methods as [Judged, ...Judged[]];
@@ -97,11 +96,10 @@ function objection(
   base: Judged,
   { shift, heldOut, tolerance, seed }: ChoiceSettings,
 ): string {
-  const { method, source, target } = judged.figures;
+  const { source, target } = judged.figures;
   const { source: before, target: without } = base.figures;
   if (!shift.isShift) return 'no shift to adapt to';
   if (heldOut < enoughHeldOut) return `too few images to choose by: ${heldOut} of ${enoughHeldOut} held out`;
-  if (selfCertain.includes(method)) return 'trains on the certainty that validators measure';
   for (const [key, name] of [
     ['accuracy', 'accuracy'],
     ['macroF1', 'macro F1'],
@@ -112,7 +110,7 @@ function objection(
   if (target.shareDistance > without.shareDistance + shareTolerance) {
     return `predicted shares are ${target.shareDistance.toFixed(2)} from the source's, without it ${without.shareDistance.toFixed(2)}`;
   }
-  if (isSurelyBetter(base.evidence.agreement, judged.evidence.agreement, 'max', seed)) {
+  if (target.agreement < without.agreement) {
     return `agrees with all methods together on ${percent(target.agreement)} of the images, source-only on ${percent(without.agreement)}`;
   }
   return notBetter(judged, base, seed);
@@ -124,6 +122,8 @@ const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
 function notBetter(one: Judged, other: Judged, seed: number): string {
   const isBetter = (key: keyof Evidence, mode: 'max' | 'min') =>
     isSurelyBetter(one.evidence[key], other.evidence[key], mode, seed);
+  if (isBetter('agreement', 'max')) return '';
+  if (selfCertain.includes(one.figures.method)) return 'trains on the certainty that validators measure';
   if (!isBetter('information', 'max')) return 'predictions do not surely say more of the images';
   if (!isBetter('entropy', 'min')) return 'predictions are not surely more certain';
   // Predictions that hardly depend on the image lie close together.

@@ -42,7 +42,8 @@ function decision(
   if (!report || !base) return '';
   const beside =
     `mutual information ${figures(base, report, 'information')}, entropy ${figures(base, report, 'entropy')}, ` +
-    `neighbourhood density ${figures(base, report, 'density')} nats on held-out target images, accuracy on the source ` +
+    `neighbourhood density ${figures(base, report, 'density')} nats, agreement with all methods together ` +
+    `${figures(base, report, 'agreement')} on held-out target images, accuracy on the source ` +
     `${base.source.accuracy.toFixed(3)} -> ${report.source.accuracy.toFixed(3)}`;
   const name = methodNames[chosen];
   if (asked !== 'auto') {
@@ -70,7 +71,7 @@ function unchanged(asked: DomainMethod | 'auto', shift: DomainShift, heldOut: nu
 function figures(
   base: DomainMethodReport,
   report: DomainMethodReport,
-  key: 'information' | 'entropy' | 'density',
+  key: 'information' | 'entropy' | 'density' | 'agreement',
 ): string {
   return `${base.target[key].toFixed(3)} -> ${report.target[key].toFixed(3)}`;
 }
