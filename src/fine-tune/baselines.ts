@@ -4,7 +4,7 @@ import type { Preprocessing } from '../data/preprocessing.js';
 import { subsetOf } from '../data/subset.js';
 import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
-import { type TransferCheck, transferCheck } from '../probe/transfer-check.js';
+import { checkTransfer, type TransferCheck } from '../probe/transfer-check.js';
 import type { CheckedOptions } from './options.js';
 
 /** What comes without fine-tuning, to be read beside every result. Plain JSON. */
@@ -37,12 +37,12 @@ export async function measureBaselines(
   if (!options.split) return without;
   const subset = subsetOf(data, mostImages);
   try {
-    const transfer = await transferCheck(model, subset, {
+    const { check: transfer, features } = await checkTransfer(model, subset, {
       ...reading,
       metric: options.earlyStopping.metric === 'valAccuracy' ? 'accuracy' : 'macroF1',
       seed: options.seed,
     });
-    const labels = await auditLabels(model, subset, reading, options.seed);
+    const labels = await auditLabels(features, options);
     return { majority, transfer, audit: { duplicates, labels } };
   } catch (error) {
     if (isWithoutFeatures(error)) return without;

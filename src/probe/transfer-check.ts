@@ -77,6 +77,15 @@ export async function transferCheck(
   data: ImageDataset,
   options: TransferCheckOptions = {},
 ): Promise<TransferCheck> {
+  return (await checkTransfer(model, data, options)).check;
+}
+
+/** transferCheck, with the features of the model as it is. */
+export async function checkTransfer(
+  model: Model,
+  data: ImageDataset,
+  options: TransferCheckOptions,
+): Promise<{ check: TransferCheck; features: Features }> {
   if (typeof model?.replaceHead !== 'function')
     throw invalidType('transferCheck: expected a Model from loadModel.');
   requireSingleLabel(data, 'transferCheck');
@@ -99,7 +108,8 @@ export async function transferCheck(
   }
   const images = own.features.val.labels.length;
   const judged = judge({ metric, pretrained: own.score, controls, images });
-  return { ...judged, metric, pretrained: own.score, controls, images, skipped: own.features.skipped };
+  const { features, score: pretrained } = own;
+  return { check: { ...judged, metric, pretrained, controls, images, skipped: features.skipped }, features };
 }
 
 async function scoreTrunk(
