@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "standardiser.h"
+
 namespace torchgraft {
 
 namespace {
@@ -47,7 +49,10 @@ void initialiseLayers(const torch::jit::Module& module, uint64_t seed) {
     const std::string type = name ? name->name() : "";
     at::Tensor weight = tensorAttribute(layer, "weight");
     at::Tensor bias = tensorAttribute(layer, "bias");
-    if (type.find("Norm") != std::string::npos) {
+    if (isStandardiser(layer)) {
+      tensorAttribute(layer, "mean").zero_();
+      tensorAttribute(layer, "std").fill_(1);
+    } else if (type.find("Norm") != std::string::npos) {
       resetNorm(layer, weight, bias);
     } else if (type.find("Embedding") != std::string::npos && weight.defined()) {
       weight.normal_(0, 1, generator);

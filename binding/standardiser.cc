@@ -42,9 +42,11 @@ jit::Module makeStandardiser(const jit::Module& module, const Head& head) {
 
 }  // namespace
 
+bool isStandardiser(const jit::Module& module) { return isMadeAs(*module.type(), kClass); }
+
 bool isOfStandardiser(const jit::Module& module, const std::string& path) {
   const c10::IValue owner = attributeAt(module, parentOf(path));
-  return owner.isModule() && isMadeAs(*owner.toModule().type(), kClass);
+  return owner.isModule() && isStandardiser(owner.toModule());
 }
 
 bool hasStandardiser(const jit::Module& module, const std::string& layer) {

@@ -7,6 +7,8 @@
 
 namespace torchgraft {
 
+bool isStandardiser(const torch::jit::Module& module);
+
 // The attribute at this path is one's mean or std.
 bool isOfStandardiser(const torch::jit::Module& module, const std::string& path);
 

@@ -125,7 +125,7 @@ function compare(
 ): AdaptationCheck {
   const { labels, probe } = after;
   const classes = probe.classes.length;
-  const pair = { first: probe.predicted, second: before.probe.predicted, labels, classes };
+  const pair = { first: probe, second: before.probe, labels, classes };
   const difference = pairedDifference(pair, metric, seed);
   const verdict = difference.low > 0 ? 'help' : difference.high < 0 ? 'harm' : 'neutral';
   const [first, second] = [before, after].map(({ probe: { metrics } }) =>

@@ -8,6 +8,7 @@ import type { Baselines } from './fine-tune/baselines.js';
 import type { ComputationReport } from './fine-tune/computation.js';
 import type { EpochReport } from './fine-tune/report.js';
 import type { FineTuneResult } from './fine-tune/result.js';
+import type { ScratchBaseline } from './fine-tune/scratch.js';
 import type { StageReport } from './fine-tune/stage-run.js';
 import type { Model, ModelOrigin } from './model.js';
 import type { Plan, Precision } from './native.js';
@@ -34,6 +35,8 @@ export interface RunRecord {
   decisions?: string[];
   /** What comes without fine-tuning. */
   baselines?: Baselines;
+  /** The same network from random weights, where it was asked for. */
+  scratch?: ScratchBaseline;
   plan?: Plan;
   precision?: Precision;
   views?: ComputationReport['views'];

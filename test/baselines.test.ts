@@ -4,8 +4,15 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import t from 'tap';
 import { subsetOf } from '../src/data/subset.js';
-import { extractFeatures, fineTune, logisticProbe, writeReport } from '../src/index.js';
-import { standings } from '../src/report/baselines-table.js';
+import {
+  extractFeatures,
+  type FineTuneOptions,
+  fineTune,
+  logisticProbe,
+  trainFromScratch,
+  writeReport,
+} from '../src/index.js';
+import { beatenByProbe, standings } from '../src/report/baselines-table.js';
 import { backbone, defects, open, quick, residual, train } from './defects.js';
 
 const small = { size: 96, resize: 96 };
@@ -33,6 +40,25 @@ t.test('majority, untrained and pretrained probes are measured before training',
   );
 });
 
+t.test('a model that a probe beats is told of', async (t) => {
+  const model = await open(t, backbone);
+  const run = fineTune(model, defects(60, 60), {
+    ...{ ...quick, preprocessing: small, baselines: 'measure' },
+    ...{ epochs: 1, strategy: 'head', learningRate: 1e-7 },
+  });
+  for await (const _ of run);
+  const { baselines, best } = run.result ?? {};
+  if (!baselines || !best) return t.fail('there are baselines');
+  t.match(beatenByProbe(baselines, best), /linear probe .* more than this model: strategies auto and lp-ft/);
+  const { macroF1 = 0 } = baselines.transfer?.pretrained ?? {};
+  const as = (f1: number) => {
+    const { validation } = best;
+    return { validation: { ...validation, macro: { ...validation.macro, f1 } } };
+  };
+  t.type(beatenByProbe(baselines, as(macroF1 - 0.01)), 'string');
+  t.equal(beatenByProbe(baselines, as(macroF1)), undefined);
+});
+
 t.test('measuring changes nothing of the training', async (t) => {
   const runs = [];
   for (const baselines of ['measure', 'none'] as const) {
@@ -41,6 +67,46 @@ t.test('measuring changes nothing of the training', async (t) => {
     runs.push(reports.map(({ trainLoss, validation }) => [trainLoss, validation.loss]));
   }
   t.same(runs[0], runs[1]);
+});
+
+t.test('from scratch: random weights on the same budget, and the model stays as it is', async (t) => {
+  const model = await open(t, backbone);
+  const data = defects(36, 36);
+  const before = await model.summary();
+  const budget: FineTuneOptions = {
+    ...quick,
+    epochs: 2,
+    preprocessing: small,
+    strategy: 'auto',
+    freeze: ['nothing.*'],
+  } as const;
+  const scratch = await trainFromScratch(model, data, budget);
+  t.same(await model.summary(), before, 'not even its head');
+  t.equal(scratch.epochs, 2);
+  t.equal(scratch.learningRate, 1e-3, 'that of what is new');
+
+  // The same by hand.
+  const copy = await open(t, backbone);
+  await copy.reinitialise(0);
+  const { strategy, freeze, ...rest } = budget;
+  const own = await train(copy, data, { ...rest, strategy: 'full', learningRate: 1e-3 });
+  const best = scratch.best.epoch;
+  if (best > 0) t.equal(scratch.best.validation.loss, own[best - 1]?.validation.loss);
+  t.ok(best > 0, 'it learnt something');
+
+  const run = fineTune(model, data, { ...quick, preprocessing: small, baselines: 'measure' });
+  for await (const _ of run);
+  const { baselines, best: reached } = run.result ?? {};
+  if (!baselines || !reached) return t.fail('there are baselines');
+  t.equal(standings(baselines, reached, scratch)[1]?.name, 'from scratch');
+
+  // With a standardising layer made for its features, and another head: neither plays a part.
+  await train(model, data, { ...quick, preprocessing: small, strategy: 'lp-ft' });
+  const again = await trainFromScratch(model, data, budget);
+  t.ok(Math.abs(again.best.validation.loss - scratch.best.validation.loss) < 1e-4);
+
+  await t.rejects(trainFromScratch(model, data, { optimizer: 'lbfgs' }), { code: 'INVALID_VALUE' });
+  await t.rejects(trainFromScratch(model, data, { learningRate: -1 }), { code: 'INVALID_VALUE' });
 });
 
 t.test('a head that begins with a probe has the features standardised before it', async (t) => {

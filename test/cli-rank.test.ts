@@ -58,14 +58,22 @@ t.test('check says whether the weights help', async (t) => {
   t.equal(plain.code, 0, plain.stderr);
   t.match(
     plain.stdout,
-    /^help: The pretrained weights help here: .* 95 % interval \+0\.\d+ to \+0\.\d+; LogME /,
+    /^help: The pretrained weights help here: .* \(95 % interval \+0\.\d+ to \+0\.\d+\), of the log loss -\d.*; LogME /,
   );
-  const { stdout } = await torchgraft(...request, '--shuffled', '--metric', 'accuracy', '--json');
+  const { stdout } = await torchgraft(
+    ...request,
+    '--shuffled',
+    '--untrained',
+    '2',
+    '--metric',
+    'accuracy',
+    '--json',
+  );
   const { verdict, metric, controls, images } = JSON.parse(stdout);
   t.same([verdict, metric, images], ['help', 'accuracy', 72]);
   t.same(
     controls.map(({ weights }: { weights: string }) => weights),
-    ['untrained', 'shuffled'],
+    ['untrained', 'untrained', 'shuffled'],
   );
 });
 

@@ -111,6 +111,8 @@ writeFileSync(
 );
 const searching = (out: string) => [
   ...['search', ...common, '--space', spaceFile, '--trials', '6', '--epochs', '9', '--augment', 'none'],
+  // No clock shall choose the precision.
+  ...['--precision', 'float32'],
   ...['--out', out, '--resume', '--json'],
 ];
 

@@ -28,6 +28,8 @@ t.test('train --json: one object a line, and the run folder', async (t) => {
     'cosine:0.1',
     '--weight-decay',
     '0.02',
+    '--precision',
+    'float32',
   ];
   const { code, stdout, stderr } = await torchgraft(train(run, '--epochs', '2', ...levers, '--json'));
   t.equal(code, 0, stderr);
@@ -166,9 +168,26 @@ t.test('help everywhere', async (t) => {
   }
 });
 
+t.test('--scratch and licences stand in the table, run.json, the model and the report', async (t) => {
+  const out = join(folder, 'scratch');
+  const flags = ['--strategy', 'head', '--epochs', '1', '--scratch', '--model-licence', 'MIT'];
+  const { code, stdout, stderr } = await torchgraft(train(out, ...flags, '--json'));
+  t.equal(code, 0, stderr);
+  t.match(stderr, /^from scratch +\d/m);
+  const told = lines(stdout).find(({ event }) => event === 'scratch');
+  const { scratch } = JSON.parse(readFileSync(join(out, 'run.json'), 'utf8'));
+  t.match(scratch, { epochs: 1, learningRate: 1e-3, best: { validation: { accuracy: told.valAccuracy } } });
+  const { card } = lines((await torchgraft(['inspect', out, '--json'])).stdout)[0];
+  t.same(card.provenance.licences, { model: 'MIT' });
+  const report = readFileSync(join(out, 'report.html'), 'utf8');
+  t.match(report, 'From scratch');
+  t.match(report, 'model: MIT');
+});
+
 t.test('Ctrl-C writes a checkpoint and exits with 130; --resume goes on', async (t) => {
   const out = join(folder, 'interrupted');
-  const args = train(out, '--epochs', '3', '--batch-size', '8', '--json');
+  // No clock shall choose the precision.
+  const args = train(out, '--precision', 'float32', '--epochs', '3', '--batch-size', '8', '--json');
   let isSent = false;
   const stopped = await torchgraft(args, (text, kill) => {
     if (!isSent && /^epoch {2}1 /m.test(text)) {
@@ -187,7 +206,7 @@ t.test('Ctrl-C writes a checkpoint and exits with 130; --resume goes on', async 
 
   const resumed = await torchgraft([...args, '--resume']);
   t.equal(resumed.code, 0, resumed.stderr);
-  const whole = await torchgraft(train(join(folder, 'whole'), ...args.slice(-5)));
+  const whole = await torchgraft(train(join(folder, 'whole'), ...args.slice(-7)));
   const last = (text: string) =>
     lines(text)
       .filter(({ event }) => event === 'epoch')

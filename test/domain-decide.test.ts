@@ -7,7 +7,14 @@ const settings = { shift, heldOut: 100, tolerance: 0.02, seed: 0 };
 const without: JudgedMethod = {
   method: 'sourceOnly',
   source: { accuracy: 0.9, macroF1: 0.88 },
-  target: { entropy: 0.4, density: 3, information: 0.5, shares: [0.6, 0.4], shareDistance: 0.1 },
+  target: {
+    entropy: 0.4,
+    density: 3,
+    information: 0.5,
+    agreement: 0.8,
+    shares: [0.6, 0.4],
+    shareDistance: 0.1,
+  },
 };
 const better: Partial<TargetFigures> = { entropy: 0.2, density: 3.5, information: 0.8 };
 
@@ -18,7 +25,10 @@ function withEvidence(figures: JudgedMethod, spread = 0): Judged {
   const { information, entropy, density } = figures.target;
   return {
     figures,
-    evidence: { information: of(information), entropy: of(entropy), density: of(density) },
+    evidence: {
+      ...{ information: of(information), entropy: of(entropy), density: of(density) },
+      agreement: of(figures.target.agreement),
+    },
   };
 }
 

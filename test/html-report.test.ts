@@ -257,7 +257,10 @@ t.test('names from outside are text, whatever they hold', async (t) => {
       ? {
           card: {
             ...model.card,
-            provenance: { license: hostile[0], before: { source: { name: hostile[0] } } },
+            provenance: {
+              licences: { model: hostile[0], data: 'CC0' },
+              before: { source: { name: hostile[0] } },
+            },
           },
         }
       : {}),
@@ -271,7 +274,7 @@ t.test('names from outside are text, whatever they hold', async (t) => {
     names.slice(1).map(([name]) => name),
     [...hostile.slice(0, 5), '\u202Ereversed\uFFFD \uFFFD'],
   );
-  t.match(textOf(find(page, '#card')[0] as HtmlElement), `licences${hostile[0]}`);
+  t.match(textOf(find(page, '#card')[0] as HtmlElement), `licencesmodel: ${hostile[0]} images: CC0`);
 });
 
 t.test('what is missing is said, and the rest told', async (t) => {

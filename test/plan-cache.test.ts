@@ -3,6 +3,9 @@ import { existsSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync
 import { join } from 'node:path';
 import t from 'tap';
 import { loadAddon } from '../src/addon.js';
+import { completePreprocessing } from '../src/data/preprocessing.js';
+import { makePlan } from '../src/fine-tune/computation.js';
+import type { Model } from '../src/model.js';
 import type { Plan } from '../src/native.js';
 import {
   clearPlans,
@@ -14,6 +17,7 @@ import {
   rememberPlan,
 } from '../src/plan-cache.js';
 import { daysAgo, writePlan } from './cache-files.js';
+import { defects, quick } from './defects.js';
 
 const shown = {
   variant: 'fused' as const,
@@ -85,4 +89,36 @@ t.test('a cache that cannot be written is passed over', async (t) => {
   await rememberPlan(planPath('ab', {}), plan);
   t.equal(await recallPlan(planPath('ab', {})), undefined);
   t.same(await planCacheFiles(), []);
+});
+
+t.test('precision `auto` is decided once a run, and left where it does not prove equal', async (t) => {
+  const asked: unknown[] = [];
+  /** Proves equal in the precisions given alone. */
+  const proving = (equal: string[]) => {
+    const plan = (_: unknown, { precision }: { precision: string }) => {
+      asked.push(precision);
+      const variant = equal.includes(precision) ? 'fused' : 'unsplit';
+      return Promise.resolve({ variant, precision, precisionReason: 'asked for', split: true });
+    };
+    return { native: { plan } } as unknown as Model;
+  };
+  const { threads, batchSize } = quick;
+  const preprocessing = completePreprocessing(quick.preprocessing);
+  const settings = (model: Model, precision?: 'float32' | 'bfloat16') => ({
+    ...{ model, precision, data: defects(12, 12), stage: { extent: 'all' as const } },
+    options: { precision: 'auto' as const, split: true, cache: 'memory' as const, augment: null, seed: 0 },
+    reading: { preprocessing, threads, batchSize, unreadable: 'fail' as const },
+  });
+  const both = proving(['float32', 'bfloat16']);
+  t.match(await makePlan(settings(both)), { precisionReason: 'asked for' });
+  t.match(await makePlan(settings(both, 'bfloat16')), {
+    ...{ precision: 'bfloat16', variant: 'fused', precisionReason: 'as before in this run' },
+  });
+  t.same(asked.splice(0), ['auto', 'bfloat16']);
+  t.match(await makePlan(settings(proving(['float32']), 'bfloat16')), {
+    ...{ precision: 'float32', variant: 'fused', precisionReason: /bfloat16.*not equal enough/ },
+  });
+  t.same(asked.splice(0), ['bfloat16', 'float32']);
+  t.match(await makePlan(settings(proving([]), 'float32')), { precision: 'float32', variant: 'unsplit' });
+  t.same(asked, ['float32'], 'nothing is left to fall back to');
 });

@@ -5,10 +5,11 @@ import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { type Features, logisticProbe, nearestMeanProbe, neighboursProbe, ridgeProbe } from '../src/index.js';
 import { stratifiedFolds } from '../src/probe/folds.js';
-import { pairedDifference } from '../src/probe/interval.js';
+import { type Difference, pairedDifference, pairedLossDifference } from '../src/probe/interval.js';
 import { scoresOf } from '../src/probe/linear.js';
 import { bestScale, logLoss, softmaxRows } from '../src/probe/probabilities.js';
 import { matrixOf } from '../src/probe/result.js';
+import { judge } from '../src/probe/verdict.js';
 
 interface Split {
   features: number[];
@@ -189,8 +190,11 @@ t.test('paired differences', (t) => {
   const labels = Int32Array.from({ length: 200 }, (_, index) => index % 2);
   const right = labels.slice();
   const wrong = labels.map((label, index) => (index % 4 < 2 ? label : 1 - label));
-  const of = (first: Int32Array, second: Int32Array) =>
-    pairedDifference({ first, second, labels, classes: 2 }, 'accuracy', 0);
+  const certain = (predicted: Int32Array) => ({ predicted, probabilities: new Float32Array(400) });
+  const pair = (first: Int32Array, second: Int32Array) => ({
+    ...{ first: certain(first), second: certain(second), labels, classes: 2 },
+  });
+  const of = (first: Int32Array, second: Int32Array) => pairedDifference(pair(first, second), 'accuracy', 0);
   const better = of(right, wrong);
   t.equal(better.value, 0.5);
   // The standard error of the mean of 200 coins is 0.035.
@@ -199,8 +203,52 @@ t.test('paired differences', (t) => {
   t.same([worse.value, worse.low, worse.high], [-0.5, -better.high, -better.low]);
   t.same(of(wrong, wrong), { value: 0, low: 0, high: 0 });
   const one = Int32Array.from(labels, () => 0);
-  const macro = pairedDifference({ first: right, second: one, labels, classes: 2 }, 'macroF1', 0);
+  const macro = pairedDifference(pair(right, one), 'macroF1', 0);
   t.ok(Math.abs(macro.value - (1 - 1 / 3)) < 1e-12);
+
+  // Probabilities of the true class: 0.8 throughout, beside 0.4 and 0.1 in turns within each class.
+  const says = (truths: number[]) => ({
+    predicted: right,
+    probabilities: Float32Array.from({ length: 400 }, (_, at) => {
+      const row = at >> 1;
+      const truth = truths[(row >> 1) % truths.length] as number;
+      return at % 2 === labels[row] ? truth : 1 - truth;
+    }),
+  });
+  const loss = pairedLossDifference({ first: says([0.8]), second: says([0.4, 0.1]), labels, classes: 2 }, 0);
+  const [near, far] = [Math.log(0.4 / 0.8), Math.log(0.1 / 0.8)] as const;
+  t.ok(Math.abs(loss.value - (near + far) / 2) < 1e-6);
+  // Half of the distance between the two is their standard deviation.
+  const half = (1.96 * (near - far)) / 2 / Math.sqrt(200);
+  t.ok(
+    Math.abs(loss.high - loss.value - half) < half / 4 && Math.abs(loss.value - loss.low - half) < half / 4,
+  );
+  t.end();
+});
+
+t.test('a verdict by the metric, and by the log loss where the metric has no room', (t) => {
+  const score = { accuracy: 0.9, macroF1: 0.9, logLoss: 0.3, logME: 0 };
+  const between = (low: number, high: number) => ({ value: (low + high) / 2, low, high });
+  const control = (difference: Difference, lossDifference: Difference, weights = 'untrained' as const) => ({
+    ...{ weights, seed: 0, ...score, difference, lossDifference },
+  });
+  const [above, around, below] = [between(0.1, 0.3), between(-0.1, 0.12), between(-0.3, -0.1)];
+  const verdict = (...controls: ReturnType<typeof control>[]) =>
+    judge({ metric: 'macroF1', pretrained: score, controls, images: 100 }).verdict;
+  t.equal(verdict(control(above, around)), 'help');
+  t.equal(verdict(control(around, below)), 'help', 'the loss is surely lower');
+  t.equal(verdict(control(between(-0.12, 0.1), below)), 'neutral', 'but the metric is lower');
+  t.equal(verdict(control(around, above)), 'neutral', 'and the other way round');
+  t.equal(verdict(control(between(-0.12, 0.1), above)), 'harm');
+  t.equal(verdict(control(below, around)), 'harm');
+  t.equal(verdict(control(above, below), control(around, around)), 'neutral', 'one may be as good');
+  t.equal(verdict(control(below, above), control(around, around)), 'neutral');
+  t.equal(verdict(control(above, below), control(around, below)), 'help');
+  const text = judge({
+    ...{ metric: 'macroF1' as const, pretrained: score, images: 100 },
+    controls: [control(above, below), control(around, around)],
+  }).text;
+  t.match(text, /untrained weights \(2 networks; difference from the best/);
   t.end();
 });
 

@@ -191,12 +191,13 @@ t.test('pretrained weights help, and those that have learnt nothing do not', asy
   t.equal(check.verdict, 'help', check.text);
   t.match(
     check.text,
-    /help here: .*macro F1 of 0\.\d+ on 120 validation images.*untrained weights.*shuffled weights/,
+    /help here: .*macro F1 of 0\.\d+ .* on 120 validation images.*untrained weights \(3 networks.*shuffled weights/,
   );
   t.same(
     check.controls.map(({ weights }) => weights),
-    ['untrained', 'shuffled'],
+    ['untrained', 'untrained', 'untrained', 'shuffled'],
   );
+  t.equal(new Set(check.controls.map(({ macroF1 }) => macroF1)).size, 4, 'each has weights of its own');
   for (const { difference, macroF1, logME } of check.controls) {
     t.ok(difference.low > 0 && difference.low < difference.value && difference.value < difference.high);
     t.ok(Math.abs(difference.value - (check.pretrained.macroF1 - macroF1)) < 1e-6);

@@ -17,6 +17,7 @@ import { spurious } from './benches/spurious.js';
 import { start } from './benches/start.js';
 import { step } from './benches/step.js';
 import { strategies } from './benches/strategies.js';
+import { transfer } from './benches/transfer.js';
 import { describeMachine, measureOthers, readLoad } from './machine.js';
 import { makeUsage, optionTypes, readOptions, WrongUsage } from './options.js';
 import { PeerMissing } from './peer-missing.js';
@@ -38,6 +39,7 @@ const benches = [
   forgetting,
   spurious,
   strategies,
+  transfer,
 ];
 
 try {

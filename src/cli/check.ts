@@ -17,6 +17,7 @@ interface CheckFlags extends PreprocessingFlags, ReadingFlags {
   model: string;
   data: string;
   metric: ProbeMetric;
+  untrained: number;
   shuffled?: boolean;
   batchSize: number;
   seed: number;
@@ -31,6 +32,7 @@ export function addCheck(program: Command): Command {
     .option('--data <dir>', 'folder or manifest');
   addPreprocessing(command)
     .addOption(new Option('--metric <name>').choices(['macroF1', 'accuracy']).default('macroF1'))
+    .option('--untrained <n>', 'untrained networks to compare with', wholeNumber(1), 3)
     .option('--shuffled', "compare with the model's own weights in a random order too")
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option('--seed <n>', 'of untrained and shuffled weights, folds and resampling', wholeNumber(0), 0);
@@ -38,9 +40,9 @@ export function addCheck(program: Command): Command {
     requireOptions(self, ['model', 'data']);
     const data = await readData(flags.data, flags.seed);
     await using model = await loadModel(modelFile(flags.model), { device: flags.device });
-    const { metric, seed, batchSize } = flags;
+    const { metric, untrained, seed, batchSize } = flags;
     const checked = await transferCheck(model, data, {
-      ...{ metric, seed, batchSize, shuffled: flags.shuffled ?? false },
+      ...{ metric, untrained, seed, batchSize, shuffled: flags.shuffled ?? false },
       preprocessing: preprocessingOf(flags),
       ...readingOf(flags),
     });

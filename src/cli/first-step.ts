@@ -27,7 +27,7 @@ export async function openModel(
   if (!request.adapt) return model;
   try {
     const related = await readData(request.adapt.data, options.seed ?? 0);
-    const { strategy, checkpoint, resume, learningRates, freeze, earlyStopping, ...rest } = options;
+    const { strategy, checkpoint, resume, learningRates, freeze, earlyStopping, licences, ...rest } = options;
     const progress = new Progress({ stream: process.stderr });
     tell.say(
       `adapt  on ${request.adapt.data} first: ${related.classes.length} classes, ${related.splits.train.length} train`,

@@ -6,10 +6,11 @@ import type { StageReport } from '../fine-tune/stage-run.js';
 import type { RetentionReport } from '../forgetting/retention.js';
 import { isClassified, type Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
-import { baselinesTable } from '../report/baselines-table.js';
+import { baselinesTable, beatenByProbe } from '../report/baselines-table.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';
 import { formatTime } from '../report/progress.js';
 import { figuresText, namedFigures, taskFigures, taskTable } from '../report/task-tables.js';
+import type { RunRecord } from '../run-record.js';
 import type { TrainRequest } from './run.js';
 
 /** What is said before training begins. */
@@ -108,16 +109,22 @@ export function summary(
   result: FineTuneResult,
   classes: string[],
   file: string,
-  totals: { totalSeconds: number; peakRssMb: number },
+  {
+    totalSeconds,
+    peakRssMb,
+    scratch,
+  }: { totalSeconds: number; peakRssMb: number; scratch?: RunRecord['scratch'] },
 ): string[] {
   const { best, ended, retention } = result;
   const validation: Validation = best.validation;
   const { features } = result.computation;
+  const beaten = result.baselines && beatenByProbe(result.baselines, best);
   const why = ended === 'early' ? ' (stopped early)' : '';
   return [
     '',
     `best   epoch ${best.epoch}${why}: val ${scoresLine(best.validation, ', ')}`,
-    ...(result.baselines ? ['', baselinesTable(result.baselines, best)] : []),
+    ...(result.baselines ? ['', baselinesTable(result.baselines, best, scratch)] : []),
+    ...(beaten ? [`note   ${beaten}`] : []),
     '',
     ...(isClassified(validation)
       ? [perClassTable(validation), ...(classes.length <= 20 ? ['', confusionTable(validation)] : [])]
@@ -125,7 +132,7 @@ export function summary(
     '',
     ...(features ? [`kept   features: ${features.computed} computed, ${features.found} found`] : []),
     ...(retention ? [retentionLine(retention)] : []),
-    `saved  ${file}  (${formatTime(totals.totalSeconds)}, peak memory ${totals.peakRssMb.toFixed(0)} MB)`,
+    `saved  ${file}  (${formatTime(totalSeconds)}, peak memory ${peakRssMb.toFixed(0)} MB)`,
   ];
 }
 

@@ -6,8 +6,9 @@ import { type FineTuning, fineTune } from '../fine-tune/fine-tune.js';
 import type { FineTuneOptions } from '../fine-tune/options.js';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
+import { type ScratchBaseline, trainFromScratch } from '../fine-tune/scratch.js';
 import { saveAdapter } from '../lora/adapter-file.js';
-import type { Model } from '../model.js';
+import { loadModel, type Model } from '../model.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
 import { makeRunRecord, withSlices } from '../run-record.js';
@@ -34,6 +35,8 @@ export interface TrainRequest {
   report: boolean;
   /** Write a TensorBoard event file. */
   tensorboard: boolean;
+  /** Train the same network from random weights too. */
+  scratch: boolean;
   options: FineTuneOptions;
   /** Slices of the data. */
   slices?: SliceRules | undefined;
@@ -59,15 +62,16 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const file = join(out, 'model.pt');
   await model.save(file);
   const adapter = await writeAdapter(model, join(out, 'adapter.safetensors'));
+  const scratch = request.scratch ? await compareWithScratch(data, request) : {};
   const totals = {
     totalSeconds: (performance.now() - started) / 1000,
     peakRssMb: process.resourceUsage().maxRSS / 1024,
   };
   const { options: asked, isJson, ...rest } = request;
   const made = withSlices(makeRunRecord(model, data, result), run.validationOutcomes, data);
-  const record = { request: { ...rest, ...asked }, ...made, ...totals };
+  const record = { request: { ...rest, ...asked }, ...made, ...scratch, ...totals };
   await writeRunFile(join(out, 'run.json'), record);
-  for (const line of summary(result, data.classes, file, totals)) say(line);
+  for (const line of summary(result, data.classes, file, { ...totals, ...scratch })) say(line);
   for (const { name, verdict } of record.slices ?? []) say(`slices ${name}: ${verdict}`);
   const report = request.report
     ? await tryReport(join(out, 'report.html'), say, {
@@ -91,6 +95,37 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     ...(report ? { report } : {}),
   });
   return 0;
+}
+
+/** Trains the same network from random weights, told line by line; nothing where that was interrupted. */
+async function compareWithScratch(
+  data: ImageDataset,
+  request: TrainRequest,
+): Promise<{ scratch?: ScratchBaseline }> {
+  say('scratch the same network from random weights, all layers, as many epochs');
+  const progress = new Progress({ stream: process.stderr });
+  const interrupt = listenForInterrupt('the comparison is left out.');
+  // A rate for pretrained weights says nothing of random ones.
+  const { learningRate, ...budget } = request.options;
+  const { signal } = interrupt;
+  // As it was: what training adds to a network was made for its features.
+  await using model = await loadModel(request.model, { device: request.device });
+  try {
+    const scratch = await trainFromScratch(model, data, {
+      ...budget,
+      signal,
+      onBatch: batchDisplay(progress),
+    });
+    progress.line(`scratch ${epochLine(scratch.best)}`);
+    emit(request, { ...epochEvent(scratch.best), event: 'scratch', epochs: scratch.epochs });
+    return { scratch };
+  } catch (error) {
+    if (signal.aborted) return {};
+    throw error;
+  } finally {
+    interrupt.stop();
+    progress.finish();
+  }
 }
 
 /** What strategy `lora` learned, apart from the base; undefined for others. */

@@ -70,6 +70,9 @@ interface TrainFlags extends TrainingFlags, SliceFlags {
   adapt?: string;
   adaptEpochs?: number;
   resume?: boolean;
+  scratch?: boolean;
+  modelLicence?: string;
+  dataLicence?: string;
   report: boolean;
   tensorboard?: boolean;
   json?: boolean;
@@ -98,6 +101,12 @@ export function addTrain(program: Command): Command {
     .option('--resume', 'go on from the checkpoint in the run folder, if there is one')
     .option('--adapt <dir>', 'related labelled images to fine-tune on first')
     .option('--adapt-epochs <n>', 'on those (default: as --epochs)', wholeNumber(1))
+    .option('--scratch', 'train the same network from random weights too, to compare with')
+    .option(
+      '--model-licence <words>',
+      'of the pretrained model; kept in the saved model, shown in the report',
+    )
+    .option('--data-licence <words>', 'of the images, likewise')
     .option('--no-report', 'write no report.html')
     .option('--tensorboard', 'write the figures of each epoch to an event file for TensorBoard')
     .option('--json', 'one JSON object a line on standard output')
@@ -235,8 +244,14 @@ function strategyName(text: string): Strategy {
 }
 
 function toRequest(flags: TrainFlags): TrainRequest {
-  const { model, data, out, device, json, resume, report, tensorboard = false } = flags;
-  const options = { ...toTrainingOptions(flags), ...groupsOf(flags), resume: resume ?? false };
+  const { model, data, out, device, json, resume, report } = flags;
+  const { scratch = false, tensorboard = false } = flags;
+  const options = {
+    ...toTrainingOptions(flags),
+    ...groupsOf(flags),
+    ...licencesOf(flags),
+    resume: resume ?? false,
+  };
   if (flags.adaptEpochs !== undefined && flags.adapt === undefined)
     throw invalidValue('train: --adapt-epochs goes with --adapt.');
   const adapt = flags.adapt && { data: flags.adapt, epochs: flags.adaptEpochs ?? flags.epochs };
@@ -248,11 +263,22 @@ function toRequest(flags: TrainFlags): TrainRequest {
       device,
       isJson: json ?? false,
       report,
+      scratch,
       tensorboard,
       options,
       slices: sliceRulesOf(flags),
     },
     ...(adapt ? { adapt } : {}),
+  };
+}
+
+function licencesOf({
+  modelLicence: model,
+  dataLicence: data,
+}: TrainFlags): Pick<FineTuneOptions, 'licences'> {
+  if (model === undefined && data === undefined) return {};
+  return {
+    licences: { ...(model === undefined ? {} : { model }), ...(data === undefined ? {} : { data }) },
   };
 }
 

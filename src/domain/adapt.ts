@@ -2,8 +2,8 @@ import type { Sample } from '../data/dataset.js';
 import type { SkippedImage } from '../data/loader.js';
 import { invalidType } from '../errors.js';
 import type { Model } from '../model.js';
-import { choose, type Judged, type JudgedMethod } from './decide.js';
-import { type Adapted, judgeMethod, scoreLabelled } from './judge.js';
+import { choose, type JudgedMethod } from './decide.js';
+import { type Adapted, judgeMethods, scoreLabelled } from './judge.js';
 import {
   type AdaptDomainOptions,
   type CheckedDomainOptions,
@@ -94,8 +94,7 @@ async function decide(
   { source, target, shift }: Domains,
   checked: CheckedDomainOptions,
 ) {
-  const all: Judged[] = [];
-  for (const each of adapted) all.push(await judgeMethod(each, source));
+  const all = await judgeMethods(adapted, source);
   const heldOut = target.val.paths.length;
   const { chosen: best, objections } = choose(all, { shift, heldOut, ...checked });
   const chosen = checked.method === 'auto' ? best : checked.method;

@@ -10,6 +10,8 @@ export interface TargetFigures {
   density: number;
   /** Mutual information of image and predicted class, nats: the higher, the surer and the more varied. */
   information: number;
+  /** Share of the images of which it says what the ensemble of all methods says. */
+  agreement: number;
   /** Predicted share of each class. */
   shares: number[];
   /** Total variation of these shares and the source's, 0 to 1. */
@@ -25,7 +27,7 @@ export interface JudgedMethod {
 }
 
 /** By held-out target image, [n] each, what it adds to the mean of that name. */
-export type Evidence = Record<'information' | 'entropy' | 'density', Float64Array>;
+export type Evidence = Record<'information' | 'entropy' | 'density' | 'agreement', Float64Array>;
 
 /** A method's figures, and what they are means of. */
 export interface Judged {

@@ -8,6 +8,7 @@ import { matrixOf, probeResult } from '../probe/result.js';
 import type { Evidence, Judged, TargetFigures } from './decide.js';
 import type { DomainMethod } from './options.js';
 import {
+  agreementsOfEach,
   densities,
   entropies,
   informationOfEach,
@@ -39,34 +40,56 @@ export interface Adapted {
 const mostScale = 10;
 
 /**
- * The figures of a method: on the source with its labels, on held-out target images without. The probabilities there are
+ * The figures of the methods: on the source with its labels, on held-out target images without. The probabilities there are
  * calibrated on the source first (one temperature; Guo et al. 2017): a classifier that was only trained for longer is
  * surer of everything, which says nothing about the target.
  */
-export async function judgeMethod(
+export async function judgeMethods(adapted: readonly Adapted[], source: Features): Promise<Judged[]> {
+  const classes = source.classes.length;
+  const said: Predicted[] = [];
+  for (const each of adapted) said.push(await predictBoth(each, source));
+  const agreements = agreementsOfEach(
+    said.map(({ probabilities }) => probabilities),
+    classes,
+  );
+  const shares = sharesOf(source);
+  return said.map(({ probabilities, source: scores, method }, at) => {
+    const agreement = agreements[at] as Float64Array;
+    return {
+      figures: { method, source: scores, target: figuresOf(probabilities, classes, shares, agreement) },
+      evidence: { ...evidenceOf(probabilities, classes), agreement },
+    };
+  });
+}
+
+/** What a method says: of the source's validation images, and of held-out target images, [n, classes]. */
+interface Predicted {
+  method: DomainMethod;
+  source: { accuracy: number; macroF1: number };
+  probabilities: Float32Array;
+}
+
+async function predictBoth(
   { method, map, target, source: { val, map: sourceMap } }: Adapted,
   source: Features,
-): Promise<Judged> {
+): Promise<Predicted> {
   const classes = source.classes.length;
   const scores = await scoresOf(sourceMap, matrixOf(val));
   const { accuracy, macro } = probeResult('', { ...source, val }, softmaxRows(scores, classes)).metrics;
   const best = bestScale(scores, val.labels, classes);
   const scale = Math.min(mostScale, Math.max(1 / mostScale, best));
-  const counts = new Array<number>(classes).fill(0);
-  for (const label of source.train.labels) counts[label] = (counts[label] ?? 0) + 1;
-  const shares = counts.map((count) => count / source.train.labels.length);
   const probabilities = softmaxRows(await scoresOf(map, matrixOf(target.val)), classes, scale);
-  return {
-    figures: {
-      method,
-      source: { accuracy, macroF1: macro.f1 },
-      target: figuresOf(probabilities, classes, shares),
-    },
-    evidence: evidenceOf(probabilities, classes),
-  };
+  return { method, source: { accuracy, macroF1: macro.f1 }, probabilities };
 }
 
-function evidenceOf(probabilities: Float32Array, classes: number): Evidence {
+/** Of the training images, by class. */
+function sharesOf({ classes, train: { labels } }: Features): number[] {
+  const counts = new Array<number>(classes.length).fill(0);
+  for (const label of labels) counts[label] = (counts[label] ?? 0) + 1;
+  return counts.map((count) => count / labels.length);
+}
+
+function evidenceOf(probabilities: Float32Array, classes: number): Omit<Evidence, 'agreement'> {
   return {
     information: informationOfEach(probabilities, classes),
     entropy: entropies(probabilities, classes),
@@ -105,12 +128,18 @@ async function scoreSplit(map: LinearMap, features: Features, split: FeatureSpli
   return probeResult('', { ...features, val: split }, probabilities).metrics;
 }
 
-function figuresOf(probabilities: Float32Array, classes: number, sourceShares: number[]): TargetFigures {
+function figuresOf(
+  probabilities: Float32Array,
+  classes: number,
+  sourceShares: number[],
+  agreement: Float64Array,
+): TargetFigures {
   const shares = predictedShares(probabilities, classes);
   return {
     entropy: meanEntropy(probabilities, classes),
     density: softNeighbourhoodDensity(probabilities.subarray(0, mostNeighbours * classes), classes),
     information: mutualInformation(probabilities, classes),
+    agreement: agreement.reduce((sum, one) => sum + one, 0) / agreement.length,
     shares,
     shareDistance: totalVariation(shares, sourceShares),
   };

@@ -99,6 +99,31 @@ export function densities(probabilities: Float32Array, classes: number): Float64
   return found;
 }
 
+/**
+ * By method and image, 1 where the method's most probable class is that of the ensemble, the mean of all methods'
+ * probabilities, else 0. An ensemble errs less than most of its members (Lakshminarayanan et al., Deep Ensembles, 2017), and
+ * its answers take the place of labels; how sure a method is of itself counts for little.
+ */
+export function agreementsOfEach(all: readonly Float32Array[], classes: number): Float64Array[] {
+  const [first] = all;
+  if (!first) return [];
+  const together = Float64Array.from(first, (_, at) =>
+    all.reduce((sum, own) => sum + (own[at] as number), 0),
+  );
+  const answers = bestOfRows(together, classes);
+  return all.map((own) => {
+    const said = bestOfRows(own, classes);
+    return Float64Array.from(answers, (answer, row) => (said[row] === answer ? 1 : 0));
+  });
+}
+
+function bestOfRows(values: Float32Array | Float64Array, classes: number): Int32Array {
+  return Int32Array.from({ length: values.length / classes }, (_, row) => {
+    const own = values.subarray(row * classes, (row + 1) * classes);
+    return own.indexOf(Math.max(...own));
+  });
+}
+
 /** Total variation of two distributions: 0 where they are equal, 1 where they have nothing in common. */
 export function totalVariation(first: readonly number[], second: readonly number[]): number {
   return first.reduce((sum, value, i) => sum + Math.abs(value - (second[i] as number)), 0) / 2;

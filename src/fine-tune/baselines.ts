@@ -4,7 +4,7 @@ import type { Preprocessing } from '../data/preprocessing.js';
 import { subsetOf } from '../data/subset.js';
 import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
-import { checkTransfer, type TransferCheck } from '../probe/transfer-check.js';
+import { checkWithFeatures, type TransferCheck, type TransferCheckOptions } from '../probe/transfer-check.js';
 import type { CheckedOptions } from './options.js';
 
 /** What comes without fine-tuning, to be read beside every result. Plain JSON. */
@@ -12,7 +12,7 @@ export interface Baselines {
   /** Answering every validation image with the most frequent class of the training images. */
   majority: { class: string; accuracy: number; macroF1: number };
   /**
-   * A linear probe of the frozen trunk beside one of the same network untrained, on at most 400 training and 400 validation
+   * A linear probe of the frozen trunk beside one of the same network untrained (of three, where one does not tell), on at most 400 training and 400 validation
    * images; null where there are no features that a probe could learn from.
    */
   transfer: TransferCheck | null;
@@ -48,6 +48,12 @@ export async function measureBaselines(
     if (isWithoutFeatures(error)) return without;
     throw error;
   }
+}
+
+/** One untrained network tells where the difference is plain; else it may be a lucky one, and more are asked. */
+async function checkTransfer(model: Model, data: ImageDataset, options: TransferCheckOptions) {
+  const first = await checkWithFeatures(model, data, { ...options, untrained: 1 });
+  return first.check.verdict === 'help' ? first : checkWithFeatures(model, data, options, first.features);
 }
 
 /** Those options of a run that extractFeatures has too. */

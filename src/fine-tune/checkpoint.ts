@@ -123,6 +123,7 @@ export function recipeOf(options: CheckedOptions, fingerprint: string): Record<s
     unreadable,
     baselines,
     retain,
+    licences,
     ...recipe
   } = options;
   return JSON.parse(JSON.stringify({ ...recipe, data: fingerprint }));

@@ -157,8 +157,23 @@ export class Computation {
  * must be configured.
  */
 export async function makePlan(settings: PlanSettings): Promise<Plan> {
+  const { precision: decided, options } = settings;
+  if (!decided || options.precision !== 'auto') return recallOrPlan(settings, options.precision);
+  const plan = await recallOrPlan(settings, decided);
+  if (decided === 'float32' || !isUnequal(plan, options)) {
+    return { ...plan, precisionReason: 'as before in this run' };
+  }
+  const exact = await recallOrPlan(settings, 'float32');
+  return { ...exact, precisionReason: `${decided}, as before in this run, is not equal enough` };
+}
+
+/** Whether no way of splitting the model proved equal. */
+function isUnequal(plan: Plan, { split }: Pick<CheckedOptions, 'split'>): boolean {
+  return split && plan.variant === 'unsplit';
+}
+
+async function recallOrPlan(settings: PlanSettings, precision: Precision | 'auto'): Promise<Plan> {
   const { model, options, reading } = settings;
-  const precision = settings.precision ?? options.precision;
   const { native } = model;
   // Weights that learn from the first layer on have no frozen part that an earlier run could have had.
   const canRecall = options.split && options.cache === 'disk' && settings.stage.extent !== 'all';
@@ -234,7 +249,7 @@ function defaultViews(
 
 function planNotices(plan: Plan, options: CheckedOptions): string[] {
   const notices: string[] = [];
-  if (plan.variant === 'unsplit' && options.split) notices.push(`The model runs unsplit: ${plan.reason}.`);
+  if (isUnequal(plan, options)) notices.push(`The model runs unsplit: ${plan.reason}.`);
   const asked = options.precision;
   if (asked !== 'auto' && plan.precision !== asked) {
     notices.push(`The model runs in ${plan.precision}, not ${asked}: ${plan.precisionReason}.`);

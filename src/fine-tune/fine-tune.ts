@@ -76,7 +76,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   /** The stage of the next epoch; undefined when there is none. */
   #upcoming: Stage | undefined;
   #stages: StageReport[] = [];
-  /** What `auto` came to in the first stage; the others have the same, so that no clock changes a number. */
+  /** What `auto` came to in the first stage; the others have the same where it proves equal, so that no clock decides. */
   #precision: Precision | undefined;
   readonly #outcomes: ValidationOutcomes;
   #decoded: DecodedImages | undefined;
@@ -209,7 +209,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     await configureStage(this.#settings(), stage, false);
     await loadCheckpoint(checkpoint, this.#model);
     this.#precision = state.precision;
-    const { unfit } = await this.#plan(stage, last.firstEpoch);
+    const { unfit } = await this.#plan(stage, last.firstEpoch, last.precision);
     if (unfit && stage.optimizer.kind === 'lbfgs') throw unfit;
     this.#baseline = state.baseline;
     this.#history = state.history;
@@ -237,14 +237,13 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     await this.#start(stage.otherwise);
   }
 
-  async #plan(stage: Stage, firstEpoch: number): Promise<Computation> {
+  async #plan(stage: Stage, firstEpoch: number, precision = this.#precision): Promise<Computation> {
     const { decodedBytes: maxBytes } = this.#options;
     const { epochs } = (this.#prepared as Prepared).strategy;
     const decoded = () => {
       this.#decoded ??= new DecodedImages(maxBytes === undefined ? {} : { maxBytes });
       return this.#decoded;
     };
-    const precision = this.#precision;
     const settings = { ...this.#settings(), precision, firstEpoch, epochs };
     const run = await StageRun.begin({ ...settings, decoded: epochs > 1 ? decoded : undefined }, stage);
     this.#run = run;
@@ -378,7 +377,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
     await this.#prepared?.forgetting?.finish();
     const { result } = this;
-    if (result) this.#model.card = makeCard(this.#model, this.#data, this.#recipe, result);
+    if (result) this.#model.card = makeCard(this.#settings(), this.#recipe, result);
   }
 
   #onBatch(): ((progress: Progress) => void) | undefined {

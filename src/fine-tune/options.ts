@@ -24,6 +24,7 @@ import { type LossOption, lossOption, type OptimizerOption, optimizerOption } fr
 import { checkAugmentation } from './augment-conflicts.js';
 import type { CachePlace } from './features.js';
 import { checkGroups, type GroupsOption, groupsOption } from './group-training.js';
+import { type Licences, licencesOption } from './licences.js';
 import { checkTask, taskDefaults } from './task-options.js';
 
 /**
@@ -189,6 +190,8 @@ export interface FineTuneOptions {
    * 1 and `temperature` 2. Until the loop has ended the model has both heads. Default: none.
    */
   distillation?: DistillationOption;
+  /** Of the pretrained model and of the images, kept in the saved model and shown in the report. Default: none. */
+  licences?: Licences;
   /** What to do with an image that cannot be decoded. Default `fail`. */
   unreadable?: 'fail' | 'skip';
   /**
@@ -261,6 +264,7 @@ const schema = z.strictObject({
   retain: retainOption.optional(),
   regularisation: regularisationOption.optional(),
   distillation: distillationOption.optional(),
+  licences: licencesOption.optional(),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
   checkpoint: z.string().min(1).optional(),
   resume: z.boolean().default(false),

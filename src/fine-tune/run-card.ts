@@ -2,12 +2,12 @@ import type { ModelCard } from '../card.js';
 import type { ImageDataset } from '../data/dataset.js';
 import type { Model } from '../model.js';
 import { versions } from '../versions.js';
+import type { CheckedOptions } from './options.js';
 import type { FineTuneResult } from './result.js';
 
 /** What a fine-tuned model carries for `save`. */
 export function makeCard(
-  model: Model,
-  data: ImageDataset,
+  { model, data, options: { licences } }: { model: Model; data: ImageDataset; options: CheckedOptions },
   recipe: Record<string, unknown>,
   { best, baseline, history, preprocessing, stages, decisions, retention }: FineTuneResult,
 ): ModelCard {
@@ -21,6 +21,7 @@ export function makeCard(
       // A model that was adapted before keeps its history.
       ...(model.card ? { before: model.card.provenance } : {}),
       data: data.summary,
+      ...(licences ? { licences } : {}),
       options: recipe,
       stages,
       decisions,

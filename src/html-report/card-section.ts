@@ -29,7 +29,7 @@ function modelFacts({ record, card, model }: ReportContent): [string, Fragment][
     ]),
     [
       'licences',
-      licences(card?.provenance) ?? 'none recorded: ask for those of the source model and the images',
+      listed(licences(card?.provenance)) ?? 'none recorded: ask for those of the source model and the images',
     ],
     ['preprocessing', record.preprocessing && preprocessing(record.preprocessing)],
     ['classes', record.data.classes.map((name, index) => html`${index > 0 && ', '}${named(name)}`)],
@@ -53,18 +53,17 @@ function ancestors(before: unknown): string[] {
   return [...known, ...ancestors(earlier)];
 }
 
-/** What the provenance calls a licence, wherever in it. */
-function licences(provenance: unknown): string | undefined {
-  const found = new Set<string>();
-  const visit = (value: unknown): void => {
-    if (typeof value !== 'object' || value === null) return;
-    for (const [name, inner] of Object.entries(value)) {
-      if (/^licen[cs]e$/i.test(name) && typeof inner === 'string') found.add(inner);
-      visit(inner);
-    }
-  };
-  visit(provenance);
-  return found.size > 0 ? [...found].join('; ') : undefined;
+/** Licences of the model's parts and of what they were made from, earlier fine-tunings included. */
+function licences(provenance: unknown): string[] {
+  if (typeof provenance !== 'object' || provenance === null) return [];
+  const { licences: own, before } = provenance as { licences?: Record<string, unknown>; before?: unknown };
+  const line = (name: string, text: unknown) => (typeof text === 'string' ? [`${name}: ${text}`] : []);
+  return [...new Set([...line('model', own?.model), ...line('images', own?.data), ...licences(before)])];
+}
+
+function listed(lines: string[]): Html | undefined {
+  if (lines.length === 0) return undefined;
+  return html`${lines.map((line, index) => html`${index > 0 && html`<br>`}${line}`)}`;
 }
 
 function preprocessing({

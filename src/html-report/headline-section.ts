@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { wilson } from '../metrics/wilson.js';
-import { standings } from '../report/baselines-table.js';
+import { beatenByProbe, standings } from '../report/baselines-table.js';
 import { bestEpochOf, type RunRecord } from '../run-record.js';
 import { calibrate } from './calibration.js';
 import type { ReportContent } from './content.js';
@@ -82,7 +82,7 @@ function others(
 ): { name: Fragment; accuracy: number }[] {
   const before = { name: 'Before the first step', accuracy: record.baseline.validation.accuracy };
   if (record.baselines) {
-    const rest = standings(record.baselines, { validation }).slice(0, -1).reverse();
+    const rest = standings(record.baselines, { validation }, record.scratch).slice(0, -1).reverse();
     const named = rest.map(({ name, accuracy }) => ({ name: capital(name), accuracy }));
     return [...named.slice(0, -1), before, ...named.slice(-1)];
   }
@@ -131,8 +131,10 @@ export function remarks({ record, missing = [] }: ReportContent): Html | undefin
   const skipped = new Set(
     [record.baseline, ...record.epochs].flatMap((report) => (report.skipped ?? []).map(({ path }) => path)),
   );
+  const beaten = record.baselines && beatenByProbe(record.baselines, bestEpochOf(record));
   const lines = [
     ...(record.decisions ?? []),
+    ...(beaten ? [beaten] : []),
     ...(record.data.warnings ?? []),
     ...(record.notices ?? []),
     ...(record.computationNotices ?? []),

@@ -23,11 +23,15 @@ export function logitsOf(probabilities: Float32Array): Float32Array {
 
 /** Mean negative logarithm of the true class's probability; probabilities [n, classes], labels [n]. */
 export function logLoss(probabilities: Float32Array, labels: Int32Array, classes: number): number {
-  let sum = 0;
-  for (const [row, label] of labels.entries()) {
-    sum -= Math.log(Math.max(probabilities[row * classes + label] as number, smallest));
-  }
-  return sum / labels.length;
+  return lossesOf(probabilities, labels, classes).reduce((sum, loss) => sum + loss, 0) / labels.length;
+}
+
+/** Negative logarithm of the true class's probability for each row, [n]. */
+export function lossesOf(probabilities: Float32Array, labels: Int32Array, classes: number): Float64Array {
+  return Float64Array.from(
+    labels,
+    (label, row) => -Math.log(Math.max(probabilities[row * classes + label] as number, smallest)),
+  );
 }
 
 /**

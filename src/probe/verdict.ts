@@ -1,5 +1,5 @@
-import type { ProbeMetric } from './interval.js';
-import type { ControlScore, TransferCheck, TrunkScore } from './transfer-check.js';
+import type { Difference, ProbeMetric } from './interval.js';
+import type { ControlScore, TransferCheck } from './transfer-check.js';
 
 /** Whether pretrained weights help: clearly better, no clear difference, clearly worse. */
 export type Verdict = 'help' | 'neutral' | 'harm';
@@ -17,19 +17,52 @@ export function judge(
   measured: Pick<TransferCheck, 'metric' | 'pretrained' | 'controls' | 'images'>,
 ): Pick<TransferCheck, 'verdict' | 'text'> {
   const { metric, pretrained, controls, images } = measured;
-  const isHarm = controls.some(({ difference }) => difference.high < 0);
-  const isHelp = controls.every(({ difference }) => difference.low > 0);
-  const verdict = isHarm ? 'harm' : isHelp ? 'help' : 'neutral';
-  const value = (score: TrunkScore) => figure(score[metric]);
-  const compared = controls.map(
-    (control) =>
-      `${value(control)} with ${control.weights} weights (difference ${signed(control.difference.value)}, 95 % interval ` +
-      `${signed(control.difference.low)} to ${signed(control.difference.high)}; LogME ${figure(control.logME)})`,
+  const untrained = controls.filter(({ weights }) => weights === 'untrained');
+  const isHelp = controls.every(isSurelyWorse);
+  const isHarm = untrained.every(isSurelyBetter);
+  const verdict = isHelp ? 'help' : isHarm ? 'harm' : 'neutral';
+  const compared = (['untrained', 'shuffled'] as const).flatMap((weights) =>
+    describeControls(
+      controls.filter((control) => control.weights === weights),
+      metric,
+    ),
   );
   const text =
-    `${openings[verdict]}: a linear probe of the frozen trunk reaches a ${metricNames[metric]} of ${value(pretrained)} ` +
-    `on ${images} validation images (LogME ${figure(pretrained.logME)}), beside ${compared.join(' and ')}.`;
+    `${openings[verdict]}: a linear probe of the frozen trunk reaches a ${metricNames[metric]} of ${figure(pretrained[metric])} ` +
+    `and a log loss of ${figure(pretrained.logLoss)} on ${images} validation images (LogME ${figure(pretrained.logME)}), ` +
+    `beside ${compared.join(' and ')}.`;
   return { verdict, text: [text, ...advice(verdict, controls, pretrained[metric])].join(' ') };
+}
+
+function isSurelyWorse({ difference, lossDifference }: ControlScore): boolean {
+  return difference.low > 0 || (difference.value >= 0 && lossDifference.high < 0);
+}
+
+function isSurelyBetter({ difference, lossDifference }: ControlScore): boolean {
+  return difference.high < 0 || (difference.value <= 0 && lossDifference.low > 0);
+}
+
+/** Controls of one kind, with the differences from the strongest of them. */
+function describeControls(controls: readonly ControlScore[], metric: ProbeMetric): string[] {
+  const [first] = controls;
+  if (!first) return [];
+  const best = controls.reduce((a, b) => (b[metric] > a[metric] ? b : a));
+  const surest = controls.reduce((a, b) => (b.logLoss < a.logLoss ? b : a));
+  const count = controls.length > 1 ? `${controls.length} networks; ` : '';
+  return [
+    `${range(controls.map((control) => control[metric]))} and ${range(controls.map(({ logLoss }) => logLoss))} with ` +
+      `${first.weights} weights (${count}difference${count && ' from the best'} ${signed(best.difference.value)} (95 % interval ${interval(best.difference)}), of the log loss ` +
+      `${signed(surest.lossDifference.value)} (${interval(surest.lossDifference)}); LogME ${range(controls.map(({ logME }) => logME))})`,
+  ];
+}
+
+function range(values: readonly number[]): string {
+  const [least, most] = [Math.min(...values), Math.max(...values)].map(figure);
+  return least === most ? `${least}` : `${least} to ${most}`;
+}
+
+function interval({ low, high }: Difference): string {
+  return `${signed(low)} to ${signed(high)}`;
 }
 
 function advice(verdict: Verdict, controls: readonly ControlScore[], reached: number): string[] {
@@ -38,9 +71,12 @@ function advice(verdict: Verdict, controls: readonly ControlScore[], reached: nu
     return ['First check the normalisation that the model was trained with; else take another model.'];
   }
   const width = Math.max(...controls.map(({ difference }) => difference.high - difference.low));
-  if (reached > 0.99) return ['The images are easy: smaller networks may do as well.'];
+  if (reached > 0.98) return ['The images are easy: smaller networks may do as well.'];
   if (width > 0.2) return ['The interval is wide: more validation images would tell.'];
-  return ['Check the normalisation that the model was trained with, try another model, or train all layers.'];
+  return [
+    'Check the normalisation that the model was trained with, or try another model. Training all layers may win more of the ' +
+      'pretrained weights than of random ones: trainFromScratch (train --scratch) tells.',
+  ];
 }
 
 function figure(value: number): string {

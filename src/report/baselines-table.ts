@@ -1,5 +1,6 @@
 import type { Baselines } from '../fine-tune/baselines.js';
 import type { EpochReport } from '../fine-tune/report.js';
+import type { ScratchBaseline } from '../fine-tune/scratch.js';
 import { formatTable } from './table.js';
 
 /** A result beside what comes without fine-tuning. */
@@ -15,25 +16,45 @@ export interface Standing {
 export function standings(
   { majority, transfer }: Baselines,
   { validation }: Pick<EpochReport, 'validation'>,
+  scratch?: ScratchBaseline,
 ): Standing[] {
   const probe = (name: string, { accuracy, macroF1 }: { accuracy: number; macroF1: number }) =>
     transfer ? [{ name, accuracy, macroF1, images: transfer.images }] : [];
-  const untrained = transfer?.controls.find(({ weights }) => weights === 'untrained');
+  const [untrained] = (transfer?.controls ?? [])
+    .filter(({ weights }) => weights === 'untrained')
+    .sort((a, b) => b.macroF1 - a.macroF1);
   return [
     { name: `always ${majority.class}`, ...majority, images: validation.count },
+    ...(scratch ? [trained('from scratch', scratch.best)] : []),
     ...(untrained ? probe('untrained network, probed', untrained) : []),
     ...(transfer ? probe('pretrained network, probed', transfer.pretrained) : []),
-    {
-      name: 'this model',
-      accuracy: validation.accuracy,
-      macroF1: validation.macro.f1,
-      images: validation.count,
-    },
+    trained('this model', { validation }),
   ].map(({ name, accuracy, macroF1, images }) => ({ name, accuracy, macroF1, images }));
 }
 
+function trained(name: string, { validation }: Pick<EpochReport, 'validation'>): Standing {
+  const { accuracy, macro, count } = validation;
+  return { name, accuracy, macroF1: macro.f1, images: count };
+}
+
+/** What to say where a probe of the pretrained network is better than what was trained; undefined where it is not. */
+export function beatenByProbe(
+  { transfer }: Baselines,
+  { validation }: Pick<EpochReport, 'validation'>,
+): string | undefined {
+  if (!transfer || transfer.pretrained.macroF1 <= validation.macro.f1) return undefined;
+  return (
+    `A linear probe of the network as it was reaches a macro F1 of ${transfer.pretrained.macroF1.toFixed(3)}, more than this model: ` +
+    'strategies auto and lp-ft begin with one.'
+  );
+}
+
 /** The standings for the terminal. */
-export function baselinesTable(baselines: Baselines, best: Pick<EpochReport, 'validation'>): string {
+export function baselinesTable(
+  baselines: Baselines,
+  best: Pick<EpochReport, 'validation'>,
+  scratch?: ScratchBaseline,
+): string {
   return formatTable(
     [
       { title: 'on validation', align: 'left' },
@@ -41,7 +62,7 @@ export function baselinesTable(baselines: Baselines, best: Pick<EpochReport, 'va
       { title: 'macro F1', align: 'right' },
       { title: 'images', align: 'right' },
     ],
-    standings(baselines, best).map(({ name, accuracy, macroF1, images }) => [
+    standings(baselines, best, scratch).map(({ name, accuracy, macroF1, images }) => [
       name,
       `${(accuracy * 100).toFixed(2)} %`,
       macroF1.toFixed(4),

@@ -208,3 +208,15 @@ t.test('what cannot have it is refused, and stays as it was', async (t) => {
     t.same(await model.describe(), description);
   }
 });
+
+t.test('a network made untrained standardises by 0 and 1 again', async (t) => {
+  const model = await open(t, 'plain');
+  const { standardiser } = await model.replaceHead(request('plain'));
+  if (!standardiser) return t.fail('there is a standardiser');
+  const before = await model.values([standardiser.mean, standardiser.std]);
+  await standardise(model, standardiser);
+  await model.reinitialise(0);
+  t.same(await model.values([standardiser.mean, standardiser.std]), before);
+  const [mean, std] = before as [Tensor, Tensor];
+  t.ok([...mean.data].every((value) => value === 0) && [...std.data].every((value) => value === 1));
+});
