@@ -134,6 +134,6 @@ function describe(pairs: readonly NearDuplicate[]): string {
   return (
     `${count(pairs.length, 'pair')} of images in different splits look the same, for example ` +
     `${shortened(first.first.path)} (${first.first.split}) and ${shortened(first.second.path)} (${first.second.split}): ` +
-    `metrics on them flatter. Keep one of each${other > 0 ? `; ${other} of the pairs have different labels` : ''}.`
+    `metrics on them flatter. Keep one of each${other > 0 ? `; in ${other} of them the labels differ` : ''}.`
   );
 }
