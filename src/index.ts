@@ -63,7 +63,7 @@ export type { FineTuneResult } from './fine-tune/result.js';
 export { type ScratchBaseline, trainFromScratch } from './fine-tune/scratch.js';
 export type { StageReport } from './fine-tune/stage-run.js';
 export type { DistillationOption, RegularisationOption, RetainOption } from './forgetting/options.js';
-export { renderWiseFtChart } from './forgetting/render.js';
+export { renderWiseFtChart, wiseFtTable } from './forgetting/render.js';
 export type { RetentionPoint, RetentionReport } from './forgetting/retention.js';
 export { type WiseFtOptions, type WiseFtPoint, type WiseFtResult, wiseFt } from './forgetting/wise-ft.js';
 export type { GradCamMap, GradCamOptions } from './grad-cam.js';

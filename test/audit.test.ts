@@ -1,13 +1,16 @@
 /** Near-duplicates across splits are found whatever was done to the copy, and wrong labels come out on top. */
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import t from 'tap';
+import { tellAudit } from '../src/audit/data-audit.js';
 import { HashIndex } from '../src/audit/hamming.js';
 import { confidentDisagreements } from '../src/audit/label-issues.js';
+import { type Compared, findPairs } from '../src/audit/pairs.js';
 import { randomIntegers } from '../src/data/random.js';
 import { extractFeatures, findLabelIssues, findNearDuplicates, type Sample } from '../src/index.js';
 import { torchgraft } from './command-line.js';
-import { backbone, defects, defectsFolder, open } from './defects.js';
+import { backbone, copyDefects, defects, defectsFolder, open } from './defects.js';
 
 const changes: Record<string, (image: Sharp) => Sharp> = {
   'saved again': (image) => image.jpeg({ quality: 60 }),
@@ -75,6 +78,68 @@ t.test('the index finds what comparing all with all finds', (t) => {
   t.end();
 });
 
+/** The same picture, whose hash is `turned` bits from the others'. */
+const pictured = (split: Compared['split'], turned = 0): Compared => ({
+  split,
+  hash: [2 ** turned - 1, 0],
+  grey: Uint8Array.from({ length: 36 * 36 }, (_, at) => (at * at) % 251),
+});
+
+t.test('a pair is of two splits, within the bits, and told once', async (t) => {
+  const images = [pictured('train'), pictured('train', 3), pictured('val', 4), pictured('test', 8)];
+  const found = await findPairs(images, { bits: 5, least: 0.7 });
+  t.same(found.map(({ first, second }) => [first, second]).sort(), [
+    [0, 2], // 4 bits
+    [1, 2], // 1 bit
+    [1, 3], // 5 bits
+    [2, 3], // 4 bits; 0 and 3 are 8 apart
+  ]);
+  for (const { likeness } of found) t.ok(Math.abs(likeness - 1) < 1e-5);
+  const blank = { ...pictured('val'), grey: new Uint8Array(36 * 36).fill(90) };
+  t.same(await findPairs([pictured('train'), blank], { bits: 5, least: 0.1 }), [], 'none has detail');
+});
+
+t.test('a long comparison leaves turns to others, who can stop it', async (t) => {
+  // More than two million pairs.
+  const images = Array.from({ length: 3000 }, (_, at) => pictured(at < 1500 ? 'train' : 'val'));
+  const controller = new AbortController();
+  setImmediate(() => controller.abort(new Error('enough')));
+  await t.rejects(findPairs(images, { bits: 5, least: 0.7, signal: controller.signal }), {
+    code: 'ABORTED',
+    cause: { message: 'enough' },
+  });
+});
+
+t.test('what is told of pairs says how many have different labels', async (t) => {
+  const data = defects(60, 60);
+  const [first, second] = data.splits.train as [Sample, Sample];
+  data.splits.val.push({ ...first }, { ...second, label: (second.label + 1) % data.classes.length });
+  const { pairs, text, images } = await findNearDuplicates(data, { threads: 2 });
+  t.equal(pairs.length, 2);
+  t.match(text, /^2 pairs of .* Keep one of each; in 1 of them the labels differ\.$/);
+  t.notMatch(text, first.path, 'no folders of who wrote it');
+  t.same(tellAudit({ duplicates: { found: 2, pairs, images, text }, labels: null }), [text]);
+  const none = { found: 0, pairs: [], images, text: 'No two images look the same.' };
+  t.same(tellAudit({ duplicates: none, labels: null }), []);
+});
+
+t.test('an unreadable image fails with its path, or is skipped and listed', async (t) => {
+  const data = defects(12, 12);
+  const broken = join(t.testdir({ 'broken.jpg': 'no image' }), 'broken.jpg');
+  const missing = join(dirname(broken), 'missing.jpg');
+  data.splits.val.push({ path: broken, label: 0 }, { path: missing, label: 0 });
+  await t.rejects(findNearDuplicates(data, { threads: 2 }), {
+    code: 'IMAGE_UNREADABLE',
+    message: new RegExp(`Cannot decode the image ${broken}`),
+  });
+  const { images, skipped } = await findNearDuplicates(data, { threads: 2, unreadable: 'skip' });
+  t.equal(images, 24);
+  t.match(skipped, [
+    { path: broken, reason: /Cannot decode/ },
+    { path: missing, reason: /No image at/ },
+  ]);
+});
+
 t.test('confident disagreements: above the own class threshold of another class', (t) => {
   // Thresholds: class 0 (0.9 + 0.7 + 0.2) / 3 = 0.6, class 1 (0.8 + 0.6) / 2 = 0.7.
   const first = [0.9, 0.7, 0.2, 0.2, 0.4];
@@ -119,4 +184,20 @@ t.test('audit tells both, in words and as JSON', async (t) => {
   t.match(json, { pairs: Array, images: 480, skipped: [], labels: [{ path: String, given: String }] });
   const alone = await torchgraft(['audit', '--data', defectsFolder]);
   t.match(alone.stdout, /No labels were looked at: that takes `--model`/);
+});
+
+t.test('audit --skip-unreadable lists what was left out, once', async (t) => {
+  const folder = t.testdir();
+  copyDefects(folder, 5);
+  const broken = join(folder, 'train', 'ok', 'broken.jpg');
+  writeFileSync(broken, 'no image');
+  const args = ['audit', '--data', folder, '--model', backbone, '--image-size', '96'];
+  const failed = await torchgraft(args);
+  t.match(failed, { code: 1, stderr: /IMAGE_UNREADABLE.*broken\.jpg/ });
+  const { code, stdout } = await torchgraft([...args, '--skip-unreadable']);
+  t.equal(code, 0);
+  t.equal(stdout.split('\n').filter((line) => line.startsWith(`skipped ${broken}: Cannot decode`)).length, 1);
+  const json = JSON.parse((await torchgraft([...args, '--skip-unreadable', '--json'])).stdout);
+  t.match(json, { images: 60, skipped: [{ path: broken, reason: /Cannot decode/ }], labels: Array });
+  t.equal(json.skipped.length, 1);
 });

@@ -1,10 +1,9 @@
 /** `torchgraft rank` and `torchgraft check`. */
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { backbone, defectsFolder, fixtureModel, residual } from './defects.js';
+import { backbone, copyDefects, fixtureModel, residual } from './defects.js';
 
 const cli = fileURLToPath(new URL('../lib/cli/main.js', import.meta.url));
 
@@ -18,15 +17,7 @@ function torchgraft(...args: string[]): Promise<{ code: number; stdout: string; 
 
 /** Some of the embedded photographs. */
 const folder = join(t.testdir({}), 'defects');
-for (const split of ['train', 'val']) {
-  for (const name of readdirSync(join(defectsFolder, split))) {
-    mkdirSync(join(folder, split, name), { recursive: true });
-    const files = readdirSync(join(defectsFolder, split, name)).sort();
-    for (const file of files.slice(0, 12)) {
-      cpSync(join(defectsFolder, split, name, file), join(folder, split, name, file));
-    }
-  }
-}
+copyDefects(folder, 12);
 
 t.test('rank: a table, the useful model first, failures below', async (t) => {
   const frozen = fixtureModel('residual.frozen');

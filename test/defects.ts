@@ -1,4 +1,6 @@
 /** What the tests of fine-tuning share: a small part of the embedded photographs, small models, and their bits. */
+import { cpSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   type EpochReport,
@@ -36,6 +38,19 @@ export function defects(train: number, val: number): ImageDataset {
 
 function pick(samples: Sample[], count: number): Sample[] {
   return Array.from({ length: count }, (_, i) => samples[Math.floor((i * samples.length) / count)] as Sample);
+}
+
+/** Copies so many of the embedded photographs of each class and split, as train/<class>/* and val/<class>/*. */
+export function copyDefects(folder: string, count: number): void {
+  for (const split of ['train', 'val']) {
+    for (const name of readdirSync(join(defectsFolder, split))) {
+      mkdirSync(join(folder, split, name), { recursive: true });
+      const files = readdirSync(join(defectsFolder, split, name)).sort();
+      for (const file of files.slice(0, count)) {
+        cpSync(join(defectsFolder, split, name, file), join(folder, split, name, file));
+      }
+    }
+  }
 }
 
 /** Fast and plain: 32 px for the residual model, one thread, no augmentation, and no clock that chooses the precision. */

@@ -1,15 +1,17 @@
-import { sep } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
 import { subsetOf } from '../data/subset.js';
-import type { Model } from '../model.js';
-import { type ExtractOptions, extractFeatures } from '../probe/features.js';
+import type { Features } from '../probe/features.js';
 import { findLabelIssues, type LabelIssue } from './label-issues.js';
-import { findNearDuplicates, type NearDuplicate } from './near-duplicates.js';
+import { findNearDuplicates, type NearDuplicate, type NearDuplicateOptions } from './near-duplicates.js';
+import { count, shortened } from './words.js';
 
 /** What may be wrong with a data set, found before training. Plain JSON. */
 export interface DataAudit {
-  /** Images of different splits that look the same, the most alike first; at most 100 of `found`, among `images` images. */
-  duplicates: { found: number; pairs: NearDuplicate[]; images: number };
+  /**
+   * Images of different splits that look the same, the most alike first; at most 100 of `found`, among `images` images.
+   * `text` tells it to people.
+   */
+  duplicates: { found: number; pairs: NearDuplicate[]; images: number; text: string };
   /**
    * Training images whose label may be wrong: a probe takes them for another class with a probability of 0.9 or more. The
    * likeliest first, at most 100 of `found`, among `images` images; null where the model has no features for a probe.
@@ -26,43 +28,38 @@ const leastProbability = 0.9;
 /**
  * Labels that a probe contradicts, of findLabelIssues the surest.
  *
- * @param subset the images whose labels are looked at
- * @throws IMAGE_UNREADABLE, OUT_OF_MEMORY, ABORTED, and NO_HEAD or MODEL_FAILED where there are no features
+ * @param features of the images whose labels are looked at
+ * @throws ABORTED
  */
 export async function auditLabels(
-  model: Model,
-  subset: ImageDataset,
-  reading: ExtractOptions,
-  seed: number,
+  features: Features,
+  { seed, signal }: { seed: number; signal?: AbortSignal | undefined },
 ): Promise<NonNullable<DataAudit['labels']>> {
-  const features = await extractFeatures(model, subset, reading);
-  const { signal } = reading;
   const candidates = await findLabelIssues(features, { seed, ...(signal ? { signal } : {}) });
   const issues = candidates.filter(({ probability }) => probability.suggested >= leastProbability);
   return { found: issues.length, issues: issues.slice(0, mostListed), images: features.train.paths.length };
 }
 
-/** Near-duplicates between splits, by findNearDuplicates. @throws ABORTED */
+/**
+ * Near-duplicates between splits, by findNearDuplicates. An unreadable image is none: it may be a test image, which training
+ * does not read, and those that it does read it tells of itself.
+ *
+ * @throws ABORTED
+ */
 export async function auditSplits(
   data: ImageDataset,
-  { threads, signal }: { threads: number; signal?: AbortSignal },
+  { threads, signal }: Pick<NearDuplicateOptions, 'threads' | 'signal'>,
 ): Promise<DataAudit['duplicates']> {
   const looked = subsetOf(data, { train: mostDecoded, val: mostDecoded });
-  const { pairs, images } = await findNearDuplicates(looked, { threads, ...(signal ? { signal } : {}) });
-  return { found: pairs.length, pairs: pairs.slice(0, mostListed), images };
+  const { pairs, images, text } = await findNearDuplicates(looked, { threads, unreadable: 'skip', signal });
+  return { found: pairs.length, pairs: pairs.slice(0, mostListed), images, text };
 }
 
 /** One sentence for each doubt, for people; none where there is no doubt. */
 export function tellAudit({ duplicates, labels }: DataAudit): string[] {
-  const [pair] = duplicates.pairs;
   const [issue] = labels?.issues ?? [];
   return [
-    ...(pair
-      ? [
-          `${count(duplicates.found, 'pair')} of images in different splits look the same, for example ${shortened(pair.first.path)} ` +
-            `(${pair.first.split}) and ${shortened(pair.second.path)} (${pair.second.split}): metrics on them flatter. Keep one of each.`,
-        ]
-      : []),
+    ...(duplicates.found > 0 ? [duplicates.text] : []),
     ...(labels && issue
       ? [
           `${count(labels.found, 'training label')} of ${labels.images} looked at may be wrong, for example ${shortened(issue.path)}, ` +
@@ -71,8 +68,3 @@ export function tellAudit({ duplicates, labels }: DataAudit): string[] {
       : []),
   ];
 }
-
-// Enough to find it by, and a report that is passed on tells no folders of its writer.
-const shortened = (path: string) => path.split(sep).slice(-3).join('/');
-
-const count = (found: number, thing: string) => `${found} ${thing}${found === 1 ? '' : 's'}`;

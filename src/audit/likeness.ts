@@ -3,11 +3,24 @@ import { side } from './thumbnail.js';
 /** Pixels on each side of the window whose mean is taken off: what is left is detail, not light and shade. */
 const blur = 3;
 
-/** Detail of a grey image [side, side]: what differs from the mean of the 7 x 7 pixels around, [side, side]. */
-export function detailOf(pixels: Uint8Array): Float32Array {
-  const values = Float32Array.from(pixels);
-  const smooth = boxMean(boxMean(values, 1, side), side, 1);
-  return values.map((value, at) => value - (smooth[at] as number));
+/**
+ * Detail of a grey image [side, side]: what differs from the mean of the 7 x 7 pixels around, less its mean, and of length
+ * 1; all 0 for an image without any. [side, side].
+ */
+export function detailOf(grey: Uint8Array): Float32Array {
+  const detail = Float32Array.from(grey);
+  const smooth = boxMean(boxMean(detail, 1, side), side, 1);
+  let sum = 0;
+  for (let i = 0; i < detail.length; i++) {
+    detail[i] = (detail[i] as number) - (smooth[i] as number);
+    sum += detail[i] as number;
+  }
+  const mean = sum / detail.length;
+  let square = 0;
+  for (let i = 0; i < detail.length; i++) square += ((detail[i] as number) - mean) ** 2;
+  const scale = square > 1e-6 * detail.length ? 1 / Math.sqrt(square) : 0;
+  for (let i = 0; i < detail.length; i++) detail[i] = ((detail[i] as number) - mean) * scale;
+  return detail;
 }
 
 /** Means of 2 `blur` + 1 values along one direction, fewer at the edges. */
@@ -17,9 +30,16 @@ function boxMean(values: Float32Array, along: number, across: number): Float32Ar
     let sum = 0;
     let count = 0;
     for (let i = -blur; i < side; i++) {
-      const [enters, leaves] = [i + blur, i - blur - 1];
-      if (enters < side) [sum, count] = [sum + (values[line * across + enters * along] as number), count + 1];
-      if (leaves >= 0) [sum, count] = [sum - (values[line * across + leaves * along] as number), count - 1];
+      const enters = i + blur;
+      const leaves = i - blur - 1;
+      if (enters < side) {
+        sum += values[line * across + enters * along] as number;
+        count += 1;
+      }
+      if (leaves >= 0) {
+        sum -= values[line * across + leaves * along] as number;
+        count -= 1;
+      }
       if (i >= 0) means[line * across + i * along] = sum / count;
     }
   }
@@ -31,16 +51,7 @@ function boxMean(values: Float32Array, along: number, across: number): Float32Ar
  * and shade agree have detail of their own and come out near 0.
  */
 export function likeness(a: Float32Array, b: Float32Array): number {
-  let [sumA, sumB, squareA, squareB, product] = [0, 0, 0, 0, 0];
-  for (let i = 0; i < a.length; i++) {
-    const [x, y] = [a[i] as number, b[i] as number];
-    sumA += x;
-    sumB += y;
-    squareA += x * x;
-    squareB += y * y;
-    product += x * y;
-  }
-  const n = a.length;
-  const spread = Math.sqrt((squareA - (sumA * sumA) / n) * (squareB - (sumB * sumB) / n));
-  return spread > 1e-6 * n ? (product - (sumA * sumB) / n) / spread : 0;
+  let product = 0;
+  for (let i = 0; i < a.length; i++) product += (a[i] as number) * (b[i] as number);
+  return product;
 }

@@ -1,18 +1,18 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { type ImageDataset, type SplitName, splitNames } from '../data/dataset.js';
-import { openGate } from '../data/gate.js';
 import type { SkippedImage } from '../data/loader.js';
-import { invalidType, TorchgraftError, throwIfAborted } from '../errors.js';
+import { invalidType, type TorchgraftError, throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
-import { HashIndex } from './hamming.js';
-import { detailOf, likeness } from './likeness.js';
+import { type Compared, findPairs } from './pairs.js';
 import { readThumbnail } from './thumbnail.js';
+import { count, shortened } from './words.js';
 
 const schema = z.strictObject({
   bits: z.int().min(0).max(20).default(10),
   likeness: z.number().min(0).max(1).default(0.7),
   threads: z.int().min(1).max(1024).default(availableParallelism()),
+  unreadable: z.enum(['fail', 'skip']).default('fail'),
   signal: z.instanceof(AbortSignal).optional(),
 });
 
@@ -20,7 +20,8 @@ const schema = z.strictObject({
  * - `bits`: of 64 in which the hashes of two images may differ to be compared; default 10, at most 20
  * - `likeness`: least correlation of their detail, 0 to 1; default 0.7
  * - `threads`: images decoded at a time; default: processors
- * - `signal`: stops between two images with ABORTED
+ * - `unreadable`: `fail` (default), or `skip` images that cannot be decoded, and list them in `skipped`
+ * - `signal`: stops between two images, or within the comparison, with ABORTED
  */
 export type NearDuplicateOptions = z.input<typeof schema>;
 
@@ -44,14 +45,13 @@ export interface NearDuplicates {
   pairs: NearDuplicate[];
   /** What was found, for people. */
   text: string;
+  /** Images that could be read. */
   images: number;
+  /** Images that could not, with `unreadable: 'skip'`. */
   skipped: SkippedImage[];
 }
 
-interface Looked extends DuplicateImage {
-  hash: [number, number];
-  detail: Float32Array;
-}
+type Looked = DuplicateImage & Compared;
 
 /**
  * Looks for near-duplicates between splits: the same photograph saved again, resized, lighter or cropped by 2 %. Of crops
@@ -60,7 +60,7 @@ interface Looked extends DuplicateImage {
  * hashes (dHash, Krawetz 2013) are within `bits`, found by multi-index hashing (Norouzi et al. 2012); they are
  * near-duplicates where the correlation of their detail is at least `likeness`. Byte-equal files are told when data is read.
  *
- * @throws INVALID_TYPE, INVALID_VALUE (options), ABORTED
+ * @throws INVALID_TYPE, INVALID_VALUE (options), IMAGE_UNREADABLE, FILE_NOT_FOUND, ABORTED
  */
 export async function findNearDuplicates(
   data: ImageDataset,
@@ -68,15 +68,19 @@ export async function findNearDuplicates(
 ): Promise<NearDuplicates> {
   if (!data?.splits?.train)
     throw invalidType('findNearDuplicates: expected data from imageFolder or imageManifest.');
-  const checked = checkOptions(schema, options, 'findNearDuplicates');
-  const skipped: SkippedImage[] = [];
-  const gate = openGate(checked.threads);
-  const looked = await Promise.all(
-    imagesOf(data).map((image) => gate(() => look(image, checked.signal, skipped))),
-  );
-  const readable = looked.filter((image) => image !== undefined);
-  const pairs = comparePairs(readable, checked);
-  return { pairs, text: describe(pairs), images: readable.length, skipped };
+  const { likeness: least, ...checked } = checkOptions(schema, options, 'findNearDuplicates');
+  const results = await lookAtAll(imagesOf(data), checked);
+  const looked = results.filter((result) => 'hash' in result);
+  const found = await findPairs(looked, { ...checked, least });
+  const pairs = found
+    .sort((a, b) => b.likeness - a.likeness)
+    .map(({ first, second, likeness }) => ({
+      first: told(looked[first] as Looked),
+      second: told(looked[second] as Looked),
+      likeness,
+    }));
+  const skipped = results.filter((result) => 'reason' in result);
+  return { pairs, text: describe(pairs), images: looked.length, skipped };
 }
 
 function imagesOf({ splits, classes, task }: ImageDataset): DuplicateImage[] {
@@ -88,39 +92,35 @@ function imagesOf({ splits, classes, task }: ImageDataset): DuplicateImage[] {
   );
 }
 
-async function look(
-  image: DuplicateImage,
-  signal: AbortSignal | undefined,
-  skipped: SkippedImage[],
-): Promise<Looked | undefined> {
-  throwIfAborted(signal);
-  try {
-    const { hash, grey } = await readThumbnail(image.path);
-    return { ...image, hash, detail: detailOf(grey) };
-  } catch (error) {
-    if (!(error instanceof TorchgraftError)) throw error;
-    skipped.push({ path: image.path, reason: error.message });
-    return undefined;
-  }
+async function lookAtAll(
+  images: readonly DuplicateImage[],
+  { threads, unreadable, signal }: Pick<z.output<typeof schema>, 'threads' | 'unreadable' | 'signal'>,
+): Promise<(Looked | SkippedImage)[]> {
+  const results: (Looked | SkippedImage)[] = new Array(images.length);
+  // An error that leaves one of the loops ends a generator for all of them.
+  const remaining = eachOf(images);
+  const worker = async () => {
+    for (const [at, image] of remaining) {
+      throwIfAborted(signal);
+      results[at] = await look(image, unreadable);
+    }
+  };
+  await Promise.all(Array.from({ length: threads }, worker));
+  return results;
 }
 
-function comparePairs(
-  images: readonly Looked[],
-  { bits, likeness: least }: z.output<typeof schema>,
-): NearDuplicate[] {
-  const hashes = Uint32Array.from(images.flatMap(({ hash }) => hash));
-  const index = new HashIndex(hashes);
-  const pairs: NearDuplicate[] = [];
-  for (const [at, own] of images.entries()) {
-    index.search(hashes, at, bits, (other) => {
-      const found = images[other] as Looked;
-      // Each pair once.
-      if (other <= at || found.split === own.split) return;
-      const alike = likeness(own.detail, found.detail);
-      if (alike >= least) pairs.push({ first: told(own), second: told(found), likeness: alike });
-    });
+function* eachOf<T>(list: readonly T[]): Generator<[number, T]> {
+  yield* list.entries();
+}
+
+async function look(image: DuplicateImage, unreadable: 'fail' | 'skip'): Promise<Looked | SkippedImage> {
+  try {
+    return { ...image, ...(await readThumbnail(image.path)) };
+  } catch (error) {
+    const { code } = error as TorchgraftError;
+    if (unreadable === 'fail' || (code !== 'IMAGE_UNREADABLE' && code !== 'FILE_NOT_FOUND')) throw error;
+    return { path: image.path, reason: (error as Error).message };
   }
-  return pairs.sort((a, b) => b.likeness - a.likeness);
 }
 
 function told({ path, split, class: name }: Looked): DuplicateImage {
@@ -132,8 +132,8 @@ function describe(pairs: readonly NearDuplicate[]): string {
   if (!first) return 'No two images of different splits look the same.';
   const other = pairs.filter((pair) => pair.first.class !== pair.second.class).length;
   return (
-    `${pairs.length} pair${pairs.length === 1 ? '' : 's'} of images in different splits look the same, for example ` +
-    `${first.first.path} (${first.first.split}) and ${first.second.path} (${first.second.split}): metrics on them flatter. ` +
-    `Keep one of each${other > 0 ? `; ${other} of the pairs have different labels` : ''}.`
+    `${count(pairs.length, 'pair')} of images in different splits look the same, for example ` +
+    `${shortened(first.first.path)} (${first.first.split}) and ${shortened(first.second.path)} (${first.second.split}): ` +
+    `metrics on them flatter. Keep one of each${other > 0 ? `; in ${other} of them the labels differ` : ''}.`
   );
 }

@@ -27,24 +27,24 @@ export interface Thumbnail {
 export async function readThumbnail(path: string): Promise<Thumbnail> {
   const rgb = new Uint8Array(decodedSide * decodedSide * 3);
   await decodeImage(path, preprocessing, 'canvas', rgb, 0);
-  const luma = Float32Array.from(
-    { length: decodedSide * decodedSide },
-    (_, at) =>
+  const luma = new Float32Array(decodedSide * decodedSide);
+  for (let at = 0; at < luma.length; at++) {
+    luma[at] =
       0.299 * (rgb[at * 3] as number) +
       0.587 * (rgb[at * 3 + 1] as number) +
-      0.114 * (rgb[at * 3 + 2] as number),
-  );
+      0.114 * (rgb[at * 3 + 2] as number);
+  }
   return { hash: differenceHash(shrink(luma, 8, 9)), grey: Uint8Array.from(shrink(luma, 2, 2), Math.round) };
 }
 
 /** Means of blocks of the decoded image, [decodedSide / height, decodedSide / width]. */
 function shrink(luma: Float32Array, width: number, height: number): Float32Array {
-  const [columns, rows] = [decodedSide / width, decodedSide / height];
-  const means = new Float32Array(columns * rows);
-  for (const [at, value] of luma.entries()) {
+  const columns = decodedSide / width;
+  const means = new Float32Array((columns * decodedSide) / height);
+  for (let at = 0; at < luma.length; at++) {
     const row = Math.floor(Math.floor(at / decodedSide) / height);
     const place = row * columns + Math.floor((at % decodedSide) / width);
-    means[place] = (means[place] as number) + value / (width * height);
+    means[place] = (means[place] as number) + (luma[at] as number) / (width * height);
   }
   return means;
 }

@@ -2,15 +2,23 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { writeAtomically } from '../atomic-file.js';
-import { type Normalisation, normalisation } from '../data/preprocessing.js';
 import { adaptDomain, type DomainAdaptation } from '../domain/adapt.js';
 import { type DomainMethod, domainMethods } from '../domain/options.js';
 import { unlabelledImages } from '../domain/target-folder.js';
 import { loadModel } from '../model.js';
 import { domainTable } from '../report/domain-table.js';
-import { modelFile, normalisationName, readData, requireOptions, sideOf, wholeNumber } from './arguments.js';
+import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import {
+  addPreprocessing,
+  addReading,
+  type PreprocessingFlags,
+  preprocessingOf,
+  type ReadingFlags,
+  readingOf,
+  skippedLines,
+} from './reading-flags.js';
 
-interface AdaptFlags {
+interface AdaptFlags extends PreprocessingFlags, ReadingFlags {
   model: string;
   source: string;
   target: string;
@@ -18,19 +26,13 @@ interface AdaptFlags {
   method: 'auto' | DomainMethod;
   reportTarget?: boolean;
   steps: number;
-  normalise?: Normalisation;
-  imageSize?: number;
   batchSize: number;
   seed: number;
-  skipUnreadable?: boolean;
-  threads?: number;
-  device: string;
-  json?: boolean;
 }
 
 /** `torchgraft adapt-domain`. */
 export function addAdaptDomain(program: Command): Command {
-  return program
+  const command = program
     .command('adapt-domain')
     .description('Adapt a classifier to unlabelled images of another domain')
     .option('--model <file>', 'run folder, or TorchScript model')
@@ -43,45 +45,32 @@ export function addAdaptDomain(program: Command): Command {
         .default('auto'),
     )
     .option('--report-target', "read the target's class folders too, and tell how each method does there")
-    .option('--steps <n>', 'of training an adapter', wholeNumber(1), 300)
-    .option(
-      '--normalise <name>',
-      "imagenet, signed or none (default: the model's own, or imagenet)",
-      normalisationName,
-    )
-    .option('--image-size <px>', "side of the images (default: the model's own, or 224)", wholeNumber(1))
+    .option('--steps <n>', 'of training an adapter', wholeNumber(1), 300);
+  addPreprocessing(command)
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option(
       '--seed <n>',
       'of orders, held-out images, and of the split where the source has none',
       wholeNumber(0),
       0,
-    )
-    .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
-    .option('--threads <n>', 'default: all processors', wholeNumber(1))
-    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
-    .option('--json', 'one JSON object on standard output')
-    .action(async (flags: AdaptFlags, self: Command) => {
-      requireOptions(self, ['model', 'source', 'target', 'out']);
-      const done = await adapt(flags);
-      process.stdout.write(`${flags.json ? JSON.stringify(done) : render(done, flags.out)}\n`);
-    });
+    );
+  return addReading(command).action(async (flags: AdaptFlags, self: Command) => {
+    requireOptions(self, ['model', 'source', 'target', 'out']);
+    const done = await adapt(flags);
+    process.stdout.write(`${flags.json ? JSON.stringify(done) : render(done, flags.out)}\n`);
+  });
 }
 
 async function adapt(flags: AdaptFlags): Promise<DomainAdaptation> {
-  const { method, steps, imageSize, normalise, seed, batchSize, threads, reportTarget } = flags;
+  const { method, steps, seed, batchSize, reportTarget } = flags;
   const source = await readData(flags.source, seed);
   const target = reportTarget ? await readData(flags.target, seed) : await unlabelledImages(flags.target);
   await using model = await loadModel(modelFile(flags.model), { device: flags.device });
   const done = await adaptDomain(model, {
     ...{ source, target, method, steps, seed, batchSize, report: reportTarget ?? false },
-    preprocessing: {
-      ...(imageSize ? sideOf(imageSize) : {}),
-      ...(normalise ? normalisation(normalise) : {}),
-    },
-    unreadable: flags.skipUnreadable ? 'skip' : 'fail',
+    preprocessing: preprocessingOf(flags),
+    ...readingOf(flags),
     onMethod: (name) => process.stderr.write(`trying ${name}\n`),
-    ...(threads ? { threads } : {}),
   });
   await mkdir(flags.out, { recursive: true });
   await model.save(join(flags.out, 'model.pt'));
@@ -96,7 +85,7 @@ function render(done: DomainAdaptation, out: string): string {
     '',
     done.text,
     ...done.notices,
-    ...done.skipped.map(({ path, reason }) => `skipped ${path}: ${reason}`),
+    ...skippedLines(done.skipped),
     `saved ${join(out, 'model.pt')}`,
   ].join('\n');
 }

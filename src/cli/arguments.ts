@@ -28,6 +28,13 @@ export function positiveNumber(text: string): number {
   return value;
 }
 
+/** A number from 0 to 1. */
+export function shareOf(text: string): number {
+  const share = Number(text);
+  if (text.trim() !== '' && share >= 0 && share <= 1) return share;
+  throw new InvalidArgumentError('Expected a number from 0 to 1.');
+}
+
 /** `a,b,c`: one number for each of red, green and blue. */
 export function threeNumbers(text: string): [number, number, number] {
   const values = text.split(',').map(Number);

@@ -1,82 +1,83 @@
 import type { Command } from 'commander';
 import { findLabelIssues, type LabelIssue } from '../audit/label-issues.js';
 import { findNearDuplicates, type NearDuplicate } from '../audit/near-duplicates.js';
-import { type Normalisation, normalisation } from '../data/preprocessing.js';
+import type { ImageDataset } from '../data/dataset.js';
+import type { SkippedImage } from '../data/loader.js';
 import { loadModel } from '../model.js';
 import { extractFeatures } from '../probe/features.js';
 import { formatTable } from '../report/table.js';
-import { modelFile, normalisationName, readData, requireOptions, sideOf, wholeNumber } from './arguments.js';
+import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import { listenForInterrupt } from './interrupt.js';
+import {
+  addPreprocessing,
+  addReading,
+  onceEach,
+  type PreprocessingFlags,
+  preprocessingOf,
+  type ReadingFlags,
+  readingOf,
+  skippedLines,
+} from './reading-flags.js';
 
-interface AuditFlags {
+interface AuditFlags extends PreprocessingFlags, ReadingFlags {
   model?: string;
   data: string;
-  normalise?: Normalisation;
-  imageSize?: number;
   top: number;
   seed: number;
-  threads?: number;
-  device: string;
-  json?: boolean;
 }
 
 /** `torchgraft audit`. */
 export function addAudit(program: Command): Command {
-  return program
+  const command = program
     .command('audit')
     .description('Images that look the same in two splits, and labels that may be wrong')
     .option('--data <dir>', 'folder or manifest')
-    .option('--model <file>', 'TorchScript model, or run folder; without one no labels are looked at')
-    .option(
-      '--normalise <name>',
-      "imagenet, signed or none (default: the model's own, or imagenet)",
-      normalisationName,
-    )
-    .option('--image-size <px>', "side of the images (default: the model's own, or 224)", wholeNumber(1))
+    .option('--model <file>', 'TorchScript model, or run folder; without one no labels are looked at');
+  addPreprocessing(command)
     .option('--top <n>', 'most lines of each list', wholeNumber(1), 20)
-    .option('--seed <n>', 'of folds, and of the split where the data has none', wholeNumber(0), 0)
-    .option('--threads <n>', 'default: all processors', wholeNumber(1))
-    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
-    .option('--json', 'one JSON object on standard output')
-    .action(async (flags: AuditFlags, self: Command) => {
-      requireOptions(self, ['data']);
-      await audit(flags);
-    });
+    .option('--seed <n>', 'of folds, and of the split where the data has none', wholeNumber(0), 0);
+  return addReading(command).action(async (flags: AuditFlags, self: Command) => {
+    requireOptions(self, ['data']);
+    const { signal, stop } = listenForInterrupt('nothing more is looked at.');
+    await audit(flags, signal).finally(stop);
+  });
 }
 
-async function audit(flags: AuditFlags): Promise<void> {
+async function audit(flags: AuditFlags, signal: AbortSignal): Promise<void> {
   const data = await readData(flags.data, flags.seed);
-  const threads = flags.threads ? { threads: flags.threads } : {};
-  const duplicates = await findNearDuplicates(data, threads);
-  const labels = flags.model === undefined ? undefined : await labelIssues(flags.model, data, flags);
+  const found = await findNearDuplicates(data, { ...readingOf(flags), signal });
+  const doubted = flags.model === undefined ? undefined : await doubtLabels(flags.model, data, flags, signal);
+  const skipped = onceEach([...found.skipped, ...(doubted?.skipped ?? [])]);
   if (flags.json) {
-    process.stdout.write(`${JSON.stringify({ ...duplicates, labels: labels ?? null })}\n`);
+    process.stdout.write(`${JSON.stringify({ ...found, labels: doubted?.labels ?? null, skipped })}\n`);
     return;
   }
   const lines = [
-    duplicates.text,
-    ...duplicates.skipped.map(({ path, reason }) => `skipped ${path}: ${reason}`),
-    ...(duplicates.pairs.length > 0 ? ['', pairTable(duplicates.pairs.slice(0, flags.top))] : []),
+    found.text,
+    ...skippedLines(skipped),
+    ...(found.pairs.length > 0 ? ['', pairTable(found.pairs.slice(0, flags.top))] : []),
     '',
-    ...(labels ? labelLines(labels, flags.top) : ['No labels were looked at: that takes `--model`.']),
+    ...(doubted
+      ? labelLines(doubted.labels, flags.top)
+      : ['No labels were looked at: that takes `--model`.']),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
 }
 
-async function labelIssues(
+async function doubtLabels(
   file: string,
-  data: Parameters<typeof extractFeatures>[1],
-  { device, seed, imageSize, normalise, threads }: AuditFlags,
-): Promise<LabelIssue[]> {
-  await using model = await loadModel(modelFile(file), { device });
+  data: ImageDataset,
+  flags: AuditFlags,
+  signal: AbortSignal,
+): Promise<{ labels: LabelIssue[]; skipped: SkippedImage[] }> {
+  await using model = await loadModel(modelFile(file), { device: flags.device });
   const features = await extractFeatures(model, data, {
-    preprocessing: {
-      ...(imageSize ? sideOf(imageSize) : {}),
-      ...(normalise ? normalisation(normalise) : {}),
-    },
-    ...(threads ? { threads } : {}),
-    unreadable: 'skip',
+    preprocessing: preprocessingOf(flags),
+    ...readingOf(flags),
+    signal,
   });
-  return findLabelIssues(features, { seed });
+  const labels = await findLabelIssues(features, { seed: flags.seed, signal });
+  return { labels, skipped: features.skipped };
 }
 
 function pairTable(pairs: readonly NearDuplicate[]): string {

@@ -13,6 +13,7 @@ import { addRank } from './rank.js';
 import { addReport } from './report.js';
 import { addSearch } from './search.js';
 import { addTrain } from './train.js';
+import { addWiseFt } from './wise-ft.js';
 
 /** Each adds one command to the program, in the order in which help lists them. */
 export const commands = [
@@ -21,6 +22,7 @@ export const commands = [
   addSearch,
   addEval,
   addDebias,
+  addWiseFt,
   addPredict,
   addReport,
   addInspect,

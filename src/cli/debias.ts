@@ -2,13 +2,22 @@ import { dirname, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Classifier, loadClassifier } from '../classifier.js';
 import type { ImageDataset, SplitName } from '../data/dataset.js';
+import type { SkippedImage } from '../data/loader.js';
 import { type NamedSliceReport, reportSlices } from '../outcome-slices.js';
 import { retrainLastLayer } from '../probe/last-layer.js';
 import { sliceTables } from '../report/slice-tables.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import {
+  addReading,
+  loadingOf,
+  onceEach,
+  type ReadingFlags,
+  readingOf,
+  skippedLines,
+} from './reading-flags.js';
 import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 
-interface DebiasFlags extends SliceFlags {
+interface DebiasFlags extends SliceFlags, ReadingFlags {
   data: string;
   groups: string;
   out?: string;
@@ -16,10 +25,6 @@ interface DebiasFlags extends SliceFlags {
   draws: number;
   strength?: number[];
   seed: number;
-  skipUnreadable?: boolean;
-  threads?: number;
-  device: string;
-  json?: boolean;
 }
 
 /** `torchgraft debias`. */
@@ -33,48 +38,49 @@ export function addDebias(program: Command): Command {
     .option('--data <dir>', 'folder or manifest')
     .option('--groups <slice>', 'the slice whose values, each by class, are balanced')
     .option('--out <file>', 'the new model (default: debiased.pt beside the old one)');
-  return addSlices(command)
+  addSlices(command)
     .addOption(new Option('--from <split>', 'what it learns from').choices(['val', 'train']).default('val'))
     .option('--draws <n>', 'balanced subsets whose solutions are averaged', wholeNumber(1), 10)
     .option('--strength <C,...>', 'inverse penalties to choose from (default: 1e-4 to 10)', numbers)
-    .option('--seed <n>', 'of the subsets, and of the split, where the data has none', wholeNumber(0), 0)
-    .option('--skip-unreadable', 'leave out images that cannot be decoded')
-    .option('--threads <n>', 'default: all processors', wholeNumber(1))
-    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
-    .option('--json', 'one JSON object on standard output')
-    .action(async (run: string, flags: DebiasFlags, self: Command) => {
-      requireOptions(self, ['data', 'groups']);
-      await debias(run, flags);
-    });
+    .option('--seed <n>', 'of the subsets, and of the split, where the data has none', wholeNumber(0), 0);
+  return addReading(command).action(async (run: string, flags: DebiasFlags, self: Command) => {
+    requireOptions(self, ['data', 'groups']);
+    await debias(run, flags);
+  });
 }
 
 async function debias(run: string, flags: DebiasFlags): Promise<void> {
-  const { groups, from, draws, seed, device, threads } = flags;
+  const { groups, from, draws, seed } = flags;
+  const reading = readingOf(flags);
   const data = await readData(flags.data, seed, sliceRulesOf(flags));
   const source = modelFile(run);
   const file = flags.out ?? join(dirname(source), 'debiased.pt');
-  const unreadable = flags.skipUnreadable ? ('skip' as const) : ('fail' as const);
-  await using classifier = await loadClassifier(source, { device, ...(threads ? { threads } : {}) });
+  await using classifier = await loadClassifier(source, loadingOf(flags));
   const split = judgeOf(data, from);
-  const judge = () => (split ? judged(classifier, data, split, { groups, unreadable }) : undefined);
+  const judge = () => split && judged(classifier, data, split, { groups, unreadable: reading.unreadable });
   const before = await judge();
-  const result = await retrainLastLayer(classifier.model, data, {
-    ...{ groups, from, draws, seed, unreadable },
-    ...(threads ? { threads } : {}),
+  const { skipped: left, ...result } = await retrainLastLayer(classifier.model, data, {
+    ...{ groups, from, draws, seed, ...reading },
     ...(flags.strength ? { C: flags.strength } : {}),
   });
   await classifier.model.save(file);
   const after = await judge();
+  const skipped = onceEach([...left, ...(before?.skipped ?? [])]);
   if (flags.json) {
+    const reports = { before: before?.report, after: after?.report };
     process.stdout.write(
-      `${JSON.stringify({ model: file, split: split ?? null, ...result, before, after })}\n`,
+      `${JSON.stringify({ model: file, split: split ?? null, ...result, ...reports, skipped })}\n`,
     );
     return;
   }
   const lines = [
     `learnt from ${from}: ${result.groups.length} groups of ${result.perGroup} images, ${draws} draws, C ${result.C}`,
-    ...(before && after
-      ? [`\nbefore, on ${split}: ${sliceTables(before)}`, `\nafter, on ${split}: ${sliceTables(after)}`]
+    ...skippedLines(skipped),
+    ...(before?.report && after?.report
+      ? [
+          `\nbefore, on ${split}: ${sliceTables(before.report)}`,
+          `\nafter, on ${split}: ${sliceTables(after.report)}`,
+        ]
       : [
           'note   The data has no split that it did not learn from: nothing says how good it is. Add test images.',
         ]),
@@ -94,10 +100,11 @@ async function judged(
   data: ImageDataset,
   split: SplitName,
   { groups, unreadable }: { groups: string; unreadable: 'fail' | 'skip' },
-): Promise<NamedSliceReport | undefined> {
-  const { scores, slices } = await classifier.evaluate(data, { split, unreadable });
+): Promise<{ report: NamedSliceReport | undefined; skipped: SkippedImage[] }> {
+  const { scores, slices, skipped } = await classifier.evaluate(data, { split, unreadable });
   const values = slices[groups];
-  return values && reportSlices(scores, { [groups]: values }, classifier.classes)[0];
+  const report = values && reportSlices(scores, { [groups]: values }, classifier.classes)[0];
+  return { report, skipped };
 }
 
 function numbers(text: string): number[] {

@@ -13,18 +13,15 @@ import { figuresText, taskFigures, taskTable } from '../report/task-tables.js';
 import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
+import { addReading, loadingOf, type ReadingFlags, readingOf, skippedLines } from './reading-flags.js';
 import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 
-interface EvalFlags extends SliceFlags {
+interface EvalFlags extends SliceFlags, ReadingFlags {
   data: string;
   split: SplitName;
   batchSize: number;
   seed: number;
   tta?: TestTimeAugmentation;
-  skipUnreadable?: boolean;
-  threads?: number;
-  device: string;
-  json?: boolean;
 }
 
 /** `torchgraft eval`. */
@@ -35,58 +32,51 @@ export function addEval(program: Command): Command {
     .argument('<run>', 'run folder, or model file')
     .option('--data <dir>', 'folder or manifest')
     .addOption(new Option('--split <name>').choices(['train', 'val', 'test']).default('val'));
-  return addSlices(command)
+  addSlices(command)
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option('--seed <n>', 'of the split, where the data has none', wholeNumber(0), 0)
     .addOption(
       new Option('--tta <views>', 'average the probabilities of several views').choices(testTimeNames),
-    )
-    .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
-    .option('--threads <n>', 'default: all processors', wholeNumber(1))
-    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
-    .option('--json', 'one JSON object on standard output')
-    .action(async (run: string, flags: EvalFlags, self: Command) => {
-      requireOptions(self, ['data']);
-      const { split, batchSize, device, threads } = flags;
-      const data = await readData(flags.data, flags.seed, sliceRulesOf(flags));
-      await using classifier = await loadClassifier(modelFile(run), {
-        device,
-        ...(threads ? { threads } : {}),
-      });
-      if (taskOf(classifier.card) !== 'single-label') {
-        await evaluateTargets(classifier, data, flags);
-        return;
-      }
-      const { metrics, scores, predictions, slices, skipped } = await classifier.evaluate(data, {
-        split,
-        batchSize,
-        ...(flags.tta ? { tta: flags.tta } : {}),
-        unreadable: flags.skipUnreadable ? 'skip' : 'fail',
-      });
-      const intervals = { accuracy: intervalOf('accuracy', scores), macroF1: intervalOf('macroF1', scores) };
-      const bySlice = reportSlices(scores, slices, classifier.classes);
-      if (flags.json) {
-        const tta = flags.tta ?? null;
-        const result = { split, tta, metrics, intervals, slices: bySlice, predictions, skipped };
-        process.stdout.write(`${JSON.stringify(result)}\n`);
-        return;
-      }
-      const lines = [
-        `${split}${flags.tta ? ` (${flags.tta})` : ''}: ${metrics.count} images, loss ${metrics.loss.toFixed(4)}, accuracy ${percent(metrics.accuracy)}, ` +
-          `macro F1 ${metrics.macro.f1.toFixed(4)}; intervals: 95 %, bootstrap of these images within their classes`,
-        ...skipped.map(({ path, reason }) => `skipped ${path}: ${reason}`),
-        '',
-        figuresTable(metrics, intervals),
-        '',
-        calibrationTable(metrics),
-        '',
-        perClassTable(metrics),
-        '',
-        confusionTable(metrics),
-        ...bySlice.flatMap((report) => ['', sliceTables(report)]),
-      ];
-      process.stdout.write(`${lines.join('\n')}\n`);
+    );
+  return addReading(command).action(async (run: string, flags: EvalFlags, self: Command) => {
+    requireOptions(self, ['data']);
+    const { split, batchSize } = flags;
+    const data = await readData(flags.data, flags.seed, sliceRulesOf(flags));
+    await using classifier = await loadClassifier(modelFile(run), loadingOf(flags));
+    if (taskOf(classifier.card) !== 'single-label') {
+      await evaluateTargets(classifier, data, flags);
+      return;
+    }
+    const { metrics, scores, predictions, slices, skipped } = await classifier.evaluate(data, {
+      split,
+      batchSize,
+      ...(flags.tta ? { tta: flags.tta } : {}),
+      unreadable: readingOf(flags).unreadable,
     });
+    const intervals = { accuracy: intervalOf('accuracy', scores), macroF1: intervalOf('macroF1', scores) };
+    const bySlice = reportSlices(scores, slices, classifier.classes);
+    if (flags.json) {
+      const tta = flags.tta ?? null;
+      const result = { split, tta, metrics, intervals, slices: bySlice, predictions, skipped };
+      process.stdout.write(`${JSON.stringify(result)}\n`);
+      return;
+    }
+    const lines = [
+      `${split}${flags.tta ? ` (${flags.tta})` : ''}: ${metrics.count} images, loss ${metrics.loss.toFixed(4)}, accuracy ${percent(metrics.accuracy)}, ` +
+        `macro F1 ${metrics.macro.f1.toFixed(4)}; intervals: 95 %, bootstrap of these images within their classes`,
+      ...skippedLines(skipped),
+      '',
+      figuresTable(metrics, intervals),
+      '',
+      calibrationTable(metrics),
+      '',
+      perClassTable(metrics),
+      '',
+      confusionTable(metrics),
+      ...bySlice.flatMap((report) => ['', sliceTables(report)]),
+    ];
+    process.stdout.write(`${lines.join('\n')}\n`);
+  });
 }
 
 /** Of a multi-label model, or a regression. */
@@ -97,7 +87,7 @@ async function evaluateTargets(classifier: Classifier, data: ImageDataset, flags
       `eval: slices are compared by accuracy, and the model is ${taskOf(classifier.card)}. Leave --slice out.`,
     );
   const { metrics, predictions, skipped } = await classifier.evaluateTargets(data, {
-    ...{ split, batchSize, unreadable: flags.skipUnreadable ? 'skip' : 'fail' },
+    ...{ split, batchSize, unreadable: readingOf(flags).unreadable },
     ...(tta ? { tta } : {}),
   });
   if (flags.json) {
@@ -108,7 +98,7 @@ async function evaluateTargets(classifier: Classifier, data: ImageDataset, flags
   const figures = figuresText(taskFigures(metrics) ?? []);
   const lines = [
     `${split}: ${metrics.count} images, loss ${metrics.loss.toFixed(4)}, ${figures}`,
-    ...skipped.map(({ path, reason }) => `skipped ${path}: ${reason}`),
+    ...skippedLines(skipped),
     '',
     taskTable(metrics),
   ];

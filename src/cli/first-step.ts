@@ -7,6 +7,7 @@ import { loadModel, type Model } from '../model.js';
 import { Progress } from '../report/progress.js';
 import { readData } from './arguments.js';
 import { batchDisplay } from './batch-display.js';
+import { onceEach, skippedLines } from './reading-flags.js';
 import type { TrainRequest } from './run.js';
 
 /**
@@ -46,6 +47,8 @@ export async function openModel(
     }).finally(() => progress.finish());
     const { accuracy } = result.best.validation;
     tell.say(`adapt  val accuracy there ${(accuracy * 100).toFixed(2)} %`);
+    const skipped = onceEach([result.baseline, ...result.history].flatMap((report) => report.skipped));
+    for (const line of skippedLines(skipped)) tell.say(line);
     if (check) tell.say(`note   ${check.text}`);
     const isUsed = check?.verdict !== 'harm';
     tell.emit({
@@ -53,6 +56,7 @@ export async function openModel(
       data: request.adapt.data,
       valAccuracy: accuracy,
       isUsed,
+      skipped,
       ...(check ? { check } : {}),
     });
     if (!isUsed) {

@@ -1,8 +1,8 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { Prediction } from '../ranking.js';
 import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
-import { modelFile, wholeNumber } from './arguments.js';
+import { modelFile, shareOf, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
 
 interface PredictFlags {
@@ -72,10 +72,4 @@ function answerOf({ top, labels, values }: Prediction): string {
 
 function toJson(image: string, { logits, ...rest }: Prediction) {
   return { image, ...rest, logits: Array.from(logits) };
-}
-
-function shareOf(text: string): number {
-  const share = Number(text);
-  if (text.trim() !== '' && share >= 0 && share <= 1) return share;
-  throw new InvalidArgumentError('Expected a number from 0 to 1.');
 }

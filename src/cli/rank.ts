@@ -5,18 +5,15 @@ import { type Normalisation, normalisation } from '../data/preprocessing.js';
 import { type Candidate, type RankBy, type Ranking, rankModels } from '../probe/rank.js';
 import { rankingTable } from '../report/ranking-table.js';
 import { normalisationName, readData, requireOptions, sideOf, wholeNumber } from './arguments.js';
+import { addReading, type ReadingFlags, readingOf, skippedLines } from './reading-flags.js';
 
-interface RankFlags {
+interface RankFlags extends ReadingFlags {
   data: string;
   normalise: PerModel<Normalisation>;
   imageSize: PerModel<number>;
   by: RankBy;
   batchSize: number;
   seed: number;
-  skipUnreadable?: boolean;
-  threads?: number;
-  device: string;
-  json?: boolean;
 }
 
 /** Values by model file; under '' what is for all without one of their own. */
@@ -26,7 +23,7 @@ const size = wholeNumber(1);
 
 /** `torchgraft rank`. */
 export function addRank(program: Command): Command {
-  return program
+  const command = program
     .command('rank')
     .description('Which of several pretrained models suits a data set, before any is fine-tuned')
     .argument('<model...>', 'TorchScript models, or run folders')
@@ -49,34 +46,33 @@ export function addRank(program: Command): Command {
         .default('macroF1'),
     )
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
-    .option('--seed <n>', "of the probe's folds, and of the split where the data has none", wholeNumber(0), 0)
-    .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
-    .option('--threads <n>', 'default: all processors', wholeNumber(1))
-    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
-    .option('--json', 'one JSON object on standard output')
-    .action(async (models: string[], flags: RankFlags, self: Command) => {
-      requireOptions(self, ['data']);
-      refuseUnused(flags, models, self);
-      const data = await readData(flags.data, flags.seed);
-      const ranking = await rankModels(
-        models.map((file) => toCandidate(file, flags)),
-        data,
-        {
-          ...{ by: flags.by, device: flags.device, seed: flags.seed, batchSize: flags.batchSize },
-          unreadable: flags.skipUnreadable ? 'skip' : 'fail',
-          onModel: (file) => process.stderr.write(`measuring ${file}\n`),
-          ...(flags.threads ? { threads: flags.threads } : {}),
-        },
-      );
-      process.stdout.write(`${flags.json ? JSON.stringify(ranking) : render(ranking)}\n`);
-      if (ranking.models.length === 0) process.exitCode = 1;
-    });
+    .option(
+      '--seed <n>',
+      "of the probe's folds, and of the split where the data has none",
+      wholeNumber(0),
+      0,
+    );
+  return addReading(command).action(async (models: string[], flags: RankFlags, self: Command) => {
+    requireOptions(self, ['data']);
+    refuseUnused(flags, models, self);
+    const data = await readData(flags.data, flags.seed);
+    const ranking = await rankModels(
+      models.map((file) => toCandidate(file, flags)),
+      data,
+      {
+        ...{ by: flags.by, device: flags.device, seed: flags.seed, batchSize: flags.batchSize },
+        ...readingOf(flags),
+        onModel: (file) => process.stderr.write(`measuring ${file}\n`),
+      },
+    );
+    process.stdout.write(`${flags.json ? JSON.stringify(ranking) : render(ranking)}\n`);
+    if (ranking.models.length === 0) process.exitCode = 1;
+  });
 }
 
 function render(ranking: Ranking): string {
-  const [best] = ranking.models;
-  const skipped = (best?.skipped ?? []).map(({ path, reason }) => `skipped ${path}: ${reason}`);
-  return [rankingTable(ranking), ...skipped].join('\n');
+  const skipped = ranking.models.flatMap((model) => model.skipped);
+  return [rankingTable(ranking), ...skippedLines(skipped)].join('\n');
 }
 
 /** `file:value` or `value`, many times; a file may hold colons itself. */

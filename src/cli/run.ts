@@ -4,6 +4,7 @@ import type { ImageDataset } from '../data/dataset.js';
 import type { SliceRules } from '../data/slices.js';
 import { type FineTuning, fineTune } from '../fine-tune/fine-tune.js';
 import type { FineTuneOptions } from '../fine-tune/options.js';
+import type { EpochReport } from '../fine-tune/report.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import { type ScratchBaseline, trainFromScratch } from '../fine-tune/scratch.js';
 import { saveAdapter } from '../lora/adapter-file.js';
@@ -16,6 +17,7 @@ import { batchDisplay } from './batch-display.js';
 import { openModel } from './first-step.js';
 import { listenForInterrupt } from './interrupt.js';
 import { epochEvent, epochLine, scoresByName, stageLine, startLines, summary } from './lines.js';
+import { skippedLines } from './reading-flags.js';
 import { tryReport } from './report.js';
 import { writeRunFile } from './run-file.js';
 import { type Scalars, startScalars } from './scalars.js';
@@ -151,13 +153,21 @@ async function train(
   emit(request, { event: 'start', ...data.summary, device, notices, warnings: data.warnings });
   const progress = new Progress({ stream: process.stderr });
   const scalars: Scalars | undefined = request.tensorboard ? startScalars(request, say) : undefined;
+  const skipped = new Set<string>();
+  const tellEpoch = (epoch: EpochReport) => {
+    progress.line(epochLine(epoch));
+    for (const line of skippedLines(epoch.skipped)) {
+      if (!skipped.has(line)) progress.line(line);
+      skipped.add(line);
+    }
+    scalars?.add(epoch);
+  };
   let isBaselineTold = false;
   const tellBaseline = () => {
     if (isBaselineTold || !run.baseline) return;
     isBaselineTold = true;
     tellStages();
-    progress.line(epochLine(run.baseline));
-    scalars?.add(run.baseline);
+    tellEpoch(run.baseline);
     emit(request, { ...epochEvent(run.baseline), event: 'baseline' });
   };
   let stagesTold = 0;
@@ -189,8 +199,7 @@ async function train(
   });
   try {
     for await (const epoch of run) {
-      progress.line(epochLine(epoch));
-      scalars?.add(epoch);
+      tellEpoch(epoch);
       emit(request, epochEvent(epoch));
     }
     tellStages();

@@ -4,7 +4,7 @@ import type { Preprocessing } from '../data/preprocessing.js';
 import { subsetOf } from '../data/subset.js';
 import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
-import { type TransferCheck, type TransferCheckOptions, transferCheck } from '../probe/transfer-check.js';
+import { checkWithFeatures, type TransferCheck, type TransferCheckOptions } from '../probe/transfer-check.js';
 import type { CheckedOptions } from './options.js';
 
 /** What comes without fine-tuning, to be read beside every result. Plain JSON. */
@@ -37,12 +37,12 @@ export async function measureBaselines(
   if (!options.split) return without;
   const subset = subsetOf(data, mostImages);
   try {
-    const transfer = await checkTransfer(model, subset, {
+    const { check: transfer, features } = await checkTransfer(model, subset, {
       ...reading,
       metric: options.earlyStopping.metric === 'valAccuracy' ? 'accuracy' : 'macroF1',
       seed: options.seed,
     });
-    const labels = await auditLabels(model, subset, reading, options.seed);
+    const labels = await auditLabels(features, options);
     return { majority, transfer, audit: { duplicates, labels } };
   } catch (error) {
     if (isWithoutFeatures(error)) return without;
@@ -52,8 +52,8 @@ export async function measureBaselines(
 
 /** One untrained network tells where the difference is plain; else it may be a lucky one, and more are asked. */
 async function checkTransfer(model: Model, data: ImageDataset, options: TransferCheckOptions) {
-  const first = await transferCheck(model, data, { ...options, untrained: 1 });
-  return first.verdict === 'help' ? first : transferCheck(model, data, options);
+  const first = await checkWithFeatures(model, data, { ...options, untrained: 1 });
+  return first.check.verdict === 'help' ? first : checkWithFeatures(model, data, options, first.features);
 }
 
 /** Those options of a run that extractFeatures has too. */

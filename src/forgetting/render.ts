@@ -1,4 +1,5 @@
 import { renderChart } from '../report/svg-chart.js';
+import { formatTable } from '../report/table.js';
 import type { WiseFtResult } from './wise-ft.js';
 
 /** A WiSE-FT sweep as an SVG chart, 800 x 440 pixels: accuracy, and agreement where it was measured, over alpha. */
@@ -39,5 +40,26 @@ export async function renderWiseFtChart({ points, chosen }: WiseFtResult): Promi
       })),
     },
     { width: 800, height: 440 },
+  );
+}
+
+/** A WiSE-FT sweep as a table, the chosen alpha marked. */
+export function wiseFtTable({ points, chosen }: WiseFtResult): string {
+  const isRetained = points.some(({ retention }) => retention);
+  const titles = [
+    'alpha',
+    'accuracy',
+    'macro F1',
+    'loss',
+    ...(isRetained ? ['agreement', 'divergence'] : []),
+  ];
+  return formatTable(
+    [{ title: '' }, ...titles.map((title) => ({ title, align: 'right' as const }))],
+    points.map(({ alpha, validation: { accuracy, macro, loss }, retention }) => [
+      alpha === chosen.alpha ? '*' : '',
+      String(alpha),
+      ...[accuracy, macro.f1, loss].map((value) => value.toFixed(4)),
+      ...(retention ? [retention.agreement, retention.divergence].map((value) => value.toFixed(4)) : []),
+    ]),
   );
 }

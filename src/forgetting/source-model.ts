@@ -1,5 +1,5 @@
 import type { Sample } from '../data/dataset.js';
-import { BatchLoader } from '../data/loader.js';
+import { BatchLoader, type SkippedImage } from '../data/loader.js';
 import { nativePreprocess } from '../data/preprocessing.js';
 import { invalidValue } from '../errors.js';
 import type { Reading } from '../fine-tune/epoch.js';
@@ -22,6 +22,8 @@ export class SourceModel implements AsyncDisposable {
   readonly #head: ReadonlySet<string>;
   #labels: Int32Array = new Int32Array();
   #said: Float32Array[] = [];
+  /** Images that could not be decoded. */
+  skipped: SkippedImage[] = [];
   /** Of the source model itself. */
   before: RetentionPoint = { agreement: 0, divergence: 0 };
 
@@ -71,7 +73,8 @@ export class SourceModel implements AsyncDisposable {
   }
 
   async #listen(): Promise<void> {
-    const { logits, labels } = await this.#classify();
+    const { logits, labels, skipped } = await this.#classify();
+    this.skipped = skipped;
     this.#said = logits.map(logSoftmax);
     this.#labels = this.#set.isLabelled ? labels : Int32Array.from(logits, largestOf);
     const outputs = logits[0]?.length ?? 0;
@@ -83,7 +86,7 @@ export class SourceModel implements AsyncDisposable {
   }
 
   /** Logits by image, and labels as they were given. */
-  async #classify(): Promise<{ logits: Float32Array[]; labels: Int32Array }> {
+  async #classify(): Promise<{ logits: Float32Array[]; labels: Int32Array; skipped: SkippedImage[] }> {
     const { preprocessing } = this.#reading;
     const preprocess = nativePreprocess(preprocessing);
     const loader = new BatchLoader(this.#set.samples satisfies Sample[], { ...this.#reading, view: 'eval' });
@@ -102,7 +105,7 @@ export class SourceModel implements AsyncDisposable {
       for (let row = 0; row < count; row++) logits.push(data.slice(row * width, (row + 1) * width));
       labels.push(...batch.labels);
     }
-    return { logits, labels: Int32Array.from(labels) };
+    return { logits, labels: Int32Array.from(labels), skipped: [...loader.skipped] };
   }
 }
 

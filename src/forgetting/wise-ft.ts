@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import type { ImageDataset } from '../data/dataset.js';
-import { BatchLoader } from '../data/loader.js';
+import { BatchLoader, type SkippedImage } from '../data/loader.js';
 import { completePreprocessing, nativePreprocess, type Preprocessing } from '../data/preprocessing.js';
 import { requireSingleLabel } from '../data/task.js';
 import { invalidType, invalidValue, throwIfAborted } from '../errors.js';
@@ -36,6 +36,7 @@ const schema = z.strictObject({
   threads: z.int().min(1).max(1024).default(availableParallelism()),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
   signal: z.instanceof(AbortSignal).optional(),
+  onPoint: z.custom<(point: WiseFtPoint) => void>((value) => typeof value === 'function').optional(),
 });
 
 /** Options of wiseFt; all may be left out. */
@@ -66,6 +67,8 @@ export interface WiseFtOptions {
   unreadable?: 'fail' | 'skip';
   /** Stops between two alphas with ABORTED; the model is as it was. */
   signal?: AbortSignal;
+  /** Called with each alpha that was judged. */
+  onPoint?: (point: WiseFtPoint) => void;
 }
 
 /** A model between the two. */
@@ -86,6 +89,8 @@ export interface WiseFtResult {
   chosen: WiseFtPoint;
   /** Whether the head was interpolated too. */
   isHeadInterpolated: boolean;
+  /** Images that could not be decoded, with `unreadable: 'skip'`: retained ones, then those of the validation. */
+  skipped: SkippedImage[];
 }
 
 /**
@@ -129,12 +134,16 @@ export async function wiseFt(
   const set = retain && (await readRetainSet(retain, source.card?.classes));
   await using keeper = set && (await SourceModel.of(source, set, reading));
   const points: WiseFtPoint[] = [];
+  let unread: SkippedImage[] = [];
   try {
     for (const alpha of [...new Set(checked.alphas)].sort((a, b) => a - b)) {
       throwIfAborted(signal);
       await path.go(alpha);
-      const validation = await validate(model, data, reading);
-      points.push({ alpha, validation, ...(keeper ? { retention: await keeper.measure(model) } : {}) });
+      const { metrics: validation, skipped } = await validate(model, data, reading);
+      const point = { alpha, validation, ...(keeper ? { retention: await keeper.measure(model) } : {}) };
+      points.push(point);
+      unread = skipped;
+      checked.onPoint?.(point);
     }
   } catch (error) {
     await path.go(1);
@@ -144,7 +153,8 @@ export async function wiseFt(
   await path.go(chosen.alpha);
   if (model.card)
     model.card = { ...model.card, metrics: { ...model.card.metrics, wiseFt: summaryOf(chosen) } };
-  return { points, chosen, isHeadInterpolated: path.hasHead };
+  const skipped = [...(keeper?.skipped ?? []), ...unread];
+  return { points, chosen, isHeadInterpolated: path.hasHead, skipped };
 }
 
 /** @throws INVALID_VALUE for retention that was not measured */
@@ -171,14 +181,11 @@ function summaryOf({ alpha, validation, retention }: WiseFtPoint) {
   return { alpha, validation, ...(retention ? { retention } : {}) };
 }
 
-async function validate(model: Model, data: ImageDataset, reading: Reading): Promise<ClassificationMetrics> {
+function validate(model: Model, data: ImageDataset, reading: Reading) {
   const source = imageSource(new BatchLoader(data.splits.val, { ...reading, view: 'eval' }));
   const preprocess = nativePreprocess(reading.preprocessing);
   const { val } = data.splits;
-  const { metrics } = await evaluateSplit({
-    ...{ model, source, preprocess, total: val.length, classes: data.classes },
-  });
-  return metrics;
+  return evaluateSplit({ model, source, preprocess, total: val.length, classes: data.classes });
 }
 
 /** The straight line between two models' weights and statistics. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ImageDataset, Sample } from '../data/dataset.js';
+import type { SkippedImage } from '../data/loader.js';
 import { requireSingleLabel } from '../data/task.js';
 import { invalidValue } from '../errors.js';
 import { SampleGroups } from '../fine-tune/group-training.js';
@@ -48,6 +49,8 @@ export interface LastLayerResult {
   groups: { value: string; class: string; count: number }[];
   /** Images of each group in a balanced subset. */
   perGroup: number;
+  /** Images that could not be decoded, with `unreadable: 'skip'`. */
+  skipped: SkippedImage[];
 }
 
 /**
@@ -93,6 +96,7 @@ export async function retrainLastLayer(
       ...{ value, count },
       class: features.classes[label] as string,
     })),
+    skipped: features.skipped,
   };
 }
 
@@ -109,7 +113,7 @@ export async function fitBalanced(
   found: Pick<SampleGroups, 'indices' | 'groups'>,
   classes: readonly string[],
   { draws, C: grid, seed, ...settings }: BalancedSettings,
-): Promise<Omit<LastLayerResult, 'groups'> & { linear: LinearMap }> {
+): Promise<Omit<LastLayerResult, 'groups' | 'skipped'> & { linear: LinearMap }> {
   const rows = rowsByGroup(found.indices, found.groups.length);
   const held = await chooseC(split, { rows, found, classes }, grid, seed, settings);
   const best = held.reduce((a, b) =>

@@ -88,12 +88,22 @@ export async function transferCheck(
   data: ImageDataset,
   options: TransferCheckOptions = {},
 ): Promise<TransferCheck> {
+  return (await checkWithFeatures(model, data, options)).check;
+}
+
+/** transferCheck, and the features of the model as it is, which may be known already. */
+export async function checkWithFeatures(
+  model: Model,
+  data: ImageDataset,
+  options: TransferCheckOptions,
+  known?: Features,
+): Promise<{ check: TransferCheck; features: Features }> {
   if (typeof model?.replaceHead !== 'function')
     throw invalidType('transferCheck: expected a Model from loadModel.');
   requireSingleLabel(data, 'transferCheck');
   const { metric, untrained, shuffled, seed, ...rest } = checkOptions(schema, options, 'transferCheck');
   const extracting = rest as ExtractOptions;
-  const pretrained = await scoreTrunk(model, data, extracting, seed);
+  const pretrained = await scoreTrunk(model, data, extracting, seed, known);
   const controls: ControlScore[] = [];
   for (const { weights, seed: own } of controlsOf(untrained, shuffled, seed)) {
     await using copy = await copyModel(model);
@@ -111,14 +121,9 @@ export async function transferCheck(
   }
   const images = pretrained.features.val.labels.length;
   const judged = judge({ metric, pretrained: pretrained.score, controls, images });
-  return {
-    ...judged,
-    metric,
-    pretrained: pretrained.score,
-    controls,
-    images,
-    skipped: pretrained.features.skipped,
-  };
+  const { features, score } = pretrained;
+  const { skipped } = features;
+  return { check: { ...judged, metric, pretrained: score, controls, images, skipped }, features };
 }
 
 function controlsOf(
@@ -138,8 +143,9 @@ async function scoreTrunk(
   data: ImageDataset,
   options: ExtractOptions,
   seed: number,
+  known?: Features,
 ): Promise<{ features: Features; probe: ProbeResult; score: TrunkScore }> {
-  const features = await extractFeatures(model, data, options);
+  const features = known ?? (await extractFeatures(model, data, options));
   const probe = await quickProbe(features, { seed, signal: options.signal });
   const { accuracy, macro, loss: logLoss } = probe.metrics;
   return { features, probe, score: { accuracy, macroF1: macro.f1, logLoss, logME: await logME(features) } };

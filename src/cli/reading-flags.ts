@@ -1,0 +1,66 @@
+import type { Command } from 'commander';
+import type { SkippedImage } from '../data/loader.js';
+import { type Normalisation, normalisation, type Preprocessing } from '../data/preprocessing.js';
+import { normalisationName, sideOf, wholeNumber } from './arguments.js';
+
+/** Flags of the commands that read images and do not train. */
+export interface ReadingFlags {
+  skipUnreadable?: boolean;
+  threads?: number;
+  device: string;
+  json?: boolean;
+}
+
+/** The options of {@link ReadingFlags}. */
+export function addReading(command: Command): Command {
+  return command
+    .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
+    .option('--threads <n>', 'default: all processors', wholeNumber(1))
+    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
+    .option('--json', 'one JSON object on standard output');
+}
+
+/** What they say of reading images. */
+export function readingOf({ skipUnreadable, threads }: ReadingFlags) {
+  return {
+    unreadable: skipUnreadable ? ('skip' as const) : ('fail' as const),
+    ...(threads ? { threads } : {}),
+  };
+}
+
+/** What they say of a model that computes on as many threads as decode. */
+export function loadingOf({ device, threads }: ReadingFlags) {
+  return { device, ...(threads ? { threads } : {}) };
+}
+
+/** A line for each image that was left out, once, however often it was to be read. */
+export function skippedLines(skipped: readonly SkippedImage[]): string[] {
+  return onceEach(skipped).map(({ path, reason }) => `skipped ${path}: ${reason}`);
+}
+
+/** Each image that was left out, once. */
+export function onceEach(skipped: readonly SkippedImage[]): SkippedImage[] {
+  return [...new Map(skipped.map((image) => [image.path, image])).values()];
+}
+
+/** Flags of what the images are made into. */
+export interface PreprocessingFlags {
+  normalise?: Normalisation;
+  imageSize?: number;
+}
+
+/** The options of {@link PreprocessingFlags}. */
+export function addPreprocessing(command: Command): Command {
+  return command
+    .option(
+      '--normalise <name>',
+      "imagenet, signed or none (default: the model's own, or imagenet)",
+      normalisationName,
+    )
+    .option('--image-size <px>', "side of the images (default: the model's own, or 224)", wholeNumber(1));
+}
+
+/** What they say, as the parts that differ from the model's own. */
+export function preprocessingOf({ normalise, imageSize }: PreprocessingFlags): Partial<Preprocessing> {
+  return { ...(imageSize ? sideOf(imageSize) : {}), ...(normalise ? normalisation(normalise) : {}) };
+}
