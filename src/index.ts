@@ -23,7 +23,7 @@ export type { ImageSource, RawPixels } from './data/decode.js';
 export { DecodedImages, type DecodedImagesOptions } from './data/decoded-images.js';
 export { type ImageFolderOptions, imageFolder } from './data/folder.js';
 export { BatchLoader, type BatchLoaderOptions, type ImageBatch, type SkippedImage } from './data/loader.js';
-export { imageManifest } from './data/manifest.js';
+export { type ImageManifestOptions, imageManifest } from './data/manifest.js';
 export {
   completePreprocessing,
   type Normalisation,
@@ -133,11 +133,13 @@ export {
 } from './metrics/slices.js';
 export { classificationStatistic, type Statistic, type StatisticName } from './metrics/statistics.js';
 export {
+  isClassified,
   isMultiLabel,
   isRegression,
   type MultiLabelValidation,
   type RegressionValidation,
   type Validation,
+  type ValidationByTask,
 } from './metrics/tasks.js';
 export { type TunedThreshold, tuneThreshold, type WantedAtThreshold } from './metrics/thresholds.js';
 export {

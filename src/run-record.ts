@@ -3,6 +3,7 @@ import { availableParallelism, cpus } from 'node:os';
 import { z } from 'zod';
 import type { DatasetSummary, ImageDataset } from './data/dataset.js';
 import type { Preprocessing } from './data/preprocessing.js';
+import type { Task } from './data/task.js';
 import { TorchgraftError } from './errors.js';
 import type { Baselines } from './fine-tune/baselines.js';
 import type { ComputationReport } from './fine-tune/computation.js';
@@ -44,8 +45,8 @@ export interface RunRecord {
   retention?: FineTuneResult['retention'];
   /** 0 is the model before the first step. */
   bestEpoch: number;
-  baseline: EpochReport;
-  epochs: EpochReport[];
+  baseline: EpochReport<Task>;
+  epochs: EpochReport<Task>[];
   /** How the best weights do on slices of the validation images. */
   slices?: NamedSliceReport[];
   totalSeconds?: number;
@@ -53,7 +54,7 @@ export interface RunRecord {
 }
 
 /** The record of a finished run; call it while the model is there. */
-export function makeRunRecord(model: Model, data: ImageDataset, result: FineTuneResult): RunRecord {
+export function makeRunRecord(model: Model, data: ImageDataset, result: FineTuneResult<Task>): RunRecord {
   const { plan, views, features, notices } = result.computation;
   return {
     options: model.card?.provenance.options as Record<string, unknown>,
@@ -165,6 +166,6 @@ function parseJson(text: string): unknown {
 }
 
 /** The epoch whose weights were kept. */
-export function bestEpochOf({ bestEpoch, baseline, epochs }: RunRecord): EpochReport {
-  return bestEpoch === 0 ? baseline : (epochs[bestEpoch - 1] as EpochReport);
+export function bestEpochOf({ bestEpoch, baseline, epochs }: RunRecord): EpochReport<Task> {
+  return bestEpoch === 0 ? baseline : (epochs[bestEpoch - 1] as EpochReport<Task>);
 }

@@ -105,7 +105,7 @@ async function evaluateTargets(classifier: Classifier, data: ImageDataset, flags
     process.stdout.write(`${JSON.stringify({ split, classes, metrics, predictions, skipped })}\n`);
     return;
   }
-  const figures = figuresText(taskFigures(metrics) ?? []);
+  const figures = figuresText(taskFigures(metrics));
   const lines = [
     `${split}: ${metrics.count} images, loss ${metrics.loss.toFixed(4)}, ${figures}`,
     ...skipped.map(({ path, reason }) => `skipped ${path}: ${reason}`),

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
 import type { SliceRules } from '../data/slices.js';
+import type { Task } from '../data/task.js';
 import { type FineTuning, fineTune } from '../fine-tune/fine-tune.js';
 import type { FineTuneOptions } from '../fine-tune/options.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
@@ -53,7 +54,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   await using model = await openModel(request, data, tell);
   await mkdir(out, { recursive: true });
   const run = await train(model, data, request, interrupt.signal).finally(interrupt.stop);
-  const result = run.result as FineTuneResult;
+  const result = run.result as FineTuneResult<Task>;
   const file = join(out, 'model.pt');
   await model.save(file);
   const adapter = await writeAdapter(model, join(out, 'adapter.safetensors'));
@@ -110,7 +111,7 @@ async function train(
   data: ImageDataset,
   request: TrainRequest,
   signal: AbortSignal,
-): Promise<FineTuning> {
+): Promise<FineTuning<Task>> {
   for (const line of startLines(model, data, request)) say(line);
   const { notices, device } = model;
   emit(request, { event: 'start', ...data.summary, device, notices, warnings: data.warnings });
