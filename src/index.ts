@@ -121,17 +121,22 @@ export {
 } from './metrics/names.js';
 export { type RegressionMetrics, regressionMetrics } from './metrics/regression.js';
 export { type ClassificationScores, oneVersusRest } from './metrics/scores.js';
+export type { ComparedSlice, GroupScores, SliceGap, SliceStanding } from './metrics/slice-comparison.js';
 export {
-  type GroupScores,
   groupScores,
-  type SliceGap,
   type SliceOptions,
   type SliceReport,
   type SliceScores,
-  type SliceStanding,
   sliceMetrics,
 } from './metrics/slices.js';
 export { classificationStatistic, type Statistic, type StatisticName } from './metrics/statistics.js';
+export {
+  type TargetScores,
+  type TargetSliceMetric,
+  type TargetSliceOptions,
+  type TargetSliceReport,
+  targetSliceMetrics,
+} from './metrics/target-slices.js';
 export {
   isClassified,
   isMultiLabel,
@@ -174,7 +179,7 @@ export type {
   TensorData,
   Value,
 } from './native.js';
-export type { NamedSliceReport } from './outcome-slices.js';
+export type { NamedSliceReport, NamedTargetSliceReport } from './outcome-slices.js';
 export type { Outcomes } from './outcomes.js';
 export { type PlanOptions, planModel } from './plan.js';
 export { clearPlans, planCacheFiles } from './plan-cache.js';

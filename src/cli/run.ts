@@ -1,5 +1,7 @@
 import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import type { ModelCard } from '../card.js';
 import type { ImageDataset } from '../data/dataset.js';
 import type { SliceRules } from '../data/slices.js';
 import type { Task } from '../data/task.js';
@@ -10,6 +12,7 @@ import { saveAdapter } from '../lora/adapter-file.js';
 import type { Model } from '../model.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
+import { titleOf } from '../report/slice-tables.js';
 import { makeRunRecord, withSlices } from '../run-record.js';
 import { readData } from './arguments.js';
 import { batchDisplay } from './batch-display.js';
@@ -63,11 +66,18 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     peakRssMb: process.resourceUsage().maxRSS / 1024,
   };
   const { options: asked, isJson, ...rest } = request;
-  const made = withSlices(makeRunRecord(model, data, result), run.validationOutcomes, data);
+  const made = await withSlices(
+    makeRunRecord(model, data, result),
+    { model: { model, card: model.card as ModelCard }, data, outcomes: run.validationOutcomes },
+    {
+      threads: options.threads ?? availableParallelism(),
+      ...(options.batchSize ? { batchSize: options.batchSize } : {}),
+    },
+  );
   const record = { request: { ...rest, ...asked }, ...made, ...totals };
   await writeRunFile(join(out, 'run.json'), record);
   for (const line of summary(result, data.classes, file, totals)) say(line);
-  for (const { name, verdict } of record.slices ?? []) say(`slices ${name}: ${verdict}`);
+  for (const report of record.slices ?? []) say(`slices ${titleOf(report)}: ${report.verdict}`);
   const report = request.report
     ? await tryReport(join(out, 'report.html'), say, {
         ...{ model, data, result, record, modelFile: file },

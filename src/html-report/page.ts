@@ -29,6 +29,7 @@ export async function renderReport(content: ReportContent): Promise<string> {
     import('./slices-section.js'),
   ]);
   const { validation } = bestEpochOf(content.record);
+  const slices = slicesSection(content.record.slices);
   const name = content.record.source?.name ?? 'model';
   return html`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -44,10 +45,11 @@ ${
   isClassified(validation)
     ? html`${confusionSection(validation)}
 ${classesSection(validation)}
-${slicesSection(content.record.slices)}
+${slices}
 ${calibrationSection(content.outcomes)}
 ${mistakesSection(content, validation)}`
-    : taskSection(validation)
+    : html`${taskSection(validation)}
+${slices}`
 }
 ${doubtsSection(content)}
 ${retentionSection(content.record.retention)}

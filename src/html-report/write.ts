@@ -80,7 +80,9 @@ export async function writeReport(
   const outcomes = isClassed
     ? (run.outcomes ?? (await classifySamples(labelled, data.splits.val, limits.threads)))
     : undefined;
-  const record = withSlices(run.record ?? makeRunRecord(model, data, result), outcomes, data);
+  const made = run.record ?? makeRunRecord(model, data, result);
+  const { threads } = limits;
+  const record = await withSlices(made, { model: labelled, data, outcomes }, { threads });
   const content = {
     record,
     card: model.card,
