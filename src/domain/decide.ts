@@ -69,9 +69,8 @@ export interface ChoiceSettings {
  * 4. Source validation: accuracy and macro F1 there fall by no more than `tolerance`.
  * 5. Balance: the predicted shares are no further from the source's than source-only's are, plus 0.1.
  * 6. Mutual information is higher than source-only's, entropy lower, and soft neighbourhood density higher: of each the
- *    95 % interval of the difference, by a paired bootstrap of the held-out images, lies above 0. Density does not count
- *    where source-only has less than half of the method's information: near a collapse, and where nothing is known, it is
- *    largest of all.
+ *    95 % interval of the difference, by a paired bootstrap of the held-out images, lies above 0. Information alone counts
+ *    where source-only has less than half of the method's: in a collapse entropy is lowest and density largest of all.
  *
  * Of the methods that pass, the simplest is taken, and a later one in its place only where 6. holds between the two.
  */
@@ -116,9 +115,9 @@ function notBetter(one: Judged, other: Judged, seed: number): string {
   const isBetter = (key: keyof Evidence, mode: 'max' | 'min') =>
     isSurelyBetter(one.evidence[key], other.evidence[key], mode, seed);
   if (!isBetter('information', 'max')) return 'predictions do not surely say more of the images';
-  if (!isBetter('entropy', 'min')) return 'predictions are not surely more certain';
-  // Predictions that hardly depend on the image lie close together.
+  // Predictions that hardly depend on the image are certain of it, where one class is said of all, and lie close together.
   if (other.figures.target.information < one.figures.target.information / 2) return '';
+  if (!isBetter('entropy', 'min')) return 'predictions are not surely more certain';
   return isBetter('density', 'max') ? '' : 'predictions are not surely denser';
 }
 
