@@ -229,7 +229,8 @@ t.test('a method by name is taken, whatever the validators say', async (t) => {
     const path = join(folder, `${method}.pt`);
     await model.save(path);
     const said = done.methods[1]?.labelled?.accuracy as number;
-    t.ok(Math.abs((await accuracyOn(path, shifted)) - said) < 0.01, method);
+    // Rounding may take one of the 80 images across a border.
+    t.ok(Math.abs((await accuracyOn(path, shifted)) - said) < 1.5 / 80, method);
   }
   const model = await open(t, file, { threads: 2 });
   const before = await bitsOf(model);
