@@ -1,6 +1,6 @@
 // Low-rank adapters (LoRA, Hu et al. 2021): a layer computes with W + scale * B A in place of its frozen weight W, where B
-// is [out, rank] and A [rank, in]. A convolution's weight is taken as the matrix [out, in / groups * height * width], as in
-// loralib's ConvLoRA.
+// is [out, rank] and A [rank, in]. A convolution's weight is taken as the matrix [out, in / groups * height * width], so that
+// the update is a convolution to rank channels and a 1 x 1 one, as in PEFT; loralib's ConvLoRA divides it otherwise.
 #pragma once
 
 #include <string>

@@ -39,9 +39,9 @@ const augmentSchema = innerOptions({
 type AugmentParts = z.input<typeof augmentSchema>;
 
 /**
- * What each name of `augment` stands for; null for nothing. `light` takes most of each image. `strong` has RandAugment as
- * torchvision's defaults have it (Cubuk et al. 2020: 2 operations of magnitude 9), and erasing, mixup and cutmix as
- * torchvision's training recipe of 2021: 0.1, 0.2 and 1.
+ * What each name of `augment` stands for; null for nothing. `light` takes most of each image. `strong` has RandAugment by
+ * torchvision's defaults (2 operations of magnitude 9), and erasing, mixup and cutmix as torchvision's training recipe of
+ * 2021, which has TrivialAugment beside them: 0.1, 0.2 and 1.
  */
 export const augmentPresets = {
   none: null,
@@ -78,12 +78,13 @@ export function mixesImages(augment: NativeAugment | null): boolean {
 
 /**
  * Augmentation done natively, a pure function of (seed, epoch, image). A name: `none`; `light` (random resized crop of 80 to
- * 100 % of the area, horizontal flip); `default` (35 to 100 %, fastai's `min_scale`, since small sets suffer from 0.08; and
- * horizontal flip); `strong` (that, RandAugment, random erasing, mixup and cutmix). Or its parts, what is left out being
- * that of `default`:
+ * 100 % of the area, horizontal flip); `default` (35 to 100 %, as fastai trains on Imagenette, since small sets suffer from
+ * ImageNet's 8; and horizontal flip); `strong` (that, RandAugment, random erasing, mixup and cutmix). Or its parts, what is
+ * left out being that of `default`:
  *
  * - `crop` {scale, ratio} or null, `horizontalFlip` and `verticalFlip` (probabilities), `rotation` (degrees)
- * - `randAugment` {operations: 2, magnitude: 9 of 0 to 30}: torchvision's RandAugment, after crop and flips; none by default
+ * - `randAugment` {operations: 2, magnitude: 9 of 0 to 30}: torchvision's RandAugment, after crop and flips; none by default.
+ *   In the paper (Cubuk et al. 2020) and in timm 10 is what 30 is here, so that their 9 is about 27
  * - `brightness`, `contrast`, `saturation`, `hue`: as in torchvision.transforms.ColorJitter
  * - `erasing` {probability: 0.5, scale: [0.02, 0.33], ratio: [0.3, 3.3], value: 'zero' or 'noise'}: torchvision's
  *   RandomErasing, after normalisation; none by default

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { preprocessingSchema } from './data/preprocessing.js';
+import { tasks } from './data/task.js';
 import { TorchgraftError } from './errors.js';
 
 /** Name of the extra file inside a saved model. */
@@ -7,7 +8,7 @@ export const cardFile = 'torchgraft.json';
 
 const cardSchema = z.object({
   format: z.literal(1),
-  task: z.enum(['single-label', 'multi-label', 'regression']).optional(),
+  task: z.enum(tasks).optional(),
   classes: z.array(z.string()).min(1),
   preprocessing: preprocessingSchema,
   provenance: z.record(z.string(), z.unknown()),

@@ -6,7 +6,6 @@ import type { ImageSource } from './data/decode.js';
 import { loadImages } from './data/images.js';
 import { BatchLoader, type SkippedImage } from './data/loader.js';
 import { nativePreprocess } from './data/preprocessing.js';
-import { sliceNames, sliceValues } from './data/slices.js';
 import { requireSingleLabel } from './data/task.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from './errors.js';
 import { evaluateTargets, retarget, samplesOf, type TargetEvaluation } from './evaluate-targets.js';
@@ -18,6 +17,7 @@ import type { ClassificationMetrics } from './metrics/classification.js';
 import type { ClassificationScores } from './metrics/scores.js';
 import type { LoadOptions, Model } from './model.js';
 import { checkOptions } from './options.js';
+import { valuesBySlice } from './outcome-slices.js';
 import { decode, type Prediction, rank, type ScoredClass } from './ranking.js';
 import { imagesAtOnce, testTimeOption, testViews } from './test-time.js';
 
@@ -199,10 +199,7 @@ export class Classifier {
         },
       }),
     );
-    const slices = Object.fromEntries(
-      sliceNames(readable).map((name) => [name, sliceValues(readable, name, 'evaluate')]),
-    );
-    return { ...evaluated, predictions, slices };
+    return { ...evaluated, predictions, slices: valuesBySlice(readable, 'evaluate') };
   }
 
   /**

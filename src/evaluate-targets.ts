@@ -7,7 +7,9 @@ import { invalidValue, TorchgraftError } from './errors.js';
 import { evaluateTask } from './fine-tune/epoch.js';
 import { imageSource, targeted } from './fine-tune/source.js';
 import type { LabelledModel } from './labelled-model.js';
+import type { TargetScores } from './metrics/target-slices.js';
 import type { MultiLabelValidation, RegressionValidation } from './metrics/tasks.js';
+import { valuesBySlice } from './outcome-slices.js';
 
 /** What a multi-label model, or a regression, says of one image of a data set. */
 export interface EvaluatedTargets {
@@ -18,13 +20,16 @@ export interface EvaluatedTargets {
   predicted: number[];
 }
 
-/** What a multi-label model, or a regression, says of a split of a data set. */
-export interface TargetEvaluation {
+/**
+ * What a multi-label model, or a regression, says of a split of a data set; its `outputs` are also for `tuneThreshold` and
+ * `multiLabelMetrics`.
+ */
+export interface TargetEvaluation extends TargetScores {
   metrics: MultiLabelValidation | RegressionValidation;
-  /** The model's outputs, logits or numbers, row-major [n, classes]: for `tuneThreshold` and `multiLabelMetrics`. */
-  outputs: Float32Array;
   /** One for each image, in the data set's order. */
   predictions: EvaluatedTargets[];
+  /** The value of each image in each slice of the data, [n] by name, for `targetSliceMetrics`; empty where it has none. */
+  slices: Record<string, string[]>;
   /** Images that could not be decoded and were left out. */
   skipped: SkippedImage[];
 }
@@ -86,6 +91,7 @@ export async function evaluateTargets(
     ...(signal ? { signal } : {}),
   });
   const outputs: number[] = [];
+  const readable: Sample[] = [];
   const predictions: EvaluatedTargets[] = [];
   const read = (output: number) =>
     task === 'multi-label' ? Math.fround(1 / (1 + Math.exp(-output))) : output;
@@ -95,6 +101,7 @@ export async function evaluateTargets(
     preprocess: nativePreprocess(preprocessing),
     onLogits: ({ paths, indices }, logits) => {
       for (const output of logits) outputs.push(output);
+      for (const index of indices) readable.push(samples[index] as Sample);
       for (const [row, index] of indices.entries()) {
         predictions.push({
           path: paths[row] as string,
@@ -105,9 +112,12 @@ export async function evaluateTargets(
     },
   });
   return {
+    task: task as TargetEvaluation['task'],
     metrics: metrics as TargetEvaluation['metrics'],
     outputs: Float32Array.from(outputs),
+    targets: Float32Array.from(readable.flatMap(({ targets }) => targets as readonly number[])),
     predictions,
+    slices: valuesBySlice(readable, 'evaluateTargets'),
     skipped,
   };
 }

@@ -23,7 +23,7 @@ export type { ImageSource, RawPixels } from './data/decode.js';
 export { DecodedImages, type DecodedImagesOptions } from './data/decoded-images.js';
 export { type ImageFolderOptions, imageFolder } from './data/folder.js';
 export { BatchLoader, type BatchLoaderOptions, type ImageBatch, type SkippedImage } from './data/loader.js';
-export { imageManifest } from './data/manifest.js';
+export { type ImageManifestOptions, imageManifest } from './data/manifest.js';
 export {
   completePreprocessing,
   type Normalisation,
@@ -123,23 +123,30 @@ export {
 } from './metrics/names.js';
 export { type RegressionMetrics, regressionMetrics } from './metrics/regression.js';
 export { type ClassificationScores, oneVersusRest } from './metrics/scores.js';
+export type { ComparedSlice, GroupScores, SliceGap, SliceStanding } from './metrics/slice-comparison.js';
 export {
-  type GroupScores,
   groupScores,
-  type SliceGap,
   type SliceOptions,
   type SliceReport,
   type SliceScores,
-  type SliceStanding,
   sliceMetrics,
 } from './metrics/slices.js';
 export { classificationStatistic, type Statistic, type StatisticName } from './metrics/statistics.js';
 export {
+  type TargetScores,
+  type TargetSliceMetric,
+  type TargetSliceOptions,
+  type TargetSliceReport,
+  targetSliceMetrics,
+} from './metrics/target-slices.js';
+export {
+  isClassified,
   isMultiLabel,
   isRegression,
   type MultiLabelValidation,
   type RegressionValidation,
   type Validation,
+  type ValidationByTask,
 } from './metrics/tasks.js';
 export { type TunedThreshold, tuneThreshold, type WantedAtThreshold } from './metrics/thresholds.js';
 export {
@@ -174,7 +181,7 @@ export type {
   TensorData,
   Value,
 } from './native.js';
-export type { NamedSliceReport } from './outcome-slices.js';
+export type { NamedSliceReport, NamedTargetSliceReport } from './outcome-slices.js';
 export type { Outcomes } from './outcomes.js';
 export { type PlanOptions, planModel } from './plan.js';
 export { clearPlans, planCacheFiles } from './plan-cache.js';

@@ -2,11 +2,17 @@ import type { Sample } from './data/dataset.js';
 import { sliceNames, sliceValues } from './data/slices.js';
 import type { ClassificationScores } from './metrics/scores.js';
 import { type SliceOptions, type SliceReport, sliceMetrics } from './metrics/slices.js';
+import { type TargetScores, type TargetSliceReport, targetSliceMetrics } from './metrics/target-slices.js';
 import type { Outcomes } from './outcomes.js';
 
 /** How a model does on one slice of a split, by name. */
 export interface NamedSliceReport extends SliceReport {
   /** The slice, for example `scanner`. */
+  name: string;
+}
+
+/** How a multi-label model, or a regression, does on one slice of a split, by name. */
+export interface NamedTargetSliceReport extends TargetSliceReport {
   name: string;
 }
 
@@ -23,14 +29,29 @@ export function reportSlices(
   }));
 }
 
+/** The same of a multi-label model; of a regression one for each name and target, which may differ in their unit. */
+export function reportTargetSlices(
+  scores: TargetScores,
+  values: Readonly<Record<string, readonly string[]>>,
+  classes: readonly string[],
+): NamedTargetSliceReport[] {
+  const targets = scores.task === 'regression' ? classes.map((target) => ({ target })) : [{}];
+  return Object.entries(values).flatMap(([name, own]) =>
+    targets.map((options) => ({ name, ...targetSliceMetrics(scores, own, classes, options) })),
+  );
+}
+
+/** The values of samples in each of their slices, [n] by name. */
+export function valuesBySlice(samples: readonly Sample[], where: string): Record<string, string[]> {
+  return Object.fromEntries(sliceNames(samples).map((name) => [name, sliceValues(samples, name, where)]));
+}
+
 /** Reports of the slices that samples have, from what a model says of those that could be read. */
 export function outcomeSlices(outcomes: Outcomes, samples: readonly Sample[]): NamedSliceReport[] {
-  const names = sliceNames(samples);
-  if (names.length === 0 || outcomes.labels.length === 0) return [];
+  if (outcomes.labels.length === 0) return [];
   const byPath = new Map(samples.map((sample) => [sample.path, sample]));
   const read = outcomes.paths.map((path) => byPath.get(path) as Sample);
-  const values = Object.fromEntries(names.map((name) => [name, sliceValues(read, name, 'slices')]));
-  return reportSlices(scoresOf(outcomes), values, outcomes.classes);
+  return reportSlices(scoresOf(outcomes), valuesBySlice(read, 'slices'), outcomes.classes);
 }
 
 function scoresOf({ labels, probabilities, classes }: Outcomes): ClassificationScores {

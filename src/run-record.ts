@@ -3,16 +3,25 @@ import { availableParallelism, cpus } from 'node:os';
 import { z } from 'zod';
 import type { DatasetSummary, ImageDataset } from './data/dataset.js';
 import type { Preprocessing } from './data/preprocessing.js';
+import { sliceNames } from './data/slices.js';
+import { type Task, taskOf } from './data/task.js';
 import { TorchgraftError } from './errors.js';
+import { evaluateTargets } from './evaluate-targets.js';
 import type { Baselines } from './fine-tune/baselines.js';
 import type { ComputationReport } from './fine-tune/computation.js';
 import type { EpochReport } from './fine-tune/report.js';
 import type { FineTuneResult } from './fine-tune/result.js';
 import type { ScratchBaseline } from './fine-tune/scratch.js';
 import type { StageReport } from './fine-tune/stage-run.js';
+import type { LabelledModel } from './labelled-model.js';
 import type { Model, ModelOrigin } from './model.js';
 import type { Plan, Precision } from './native.js';
-import { type NamedSliceReport, outcomeSlices } from './outcome-slices.js';
+import {
+  type NamedSliceReport,
+  type NamedTargetSliceReport,
+  outcomeSlices,
+  reportTargetSlices,
+} from './outcome-slices.js';
 import type { Outcomes } from './outcomes.js';
 import { versions } from './versions.js';
 
@@ -36,7 +45,7 @@ export interface RunRecord {
   /** What comes without fine-tuning. */
   baselines?: Baselines;
   /** The same network from random weights, where it was asked for. */
-  scratch?: ScratchBaseline;
+  scratch?: ScratchBaseline<Task>;
   plan?: Plan;
   precision?: Precision;
   views?: ComputationReport['views'];
@@ -47,16 +56,16 @@ export interface RunRecord {
   retention?: FineTuneResult['retention'];
   /** 0 is the model before the first step. */
   bestEpoch: number;
-  baseline: EpochReport;
-  epochs: EpochReport[];
+  baseline: EpochReport<Task>;
+  epochs: EpochReport<Task>[];
   /** How the best weights do on slices of the validation images. */
-  slices?: NamedSliceReport[];
+  slices?: (NamedSliceReport | NamedTargetSliceReport)[];
   totalSeconds?: number;
   peakRssMb?: number;
 }
 
 /** The record of a finished run; call it while the model is there. */
-export function makeRunRecord(model: Model, data: ImageDataset, result: FineTuneResult): RunRecord {
+export function makeRunRecord(model: Model, data: ImageDataset, result: FineTuneResult<Task>): RunRecord {
   const { plan, views, features, notices } = result.computation;
   return {
     options: model.card?.provenance.options as Record<string, unknown>,
@@ -88,14 +97,21 @@ export function makeRunRecord(model: Model, data: ImageDataset, result: FineTune
   };
 }
 
-/** The record with how the model does on the slices of the data, where it has some and the outcomes are known. */
-export function withSlices(
+/**
+ * The record with how the model does on the slices of the validation images, where they have some: of one class an image by
+ * the outcomes, where these are known; of other tasks by a pass over the images.
+ */
+export async function withSlices(
   record: RunRecord,
-  outcomes: Outcomes | undefined,
-  { splits }: ImageDataset,
-): RunRecord {
-  const slices = outcomes && !record.slices ? outcomeSlices(outcomes, splits.val) : [];
-  return slices.length > 0 ? { ...record, slices } : record;
+  { model, data, outcomes }: { model: LabelledModel; data: ImageDataset; outcomes: Outcomes | undefined },
+  reading: { threads: number; batchSize?: number },
+): Promise<RunRecord> {
+  const { val } = data.splits;
+  if (record.slices || sliceNames(val).length === 0) return record;
+  if (taskOf(data) === 'single-label')
+    return outcomes ? { ...record, slices: outcomeSlices(outcomes, val) } : record;
+  const evaluation = await evaluateTargets(model, val, { batchSize: 32, ...reading, unreadable: 'skip' });
+  return { ...record, slices: reportTargetSlices(evaluation, evaluation.slices, data.classes) };
 }
 
 const scores = z.looseObject({ precision: z.number(), recall: z.number(), f1: z.number() });
@@ -168,6 +184,6 @@ function parseJson(text: string): unknown {
 }
 
 /** The epoch whose weights were kept. */
-export function bestEpochOf({ bestEpoch, baseline, epochs }: RunRecord): EpochReport {
-  return bestEpoch === 0 ? baseline : (epochs[bestEpoch - 1] as EpochReport);
+export function bestEpochOf({ bestEpoch, baseline, epochs }: RunRecord): EpochReport<Task> {
+  return bestEpoch === 0 ? baseline : (epochs[bestEpoch - 1] as EpochReport<Task>);
 }

@@ -23,6 +23,7 @@ const plain = ['--augment', 'light', '--precision', 'float32'];
 
 async function trained(t: Test, data: string, out: string) {
   const asked = ['train', '--model', residual, '--data', data, '--out', out, ...quick, ...plain];
+  asked.push('--slice', 'site');
   const run = await torchgraft([...asked, '--tensorboard', '--json']);
   t.equal(run.code, 0, run.stderr);
   const events = lines(run.stdout);
@@ -60,6 +61,7 @@ t.test('multi-label', async (t) => {
   t.match(page, /find 3 labels/);
   t.match(page, /Label by label/);
   t.notMatch(page, /id="confusion"|id="mistakes"|NaN|undefined/);
+  t.match(page, /href="#slices".*id="slices".*beside their labels.*Macro F1 by slice/s);
 
   const judged = await torchgraft(['eval', out, '--data', data, '--json']);
   const { metrics, predictions } = JSON.parse(judged.stdout);
@@ -67,8 +69,13 @@ t.test('multi-label', async (t) => {
   t.equal(predictions.length, 30);
   t.match((await torchgraft(['eval', out, '--data', data])).stdout, /val: 30 images, loss .* mAP/);
   const sliced = await torchgraft(['eval', out, '--data', data, '--slice', 'site']);
-  t.equal(sliced.code, 2, sliced.stderr);
-  t.match(sliced.stderr, /Leave --slice out/);
+  t.equal(sliced.code, 0, sliced.stderr);
+  t.match(sliced.stdout, /Too few images to tell.*\n\nsite +images +macroF1 +interval/);
+  t.match(sliced.stdout, /site +label +images +recall/);
+  const [slices] = JSON.parse(
+    (await torchgraft(['eval', out, '--data', data, '--slice', 'site', '--json'])).stdout,
+  ).slices;
+  t.same(slices, record.slices[0], 'the same as when training ended');
   const image = join(scratch, 'colours', '3.png');
   const told = await torchgraft(['predict', out, image, '--threshold', '0']);
   t.equal(told.stdout.match(/%/g)?.length, 3);
@@ -116,6 +123,11 @@ t.test('regression', async (t) => {
   t.match(page, /predict 2 numbers/);
   t.match(page, /Target by target/);
   t.notMatch(page, /NaN|undefined|classes apart/);
+  t.match(page, /id="slices".*MAE is in the unit of the target.*site, light.*site, dark/s);
+  t.match(run.stderr, /slices site, light: .*\n.*slices site, dark: /);
+  const sliced = await torchgraft(['eval', out, '--data', data, '--slice', 'site']);
+  t.match(sliced.stdout, /site, light +images +mae +interval +to the rest/);
+  t.notMatch(sliced.stdout, /recall/);
   const { metrics } = JSON.parse((await torchgraft(['eval', out, '--data', data, '--json'])).stdout);
   t.ok(Math.abs(metrics.mae - best.mae) < 1e-4);
   const image = join(scratch, 'greys', '3.png');

@@ -188,3 +188,14 @@ t.test('labels and targets that cannot be used', async (t) => {
     await t.rejects(imageManifest(join(dir, name)), { code: 'DATA_INVALID', message }, content);
   }
 });
+
+t.test('a list of another task than the one asked for is refused', async (t) => {
+  const dir = t.testdir({ ...images, 'm.csv': 'path,target\na/1.jpg,1\na/2.jpg,2\n' });
+  const file = join(dir, 'm.csv');
+  t.equal((await imageManifest(file, { task: 'regression' })).task, 'regression');
+  await t.rejects(imageManifest(file, { task: 'multi-label' }), {
+    code: 'DATA_INVALID',
+    message: /line 2: the list is regression, not multi-label/,
+  });
+  await t.rejects(imageManifest(file, { task: 'detection' as never }), { code: 'INVALID_VALUE' });
+});

@@ -12,6 +12,7 @@ import {
   loadModel,
   type Model,
   type Sample,
+  type Task,
 } from '../src/index.js';
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
@@ -26,7 +27,7 @@ export const fixtureModel = (name: string) => path(`fixtures/models/${name}.pt`)
 const everything = await imageFolder(defectsFolder);
 
 /** Evenly spread over the classes. */
-export function defects(train: number, val: number): ImageDataset {
+export function defects(train: number, val: number): ImageDataset<'single-label'> {
   const { splits, ...rest } = everything;
   const data = structuredClone({
     ...rest,
@@ -77,12 +78,12 @@ export async function open(t: Teardown, file = residual, options: LoadOptions = 
 }
 
 /** Runs to the end; the epochs' reports. */
-export async function train(
+export async function train<T extends Task>(
   model: Model,
-  data: ImageDataset,
+  data: ImageDataset<T>,
   options: FineTuneOptions,
-): Promise<EpochReport[]> {
-  const reports: EpochReport[] = [];
+): Promise<EpochReport<T>[]> {
+  const reports: EpochReport<T>[] = [];
   for await (const report of fineTune(model, data, options)) reports.push(report);
   return reports;
 }
@@ -106,6 +107,6 @@ export function changed(before: Record<string, string>, after: Record<string, st
 }
 
 /** What an epoch came to, without times. */
-export function figures({ epoch, trainLoss, trainAccuracy, learningRate, metrics }: EpochReport) {
+export function figures({ epoch, trainLoss, trainAccuracy, learningRate, metrics }: EpochReport<Task>) {
   return { epoch, trainLoss, trainAccuracy, learningRate, metrics };
 }

@@ -94,9 +94,14 @@ t.test('each guard alone keeps source-only', async (t) => {
     t.equal(chosen, 'sourceOnly');
     t.match(objections.get('mmd'), message);
   }
-  // Source-only says next to nothing, so that its predictions are all alike.
-  const blind = withEvidence({ ...without, target: { ...without.target, information: 0.3, density: 9 } });
-  t.equal(choose([blind, judged('mmd', better)], settings).chosen, 'mmd');
+  // Source-only says next to nothing: its predictions are all alike, and sure of the one class that they say.
+  const blind = { ...without.target, information: 0.3, density: 9, entropy: 0 };
+  t.equal(
+    choose([withEvidence({ ...without, target: blind }), judged('mmd', better)], settings).chosen,
+    'mmd',
+  );
+  const dim = withEvidence({ ...without, target: { ...blind, information: 0.41 } });
+  t.match(choose([dim, judged('mmd', better)], settings).objections.get('mmd'), /more certain/);
   const tolerant = { ...settings, tolerance: 0.05 };
   t.equal(choose([sourceOnly, judged('mmd', better, { accuracy: 0.87 })], tolerant).chosen, 'mmd');
 });

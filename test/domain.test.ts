@@ -1,7 +1,7 @@
 /** Adapting to another domain: what is chosen, that no label of the target counts, and that the model is what was judged. */
 import { mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import t from 'tap';
 import {
   type AdaptDomainOptions,
@@ -32,16 +32,35 @@ const moreUnseen = [...unseen, ...everything.splits.train.filter((_, i) => i % 3
 const preprocessing = { size: 96, resize: 96 };
 const folder = t.testdir({});
 
-/** The same images with less contrast, darker and blurred; turned by so many degrees too. */
-async function shift(samples: Sample[], degrees = 0): Promise<Sample[]> {
+const changes = {
+  none: (image: Sharp) => image,
+  /** Less contrast, darker and blurred. */
+  dim: (image: Sharp) => image.linear(0.35, 20).blur(1.2),
+  /** A twentieth of the contrast about middle grey. */
+  pale: (image: Sharp) => image.linear(0.05, 120),
+};
+
+/** The same images changed, and turned by so many degrees. */
+async function shift(
+  samples: Sample[],
+  degrees = 0,
+  change: keyof typeof changes = 'dim',
+): Promise<Sample[]> {
   const shifted: Sample[] = [];
   mkdirSync(join(folder, 'shifted'), { recursive: true });
   for (const [at, { path, label }] of samples.entries()) {
-    const to = join(folder, 'shifted', `${samples.length}-${degrees}-${at}-${basename(path)}.png`);
-    await sharp(path).rotate(degrees).linear(0.35, 20).blur(1.2).png().toFile(to);
+    const to = join(folder, 'shifted', `${samples.length}-${degrees}-${change}-${at}-${basename(path)}.png`);
+    await changes[change](sharp(path).rotate(degrees)).png().toFile(to);
     shifted.push({ path: to, label });
   }
   return shifted;
+}
+
+/** 480 images, of which 144 are held out. */
+async function shiftMany(change: keyof typeof changes): Promise<Sample[]> {
+  const turned = [];
+  for (const degrees of [0, 90, 180]) turned.push(...(await shift(moreUnseen, degrees, change)));
+  return turned;
 }
 
 const asTarget = (samples: Sample[]): ImageDataset => ({ ...source, splits: { train: samples, val: [] } });
@@ -110,12 +129,7 @@ t.test(
 
 t.test('with a shift and enough images what is chosen is no worse than source-only', async (t) => {
   const model = await open(t, file, { threads: 2 });
-  const many = [
-    ...(await shift(moreUnseen)),
-    ...(await shift(moreUnseen, 90)),
-    ...(await shift(moreUnseen, 180)),
-  ];
-  const done = await adaptDomain(model, { ...options, target: asTarget(many) });
+  const done = await adaptDomain(model, { ...options, target: asTarget(await shiftMany('dim')) });
   t.same([done.shift.isShift, done.images.heldOut, done.unavailable], [true, 144, []]);
   const [without] = done.methods;
   const chosen = done.methods.find(({ method }) => method === done.chosen);
@@ -124,6 +138,36 @@ t.test('with a shift and enough images what is chosen is no worse than source-on
   t.equal(chosen.objection, '');
   t.notMatch(done.text, /too few/);
   t.comment(done.text);
+});
+
+t.test(
+  'auto adopts what mends a loss of contrast, and the saved model does better on the target',
+  async (t) => {
+    const model = await open(t, file, { threads: 2 });
+    const many = await shiftMany('pale');
+    // Labels are looked at below alone.
+    const { steps, pairs, threads } = options;
+    const target = many.map(({ path }) => path);
+    const done = await adaptDomain(model, { source, target, steps, pairs, threads });
+    t.not(done.chosen, 'sourceOnly', done.text);
+    t.equal(done.images.heldOut, 144);
+    const path = join(folder, 'adopted.pt');
+    await model.save(path);
+    const [before, after] = [await accuracyOn(file, many), await accuracyOn(path, many)];
+    t.ok(after > before + 0.1, `${done.chosen}: ${before} -> ${after}`);
+    const own = done.methods.find(({ method }) => method === done.chosen)?.source.accuracy as number;
+    t.ok(own >= (done.methods[0]?.source.accuracy as number) - 0.02, 'the source is not given up for it');
+    t.comment(`${done.chosen}: ${before.toFixed(3)} -> ${after.toFixed(3)}`);
+  },
+);
+
+t.test('as many images without a shift: the model stays as it is', async (t) => {
+  const model = await open(t, file, { threads: 2 });
+  const before = await bitsOf(model);
+  const target = (await shiftMany('none')).map(({ path }) => path);
+  const done = await adaptDomain(model, { ...options, report: false, target });
+  t.same([done.chosen, done.shift.isShift, done.images.heldOut], ['sourceOnly', false, 144]);
+  t.same(await bitsOf(model), before);
 });
 
 t.test(
@@ -185,7 +229,8 @@ t.test('a method by name is taken, whatever the validators say', async (t) => {
     const path = join(folder, `${method}.pt`);
     await model.save(path);
     const said = done.methods[1]?.labelled?.accuracy as number;
-    t.ok(Math.abs((await accuracyOn(path, shifted)) - said) < 0.01, method);
+    // Rounding may take one of the 80 images across a border.
+    t.ok(Math.abs((await accuracyOn(path, shifted)) - said) < 1.5 / 80, method);
   }
   const model = await open(t, file, { threads: 2 });
   const before = await bitsOf(model);

@@ -3,12 +3,17 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
+import { randomIntegers } from '../src/data/random.js';
+import { labelStrength } from '../src/fine-tune/label-strength.js';
 import { type Features, logisticProbe, nearestMeanProbe, neighboursProbe, ridgeProbe } from '../src/index.js';
 import { stratifiedFolds } from '../src/probe/folds.js';
 import { type Difference, pairedDifference, pairedLossDifference } from '../src/probe/interval.js';
 import { scoresOf } from '../src/probe/linear.js';
+import type { LinearMap } from '../src/probe/linear-file.js';
+import { fitTargets } from '../src/probe/logistic.js';
 import { bestScale, logLoss, softmaxRows } from '../src/probe/probabilities.js';
 import { matrixOf } from '../src/probe/result.js';
+import { measureColumns, standardise } from '../src/probe/standardise.js';
 import { judge } from '../src/probe/verdict.js';
 
 interface Split {
@@ -24,6 +29,7 @@ const reference = JSON.parse(
   features: number;
   classes: number;
   logistic: { C: number; probabilities: number[] };
+  labels: { C: number; targets: number[]; logits: number[] };
   ridge: { lambda: number; scores: number[] };
   neighbours: { k: number; shares: number[] };
   nearestMean: number[];
@@ -58,6 +64,36 @@ t.test('logistic regression equals scikit-learn', async (t) => {
   t.equal(probe.name, `logistic regression, C ${C}`);
   t.equal(probe.metrics.accuracy, accuracyOf(probe.predicted));
   t.equal(probe.metrics.loss, logLoss(probe.probabilities, features.val.labels, 3));
+});
+
+t.test('logistic regression of several labels equals scikit-learn of each alone', async (t) => {
+  const { C, targets, logits } = reference.labels;
+  const [train, val] = [matrixOf(features.train), matrixOf(features.val)];
+  const measured = measureColumns(train);
+  const target = { data: Float32Array.from(targets), shape: [train.rows, 3], dtype: 'float32' as const };
+  const settings = { loss: 'bceWithLogits', maxIterations: 1000, signal: undefined } as const;
+  const maps = await fitTargets(standardise(train, measured), target, [C / 10, C], settings);
+  const found = await scoresOf(maps[1] as LinearMap, standardise(val, measured));
+  t.equal(found.length, logits.length);
+  t.ok(largestDifference(found, logits) < 5e-3, `${largestDifference(found, logits)}`);
+});
+
+t.test('C of several labels is weak where features tell them, strong where they are noise', async (t) => {
+  const chosen = async (pick: (row: number, label: number) => number) => {
+    const paths = features.train.paths;
+    const samples = paths.map((path, row) => ({
+      path,
+      label: -1,
+      targets: [0, 1].map((at) => pick(row, at)),
+    }));
+    const data = { classes: ['a', 'b'], splits: { train: samples, val: [] } };
+    return labelStrength({ features, data }, { seed: 0 });
+  };
+  const { labels } = features.train;
+  t.ok((await chosen((row, label) => Number(labels[row] === label))) >= 0.1);
+  const next = randomIntegers(1, 0);
+  const strong = await chosen(() => next() % 2);
+  t.ok(strong <= 1e-2, `${strong}`);
 });
 
 t.test('C has the lowest held-out log loss, whatever the order of the grid', async (t) => {

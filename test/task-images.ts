@@ -16,6 +16,9 @@ function sequence(seed: number): () => number {
   };
 }
 
+/** Both are in both splits. */
+const siteOf = (i: number) => (Math.floor(i / 4) % 2 ? 'a' : 'b');
+
 /** Draws `count` pictures and their manifest into a folder, every fourth for validation. Returns the manifest. */
 export async function drawColours(folder: string, count: number): Promise<string> {
   const next = sequence(7);
@@ -28,7 +31,7 @@ export async function drawColours(folder: string, count: number): Promise<string
     await sharp(pixels, { raw: { width: side, height: side, channels: 3 } })
       .png()
       .toFile(join(folder, `${i}.png`));
-    rows.push(`${i}.png,${names.join('|')},${i % 4 === 3 ? 'val' : 'train'},${i % 2 ? 'a' : 'b'}`);
+    rows.push(`${i}.png,${names.join('|')},${i % 4 === 3 ? 'val' : 'train'},${siteOf(i)}`);
   }
   const file = join(folder, 'list.csv');
   writeFileSync(file, `${rows.join('\n')}\n`);
@@ -49,7 +52,8 @@ export async function drawGreys(folder: string, count: number): Promise<string> 
       .png()
       .toFile(join(folder, `${i}.png`));
     const split = i % 4 === 3 ? 'val' : 'train';
-    rows.push(JSON.stringify({ path: `${i}.png`, target_light: 2 + 2 * light, target_dark: -light, split }));
+    const targets = { target_light: 2 + 2 * light, target_dark: -light };
+    rows.push(JSON.stringify({ path: `${i}.png`, ...targets, split, site: siteOf(i) }));
   }
   const file = join(folder, 'list.jsonl');
   writeFileSync(file, `${rows.join('\n')}\n`);

@@ -19,7 +19,10 @@ import {
   loadClassifier,
   logisticProbe,
   rankModels,
+  renderSearchChart,
   type Sample,
+  search,
+  searchTable,
   transferCheck,
   wiseFt,
 } from '../src/index.js';
@@ -210,6 +213,53 @@ t.test('a learning rate is found', async (t) => {
   const found = await findLearningRate(model, greys, { ...options, sweep: { steps: 20 } });
   t.ok(found.curve.length > 5 && found.suggestion.valley > 0);
 });
+
+t.test(
+  'options are searched; what means nothing for the task is refused before anything is trained',
+  async (t) => {
+    const { epochs: _, batchSize: __, learningRate: ___, ...rest } = options;
+    for (const [data, metric] of [
+      [colours, 'valMeanAveragePrecision'],
+      [greys, 'valR2'],
+    ] as const) {
+      const settings = {
+        fineTune: { ...rest, epochs: 4, batchSize: 16 },
+        trials: 3,
+        threads: 1,
+        minEpochs: 2,
+      };
+      const space = { learningRate: { low: 1e-4, high: 3e-2, log: true } };
+      const folder = join(scratch, `search-${data.task}`);
+      const found = await search(residual, data, { ...settings, space, folder });
+      t.equal(found.metric, metric);
+      t.same(
+        found.trials.map(({ failure }) => failure),
+        [undefined, undefined, undefined],
+      );
+      t.equal(found.best.value, Math.max(...found.trials.map(({ value }) => value as number)));
+      t.match(searchTable(found), new RegExp(metric));
+      t.match(await renderSearchChart(found), /<svg/);
+      await using classifier = await loadClassifier(found.model, { threads: 1 });
+      const { metrics } = await classifier.evaluateTargets(data);
+      const value = isMultiLabel(metrics) ? metrics.meanAveragePrecision : metrics.r2;
+      t.ok(Math.abs((value as number) - (found.best.value as number)) < 1e-4, 'the best model is kept');
+      const again = await search(residual, data, { ...settings, space, folder, resume: true });
+      t.same(again.trials, found.trials, 'nothing is trained twice');
+      const odd = {
+        ...settings,
+        fineTune: { epochs: 1 },
+        folder: join(scratch, 'odd'),
+        space: { augment: ['none', 'strong'] },
+      } as const;
+      await t.rejects(search(residual, data, odd), {
+        code: 'INVALID_VALUE',
+        message: /^search: `space\.augment`: the data is .*mixup/,
+      });
+      const worse = { ...odd, space, fineTune: { ...rest, earlyStopping: { metric: 'valAccuracy' } } };
+      await t.rejects(search(residual, data, worse), { code: 'INVALID_VALUE', message: /valAccuracy/ });
+    }
+  },
+);
 
 t.test('what is for images of one class alone is refused, with a way out', async (t) => {
   const cases: [FineTuneOptions, RegExp][] = [

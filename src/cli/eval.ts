@@ -2,11 +2,10 @@ import { type Command, Option } from 'commander';
 import { type Classifier, loadClassifier } from '../classifier.js';
 import type { ImageDataset, SplitName } from '../data/dataset.js';
 import { taskOf } from '../data/task.js';
-import { invalidValue } from '../errors.js';
 import { type BootstrapInterval, bootstrapInterval } from '../metrics/bootstrap.js';
 import type { ClassificationScores } from '../metrics/scores.js';
 import { classificationStatistic } from '../metrics/statistics.js';
-import { reportSlices } from '../outcome-slices.js';
+import { reportSlices, reportTargetSlices } from '../outcome-slices.js';
 import { calibrationTable, confusionTable, figuresTable, perClassTable } from '../report/metrics-tables.js';
 import { sliceTables } from '../report/slice-tables.js';
 import { figuresText, taskFigures, taskTable } from '../report/task-tables.js';
@@ -81,26 +80,25 @@ export function addEval(program: Command): Command {
 
 /** Of a multi-label model, or a regression. */
 async function evaluateTargets(classifier: Classifier, data: ImageDataset, flags: EvalFlags): Promise<void> {
-  const { split, batchSize, tta, slice = [], slicePath = [] } = flags;
-  if (slice.length + slicePath.length > 0)
-    throw invalidValue(
-      `eval: slices are compared by accuracy, and the model is ${taskOf(classifier.card)}. Leave --slice out.`,
-    );
-  const { metrics, predictions, skipped } = await classifier.evaluateTargets(data, {
+  const { split, batchSize, tta } = flags;
+  const evaluation = await classifier.evaluateTargets(data, {
     ...{ split, batchSize, unreadable: readingOf(flags).unreadable },
     ...(tta ? { tta } : {}),
   });
+  const { classes } = classifier;
+  const { metrics, predictions, skipped } = evaluation;
+  const slices = reportTargetSlices(evaluation, evaluation.slices, classes);
   if (flags.json) {
-    const { classes } = classifier;
-    process.stdout.write(`${JSON.stringify({ split, classes, metrics, predictions, skipped })}\n`);
+    process.stdout.write(`${JSON.stringify({ split, classes, metrics, slices, predictions, skipped })}\n`);
     return;
   }
-  const figures = figuresText(taskFigures(metrics) ?? []);
+  const figures = figuresText(taskFigures(metrics));
   const lines = [
     `${split}: ${metrics.count} images, loss ${metrics.loss.toFixed(4)}, ${figures}`,
     ...skippedLines(skipped),
     '',
     taskTable(metrics),
+    ...slices.flatMap((report) => ['', sliceTables(report)]),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
 }

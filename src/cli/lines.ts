@@ -1,5 +1,7 @@
 import type { ImageDataset } from '../data/dataset.js';
+import type { Task } from '../data/task.js';
 import { taskOf } from '../data/task.js';
+import type { Baselines } from '../fine-tune/baselines.js';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import type { StageReport } from '../fine-tune/stage-run.js';
@@ -43,7 +45,7 @@ export function stageLine({ name, learning, learningRates, optimizer }: StageRep
 }
 
 /** One epoch as a line for people. */
-export function epochLine(report: EpochReport): string {
+export function epochLine(report: EpochReport<Task>): string {
   const { epoch, trainLoss, trainAccuracy, validation, isBest, imagesPerSecond, seconds } = report;
   const train =
     trainLoss === null
@@ -57,24 +59,19 @@ export function epochLine(report: EpochReport): string {
 }
 
 /** The scores that are told first. */
-function scoresLine(validation: EpochReport['validation'], between: string): string {
-  const figures = taskFigures(validation);
-  if (figures) return figuresText(figures);
+function scoresLine(validation: Validation, between: string): string {
+  if (!isClassified(validation)) return figuresText(taskFigures(validation));
   return `accuracy ${percent(validation.accuracy)}${between}macro F1 ${validation.macro.f1.toFixed(4)}`;
 }
 
 /** The same by name, for JSON. */
-export function scoresByName(
-  prefix: string,
-  validation: EpochReport['validation'],
-): Record<string, number | null> {
-  const figures = taskFigures(validation);
-  if (figures) return namedFigures(prefix, figures);
+export function scoresByName(prefix: string, validation: Validation): Record<string, number | null> {
+  if (!isClassified(validation)) return namedFigures(prefix, taskFigures(validation));
   return { [`${prefix}Accuracy`]: validation.accuracy, [`${prefix}MacroF1`]: validation.macro.f1 };
 }
 
 /** One epoch as a JSON event. */
-export function epochEvent(report: EpochReport): Record<string, unknown> {
+export function epochEvent(report: EpochReport<Task>): Record<string, unknown> {
   const {
     epoch,
     stage,
@@ -106,7 +103,7 @@ export function epochEvent(report: EpochReport): Record<string, unknown> {
 
 /** What is said when training has ended. */
 export function summary(
-  result: FineTuneResult,
+  result: FineTuneResult<Task>,
   classes: string[],
   file: string,
   {
@@ -115,16 +112,14 @@ export function summary(
     scratch,
   }: { totalSeconds: number; peakRssMb: number; scratch?: RunRecord['scratch'] },
 ): string[] {
-  const { best, ended, retention } = result;
-  const validation: Validation = best.validation;
+  const { best, ended, retention, baselines } = result;
+  const { validation } = best;
   const { features } = result.computation;
-  const beaten = result.baselines && beatenByProbe(result.baselines, best);
   const why = ended === 'early' ? ' (stopped early)' : '';
   return [
     '',
-    `best   epoch ${best.epoch}${why}: val ${scoresLine(best.validation, ', ')}`,
-    ...(result.baselines ? ['', baselinesTable(result.baselines, best, scratch)] : []),
-    ...(beaten ? [`note   ${beaten}`] : []),
+    `best   epoch ${best.epoch}${why}: val ${scoresLine(validation, ', ')}`,
+    ...(baselines && isClassified(validation) ? standing(baselines, { validation }, scratch) : []),
     '',
     ...(isClassified(validation)
       ? [perClassTable(validation), ...(classes.length <= 20 ? ['', confusionTable(validation)] : [])]
@@ -134,6 +129,16 @@ export function summary(
     ...(retention ? [retentionLine(retention)] : []),
     `saved  ${file}  (${formatTime(totalSeconds)}, peak memory ${peakRssMb.toFixed(0)} MB)`,
   ];
+}
+
+/** Beside what comes without fine-tuning. */
+function standing(
+  baselines: Baselines,
+  best: Pick<EpochReport, 'validation'>,
+  scratch: RunRecord['scratch'],
+): string[] {
+  const beaten = beatenByProbe(baselines, best);
+  return ['', baselinesTable(baselines, best, scratch), ...(beaten ? [`note   ${beaten}`] : [])];
 }
 
 function retentionLine({ images, before, after }: RetentionReport): string {

@@ -1,7 +1,10 @@
 import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import type { ModelCard } from '../card.js';
 import type { ImageDataset } from '../data/dataset.js';
 import type { SliceRules } from '../data/slices.js';
+import type { Task } from '../data/task.js';
 import { type FineTuning, fineTune } from '../fine-tune/fine-tune.js';
 import type { FineTuneOptions } from '../fine-tune/options.js';
 import type { EpochReport } from '../fine-tune/report.js';
@@ -11,6 +14,7 @@ import { saveAdapter } from '../lora/adapter-file.js';
 import { loadModel, type Model } from '../model.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
+import { titleOf } from '../report/slice-tables.js';
 import { makeRunRecord, withSlices } from '../run-record.js';
 import { readData } from './arguments.js';
 import { batchDisplay } from './batch-display.js';
@@ -58,7 +62,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   await using model = await openModel(request, data, tell);
   await mkdir(out, { recursive: true });
   const run = await train(model, data, request, interrupt.signal).finally(interrupt.stop);
-  const result = run.result as FineTuneResult;
+  const result = run.result as FineTuneResult<Task>;
   const file = join(out, 'model.pt');
   await model.save(file);
   const adapter = await writeAdapter(model, join(out, 'adapter.safetensors'));
@@ -68,11 +72,18 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     peakRssMb: process.resourceUsage().maxRSS / 1024,
   };
   const { options: asked, isJson, ...rest } = request;
-  const made = withSlices(makeRunRecord(model, data, result), run.validationOutcomes, data);
+  const made = await withSlices(
+    makeRunRecord(model, data, result),
+    { model: { model, card: model.card as ModelCard }, data, outcomes: run.validationOutcomes },
+    {
+      threads: options.threads ?? availableParallelism(),
+      ...(options.batchSize ? { batchSize: options.batchSize } : {}),
+    },
+  );
   const record = { request: { ...rest, ...asked }, ...made, ...scratch, ...totals };
   await writeRunFile(join(out, 'run.json'), record);
   for (const line of summary(result, data.classes, file, { ...totals, ...scratch })) say(line);
-  for (const { name, verdict } of record.slices ?? []) say(`slices ${name}: ${verdict}`);
+  for (const report of record.slices ?? []) say(`slices ${titleOf(report)}: ${report.verdict}`);
   const report = request.report
     ? await tryReport(join(out, 'report.html'), say, {
         ...{ model, data, result, record, modelFile: file },
@@ -101,7 +112,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
 async function compareWithScratch(
   data: ImageDataset,
   request: TrainRequest,
-): Promise<{ scratch?: ScratchBaseline }> {
+): Promise<{ scratch?: ScratchBaseline<Task> }> {
   say('scratch the same network from random weights, all layers, as many epochs');
   const progress = new Progress({ stream: process.stderr });
   const interrupt = listenForInterrupt('the comparison is left out.');
@@ -147,14 +158,14 @@ async function train(
   data: ImageDataset,
   request: TrainRequest,
   signal: AbortSignal,
-): Promise<FineTuning> {
+): Promise<FineTuning<Task>> {
   for (const line of startLines(model, data, request)) say(line);
   const { notices, device } = model;
   emit(request, { event: 'start', ...data.summary, device, notices, warnings: data.warnings });
   const progress = new Progress({ stream: process.stderr });
   const scalars: Scalars | undefined = request.tensorboard ? startScalars(request, say) : undefined;
   const skipped = new Set<string>();
-  const tellEpoch = (epoch: EpochReport) => {
+  const tellEpoch = (epoch: EpochReport<Task>) => {
     progress.line(epochLine(epoch));
     for (const line of skippedLines(epoch.skipped)) {
       if (!skipped.has(line)) progress.line(line);

@@ -1,13 +1,15 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Task } from '../data/task.js';
 import type { EpochReport } from '../fine-tune/report.js';
+import { isClassified, type Validation } from '../metrics/tasks.js';
 import { taskFigures } from '../report/task-tables.js';
 import { EventFile, removeEventFiles } from '../tensorboard/event-file.js';
 import type { TrainRequest } from './run.js';
 
 /** The figures of each epoch, for TensorBoard. */
 export interface Scalars {
-  add(epoch: EpochReport): void;
+  add(epoch: EpochReport<Task>): void;
 }
 
 /**
@@ -29,24 +31,30 @@ export function startScalars({ out, options }: TrainRequest, say: (line: string)
     if (!isResumed) removeEventFiles(out);
     file = EventFile.create(out);
   });
-  const isKnown = ({ epoch }: EpochReport) => isResumed && epoch === 0;
+  const isKnown = ({ epoch }: EpochReport<Task>) => isResumed && epoch === 0;
   return {
     add: (epoch) => attempt(() => (isKnown(epoch) ? undefined : file?.add(epoch.epoch, scalarsOf(epoch)))),
   };
 }
 
-function scoresOf(validation: EpochReport['validation']): Record<string, number> {
-  const figures = taskFigures(validation);
-  if (!figures)
+function scoresOf(validation: Validation): Record<string, number> {
+  if (isClassified(validation))
     return { 'accuracy/validation': validation.accuracy, 'macro_f1/validation': validation.macro.f1 };
-  const known = figures.flatMap(({ title, value }) => (value === null ? [] : [[title, value] as const]));
+  const known = taskFigures(validation).flatMap(({ title, value }) =>
+    value === null ? [] : [[title, value] as const],
+  );
   return Object.fromEntries(
     known.map(([title, value]) => [`${title.toLowerCase().replaceAll(' ', '_')}/validation`, value]),
   );
 }
 
 /** Figures by the names that TensorBoard groups by. */
-function scalarsOf({ trainLoss, trainAccuracy, validation, ...rest }: EpochReport): Record<string, number> {
+function scalarsOf({
+  trainLoss,
+  trainAccuracy,
+  validation,
+  ...rest
+}: EpochReport<Task>): Record<string, number> {
   return {
     ...(trainLoss === null ? {} : { 'loss/train': trainLoss }),
     'loss/validation': validation.loss,

@@ -33,10 +33,14 @@ export interface DatasetSummary {
   fingerprint: string;
 }
 
-/** Labelled images in splits, sorted, so that a seed means the same everywhere. */
-export interface ImageDataset {
+/**
+ * Labelled images in splits, sorted, so that a seed means the same everywhere.
+ *
+ * @typeParam T what is asked about an image, where that is known before the data is read
+ */
+export interface ImageDataset<T extends Task = Task> {
   /** What is asked about an image. Left out: `single-label`, one class. */
-  task?: Task;
+  task?: T;
   /** Class names, sorted; a label is an index into them. Of a multi-label set its labels, of a regression its targets. */
   classes: string[];
   splits: { train: Sample[]; val: Sample[]; test?: Sample[] };
@@ -67,14 +71,14 @@ export interface SplitOptions {
 }
 
 /** Sorts, splits, checks and counts what was found, in the same way for folders and manifests. */
-export async function assemble(
+export async function assemble<T extends Task = 'single-label'>(
   source: string,
   found: FoundSample[],
   classes: string[],
   options: SplitOptions,
   warnings: string[],
-  task: Task = 'single-label',
-): Promise<ImageDataset> {
+  task = 'single-label' as T,
+): Promise<ImageDataset<T>> {
   refuseUnlearnable(source, found, classes, task);
   found.sort((a, b) => compare(a.name, b.name));
   const given = found.some((sample) => sample.split === 'val');

@@ -64,7 +64,10 @@ interface Ignored {
  * @throws TorchgraftError `FILE_NOT_FOUND` for no such folder; `DATA_INVALID` for no images, one class only, a class
  * without training images, or a class in `val` or `test` that train does not have
  */
-export async function imageFolder(dir: string, options: ImageFolderOptions = {}): Promise<ImageDataset> {
+export async function imageFolder(
+  dir: string,
+  options: ImageFolderOptions = {},
+): Promise<ImageDataset<'single-label'>> {
   if (typeof dir !== 'string' || dir === '') throw invalidType('imageFolder: expected the path of a folder.');
   const checked = checkOptions(dataOptions, options, 'imageFolder');
   const ignored: Ignored = { hidden: 0, outside: 0, extensions: new Map() };

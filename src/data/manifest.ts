@@ -17,6 +17,7 @@ import {
 import { dataOptions, type ImageFolderOptions } from './folder.js';
 import { type LabelReader, labelReader } from './manifest-labels.js';
 import { readSlices } from './slices.js';
+import { type Task, tasks } from './task.js';
 
 const splitWords: Record<string, SplitName> = {
   train: 'train',
@@ -25,6 +26,10 @@ const splitWords: Record<string, SplitName> = {
   validation: 'val',
   test: 'test',
 };
+
+const manifestOptions = dataOptions.extend({ task: z.enum(tasks).optional() });
+
+export type ImageManifestOptions<T extends Task = Task> = ImageFolderOptions & { task?: T };
 
 const row = z.object({
   path: z.string().min(1, 'is empty'),
@@ -44,13 +49,19 @@ const row = z.object({
  * and of a regression a share of all.
  *
  * @param options `validation`: share split off where there is no `val`, default 0.2; `seed`: of that split, default 0;
- * `slices`: columns, for example `['scanner', 'site']`, rules on the path, or a function, {@link SliceRules}; default none
- * @throws TorchgraftError `FILE_NOT_FOUND` for a missing list or image; `DATA_INVALID` naming the line, or as `imageFolder`
+ * `slices`: columns, for example `['scanner', 'site']`, rules on the path, or a function, {@link SliceRules}; default none;
+ * `task`: what the list has to be, `single-label`, `multi-label` or `regression`, which TypeScript then knows too: the
+ * reports of `fineTune` have its metrics; default: what it is
+ * @throws TorchgraftError `FILE_NOT_FOUND` for a missing list or image; `DATA_INVALID` naming the line, for another task, or as
+ * `imageFolder`
  */
-export async function imageManifest(file: string, options: ImageFolderOptions = {}): Promise<ImageDataset> {
+export async function imageManifest<T extends Task = Task>(
+  file: string,
+  options: ImageManifestOptions<T> = {},
+): Promise<ImageDataset<T>> {
   if (typeof file !== 'string' || file === '')
     throw invalidType('imageManifest: expected the path of a file.');
-  const checked = checkOptions(dataOptions, options, 'imageManifest');
+  const checked = checkOptions(manifestOptions, options, 'imageManifest');
   const lines = reader(file);
   await access(file).catch((cause) => {
     throw new TorchgraftError('FILE_NOT_FOUND', `No manifest at ${file}.`, { cause });
@@ -66,6 +77,8 @@ export async function imageManifest(file: string, options: ImageFolderOptions = 
     labels ??= labelReader(own, where);
     if (labels.task !== labelReader(own, where).task)
       throw invalid(`${where}: the lines before are ${labels.task}. Label every line in the same way.`);
+    if (checked.task && labels.task !== checked.task)
+      throw invalid(`${where}: the list is ${labels.task}, not ${checked.task}, which \`task\` asks for.`);
     found.push({ ...place, ...labels.read(own, where) });
     if (checked.slices) records.push(record as Record<string, unknown>);
   }
@@ -81,7 +94,7 @@ export async function imageManifest(file: string, options: ImageFolderOptions = 
   for (const [index, values] of (slices ?? []).entries()) (found[index] as FoundSample).slices = values;
   const names = found.flatMap((one) => one.labels ?? [one.className]);
   const classes = labels?.targets ?? sortLabels([...new Set(names)]);
-  return assemble(file, found, classes, checked, [], labels?.task);
+  return assemble(file, found, classes, checked, [], labels?.task as T | undefined);
 }
 
 type Records = AsyncGenerator<{ line: number; record: unknown }>;

@@ -1,8 +1,10 @@
 import { TorchgraftError } from '../errors.js';
 import type { Sample } from './dataset.js';
 
+export const tasks = ['single-label', 'multi-label', 'regression'] as const;
+
 /** What is asked about an image: which one class it is of, which of several labels it has, or one or several numbers. */
-export type Task = 'single-label' | 'multi-label' | 'regression';
+export type Task = (typeof tasks)[number];
 
 /** What a data set, or a model's card, is about; where it does not say, one class an image. */
 export function taskOf(of: { task?: Task | undefined } | undefined): Task {

@@ -6,7 +6,7 @@ import { measureColumns, standardise, unstandardise } from '../probe/standardise
 import type { TrainedMethod } from './losses.js';
 import { type AdapterSettings, trainAdapter } from './train-adapter.js';
 
-/** Strengths of the terms unless told. No number fits the CORAL loss: it is divided by 4 d^2. */
+/** Strengths of the terms unless told: 1, as in the Transfer-Learning-Library. None fits the CORAL loss, divided by 4 d^2. */
 const weights: Record<TrainedMethod, AdapterSettings['weight']> = {
   ...{ coral: 'balanced', mmd: 1, dann: 1, mcc: 1, pseudoLabels: 1 },
 };

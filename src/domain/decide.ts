@@ -72,8 +72,8 @@ export interface ChoiceSettings {
  *    certain and mistaken is so alone.
  * 6. It is surely better: by agreement, or by certainty, which is mutual information higher, entropy lower, and soft
  *    neighbourhood density higher. Surely means that the 95 % interval of the difference, by a paired bootstrap of the held-out
- *    images, lies above 0. Density does not count where source-only has less than half of the method's information: near a
- *    collapse, and where nothing is known, it is largest of all. MCC and pseudo-labels train on the certainty of their own
+ *    images, lies above 0. Information alone counts where source-only has less than half of the
+ *    method's: in a collapse entropy is lowest and density largest of all. MCC and pseudo-labels train on the certainty of their own
  *    predictions, so that certainty always approves of them: for them agreement counts alone.
  *
  * Of the methods that pass, the simplest is taken, and a later one in its place only where 6. holds between the two.
@@ -125,9 +125,9 @@ function notBetter(one: Judged, other: Judged, seed: number): string {
   if (isBetter('agreement', 'max')) return '';
   if (selfCertain.includes(one.figures.method)) return 'trains on the certainty that validators measure';
   if (!isBetter('information', 'max')) return 'predictions do not surely say more of the images';
-  if (!isBetter('entropy', 'min')) return 'predictions are not surely more certain';
-  // Predictions that hardly depend on the image lie close together.
+  // Predictions that hardly depend on the image are certain of it, where one class is said of all, and lie close together.
   if (other.figures.target.information < one.figures.target.information / 2) return '';
+  if (!isBetter('entropy', 'min')) return 'predictions are not surely more certain';
   return isBetter('density', 'max') ? '' : 'predictions are not surely denser';
 }
 

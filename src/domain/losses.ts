@@ -7,7 +7,7 @@
 export const trainedMethods = ['coral', 'mmd', 'dann', 'mcc', 'pseudoLabels'] as const;
 export type TrainedMethod = (typeof trainedMethods)[number];
 
-/** Temperature of MCC's probabilities, as its authors'. */
+/** Temperature of MCC's probabilities, as in its authors' code. */
 const mccTemperature = 2.5;
 
 const covariance = `def covariance(x):
@@ -23,8 +23,9 @@ def term(a, b, targets, domain, isSource):
     difference = covariance(a) - covariance(b)
     return difference.mul(difference).sum() / (4 * a.size(1) * a.size(1))
 `,
-  // Long et al., Learning Transferable Features with Deep Adaptation Networks, 2015: squared MMD with a sum of Gaussian
-  // kernels, here their mean, of a quarter to four times the mean squared distance; the biased estimate, never below 0.
+  // Long et al., Learning Transferable Features with Deep Adaptation Networks, 2015: squared MMD with several Gaussian
+  // kernels. The paper learns their weights; here, as in the Transfer-Learning-Library, five count the same: exp(-squared
+  // distance / b), b a quarter to four times the batch's mean. Their mean, not their sum; the biased estimate, never below 0.
   mmd: () => `def term(a, b, targets, domain, isSource):
     both = torch.cat([a, b], 0)
     squares = both.mul(both).sum([1], True)

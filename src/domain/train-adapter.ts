@@ -10,7 +10,7 @@ import { createTrainer, type Trainer } from '../trainer.js';
 import { adapterFile } from './adapter-file.js';
 import { domainLoss, type TrainedMethod } from './losses.js';
 
-/** Learning rate at the first step; it falls as in Ganin et al. (2016): (1 + 10 p)^-0.75 of it at a share p of the steps. */
+/** At the first step; at a share p of the steps (1 + 10 p)^-0.75 of it. Both, and momentum 0.9, as in Ganin et al. (2016). */
 const learningRate = 0.01;
 /** Steps between two measurements of a balanced weight. */
 const balanceEvery = 10;
@@ -35,7 +35,7 @@ export interface AdapterSettings {
 /**
  * The classifier that a method makes of `start`: both domains' features, standardised alike, go through a linear transform
  * that begins as the identity, so that it begins as the source's classifier, and ends as one linear map again.
- * Its term grows from 0 to its weight as DANN's does: 2 / (1 + exp(-10 p)) - 1.
+ * Its term, whichever it is, grows from 0 to its weight as Ganin et al. (2016) let DANN's: 2 / (1 + exp(-10 p)) - 1.
  */
 export async function trainAdapter(
   source: LabelledRows,

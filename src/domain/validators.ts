@@ -1,6 +1,6 @@
 /** What can be said of predictions without labels. All take probabilities [n, classes], row-major. */
 
-/** Temperature of soft neighbourhood density, as its authors'. */
+/** Temperature of soft neighbourhood density, as in its authors' code. */
 const sndTemperature = 0.05;
 
 /** Entropy of a distribution in nats; 0 log 0 is 0. */

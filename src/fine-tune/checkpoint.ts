@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers';
 import { openPromise } from 'yauzl';
 import { writeAtomically } from '../atomic-file.js';
 import { cardFile } from '../card.js';
+import type { Task } from '../data/task.js';
 import type { EarlyStoppingState } from '../early-stopping.js';
 import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
@@ -24,8 +25,8 @@ export interface CheckpointState {
   stages: StageReport[];
   /** Of a strategy that decides by it. */
   evidence?: Evidence;
-  baseline: EpochReport;
-  history: EpochReport[];
+  baseline: EpochReport<Task>;
+  history: EpochReport<Task>[];
   stopping: EarlyStoppingState;
   /** What `auto` came to; a resumed run takes the same. */
   precision: Precision;

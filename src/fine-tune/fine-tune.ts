@@ -1,7 +1,9 @@
 import type { ImageDataset } from '../data/dataset.js';
 import { DecodedImages } from '../data/decoded-images.js';
+import type { Task } from '../data/task.js';
 import type { EarlyStopping } from '../early-stopping.js';
 import { invalidType, invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
+import type { Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
 import type { Precision } from '../native.js';
 import { callNative } from '../native-call.js';
@@ -41,7 +43,8 @@ import { ValidationOutcomes } from './validation-outcomes.js';
 /**
  * Fine-tunes a model on a folder of images. Iterate over it: each epoch is a report; leaving the loop stops training.
  * However it ends, the model has the weights of the best epoch (the model before the first step included), is put into
- * eval mode, and carries classes, preprocessing and provenance, ready for `save`.
+ * eval mode, and carries classes, preprocessing and provenance, ready for `save`. What a report has as `validation` goes by
+ * the data's task: of `imageFolder` and `imageManifest` with `task` TypeScript knows which.
  *
  * @example
  * const run = fineTune(model, await imageFolder('flowers'), { epochs: 5 });
@@ -51,7 +54,11 @@ import { ValidationOutcomes } from './validation-outcomes.js';
  * @throws INVALID_TYPE, INVALID_VALUE (options), NO_HEAD, MODEL_FROZEN, LOSS_NOT_FINITE, IMAGE_UNREADABLE, ABORTED,
  * CHECKPOINT_INVALID, BUSY, DISPOSED
  */
-export function fineTune(model: Model, data: ImageDataset, options: FineTuneOptions = {}): FineTuning {
+export function fineTune<T extends Task = 'single-label'>(
+  model: Model,
+  data: ImageDataset<T>,
+  options: FineTuneOptions = {},
+): FineTuning<T> {
   if (typeof model?.replaceHead !== 'function')
     throw invalidType('fineTune: expected a Model from loadModel.');
   if (!data?.splits?.train) throw invalidType('fineTune: expected data from imageFolder or imageManifest.');
@@ -61,10 +68,14 @@ export function fineTune(model: Model, data: ImageDataset, options: FineTuneOpti
 /** Checkpoints take at most about a twentieth of a run. */
 const checkpointShare = 19;
 
-/** A fine-tuning under way: an async iterable of epoch reports. */
-export class FineTuning implements AsyncIterable<EpochReport> {
+/**
+ * A fine-tuning under way: an async iterable of epoch reports.
+ *
+ * @typeParam T of the data: `FineTuning<Task>` where it is not known
+ */
+export class FineTuning<T extends Task = 'single-label'> implements AsyncIterable<EpochReport<T>> {
   readonly #model: Model;
-  readonly #data: ImageDataset;
+  readonly #data: ImageDataset<T>;
   readonly #options: CheckedOptions;
   /** Epochs after which this iteration ends, with a checkpoint from which the run can go on. */
   readonly #until: number;
@@ -80,8 +91,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   #precision: Precision | undefined;
   readonly #outcomes: ValidationOutcomes;
   #decoded: DecodedImages | undefined;
-  #baseline: EpochReport | undefined;
-  #history: EpochReport[] = [];
+  #baseline: EpochReport<T> | undefined;
+  #history: EpochReport<T>[] = [];
   /** The last finished epoch is in no checkpoint yet. */
   #isUnsaved = false;
   #saved = { at: Number.NEGATIVE_INFINITY, took: 0 };
@@ -89,7 +100,12 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   #ended: FineTuneResult['ended'] = 'left';
 
   /** Use {@link fineTune}. @internal */
-  constructor(model: Model, data: ImageDataset, options: CheckedOptions, until = Number.POSITIVE_INFINITY) {
+  constructor(
+    model: Model,
+    data: ImageDataset<T>,
+    options: CheckedOptions,
+    until = Number.POSITIVE_INFINITY,
+  ) {
     this.#model = model;
     this.#data = data;
     this.#outcomes = new ValidationOutcomes(data, options.groups);
@@ -102,7 +118,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   }
 
   /** The model before the first step; undefined until the iteration has begun. */
-  get baseline(): EpochReport | undefined {
+  get baseline(): EpochReport<T> | undefined {
     return this.#baseline;
   }
 
@@ -123,7 +139,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   }
 
   /** What it came to, once the iteration has ended; undefined when it ended before the baseline was measured. */
-  get result(): FineTuneResult | undefined {
+  get result(): FineTuneResult<T> | undefined {
     if (!this.#baseline || !this.#prepared || !this.#run) return undefined;
     // Where the metric was undefined throughout, no weights were kept, and the model has those of the last epoch.
     const best =
@@ -151,7 +167,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     return this.#outcomes.best;
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<EpochReport, void, void> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<EpochReport<T>, void, void> {
     if (this.#isStarted)
       throw invalidValue('fineTune: a run is iterated once. Call fineTune again for another.');
     this.#isStarted = true;
@@ -211,8 +227,8 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     this.#precision = state.precision;
     const { unfit } = await this.#plan(stage, last.firstEpoch, last.precision);
     if (unfit && stage.optimizer.kind === 'lbfgs') throw unfit;
-    this.#baseline = state.baseline;
-    this.#history = state.history;
+    this.#baseline = state.baseline as EpochReport<T>;
+    this.#history = state.history as EpochReport<T>[];
     (this.#run as StageRun).report.epochs = last.epochs;
     return state.sums;
   }
@@ -277,7 +293,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     this.#ended = 'early';
   }
 
-  async #runEpoch(from: TrainSums): Promise<EpochReport> {
+  async #runEpoch(from: TrainSums): Promise<EpochReport<T>> {
     const epoch = this.#history.length + 1;
     const run = this.#run as StageRun;
     const { sums, skipped } = await trainEpoch({
@@ -319,7 +335,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
     sums: TrainSums,
     learningRate: number,
     trainSkipped: EpochReport['skipped'],
-  ): Promise<EpochReport> {
+  ): Promise<EpochReport<T>> {
     const start = performance.now();
     const { metrics, skipped } = await evaluateTask({
       model: this.#model,
@@ -329,7 +345,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
       onLogits: this.#outcomes.begin(),
       onBatch: this.#onBatch(),
     });
-    return makeReport(epoch, sums, metrics, {
+    return makeReport(epoch, sums, metrics as Validation<T>, {
       more: this.#outcomes.end(skipped),
       stage: epoch === 0 ? null : (this.#run as StageRun).stage.name,
       learningRate,
@@ -339,7 +355,7 @@ export class FineTuning implements AsyncIterable<EpochReport> {
   }
 
   /** Keeps the weights when they are the best so far. */
-  async #judge(report: EpochReport): Promise<void> {
+  async #judge(report: EpochReport<T>): Promise<void> {
     // Training metrics are not known of epoch 0; a run judged by one starts at epoch 1.
     if (!(this.#stopping.metric in report.metrics) && report.epoch === 0) return;
     const { best } = this.#stopping.update(report.epoch, report.metrics);

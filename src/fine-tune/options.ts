@@ -181,13 +181,14 @@ export interface FineTuneOptions {
    */
   retain?: string | RetainOption;
   /**
-   * A penalty on moving away from the pretrained weights, in every stage but a probe's: `l2-sp` (alpha 0.1, beta 0.01;
-   * takes the place of weight decay) or `ewc` (lambda 1000), which needs `retain`. Default: none.
+   * A penalty on moving away from the pretrained weights, in every stage but a probe's: `l2-sp` (Li et al. 2018; alpha 0.1
+   * and beta 0.01, as its authors train; takes the place of weight decay) or `ewc` (Kirkpatrick et al. 2017; lambda 1000,
+   * which they choose by task), which needs `retain`. Default: none.
    */
   regularisation?: RegularisationOption;
   /**
-   * Learning without forgetting: the source's head is held to what the source says of the training images, with `weight`
-   * 1 and `temperature` 2. Until the loop has ended the model has both heads. Default: none.
+   * Learning without forgetting (Li and Hoiem 2016): the source's head is held to what the source says of the training
+   * images, with their `weight` 1 and `temperature` 2. Until the loop has ended the model has both heads. Default: none.
    */
   distillation?: DistillationOption;
   /** Of the pretrained model and of the images, kept in the saved model and shown in the report. Default: none. */

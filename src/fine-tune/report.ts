@@ -1,13 +1,16 @@
 import type { SkippedImage } from '../data/loader.js';
 import { type Task, taskOf } from '../data/task.js';
-import type { ClassificationMetrics } from '../metrics/classification.js';
 import type { NamedMetrics } from '../metrics/names.js';
-import { nameValidation, type Validation, validationNames } from '../metrics/tasks.js';
+import { isClassified, nameValidation, type Validation, validationNames } from '../metrics/tasks.js';
 import type { TrainSums } from './epoch.js';
 import { type CheckedGroups, groupMetricNames } from './group-training.js';
 
-/** What is known after an epoch; epoch 0 is the model before the first step. Plain JSON. */
-export interface EpochReport {
+/**
+ * What is known after an epoch; epoch 0 is the model before the first step. Plain JSON.
+ *
+ * @typeParam T of the data: `EpochReport<Task>` where it is not known
+ */
+export interface EpochReport<T extends Task = 'single-label'> {
   epoch: number;
   /** Name of the stage that it was part of; null for epoch 0. */
   stage: string | null;
@@ -20,11 +23,8 @@ export interface EpochReport {
   trainAccuracy: number | null;
   /** Largest learning rate of what learns, at the end of the epoch. */
   learningRate: number;
-  /**
-   * Validation, in eval mode. Of multi-label data and regressions it is another object, which `isMultiLabel` and
-   * `isRegression` tell; `metrics` has the figures of all.
-   */
-  validation: ClassificationMetrics;
+  /** Validation, in eval mode; where the task is not known, `isClassified`, `isMultiLabel` and `isRegression` tell. */
+  validation: Validation<T>;
   /** All figures by name, as early stopping knows them: `trainLoss`, `valLoss`, `valMacroF1`, `valF1:<class>`. */
   metrics: NamedMetrics;
   /** The best epoch so far by the chosen metric. */
@@ -51,23 +51,23 @@ export function knownMetrics(
   return [...training, ...validationNames('val', classes, kind), ...groupMetricNames(groups)];
 }
 
-export function makeReport(
+export function makeReport<T extends Task>(
   epoch: number,
   sums: TrainSums,
-  validation: Validation,
+  validation: Validation<T>,
   {
     more,
     ...rest
   }: Pick<EpochReport, 'stage' | 'learningRate' | 'seconds' | 'skipped'> & { more: NamedMetrics },
-): EpochReport {
+): EpochReport<T> {
   const trained = sums.count > 0;
   const trainLoss = trained ? sums.loss / sums.count : null;
-  const trainAccuracy = trained && !('task' in validation) ? sums.correct / sums.count : null;
+  const trainAccuracy = trained && isClassified(validation) ? sums.correct / sums.count : null;
   return {
     epoch,
     trainLoss,
     trainAccuracy,
-    validation: validation as ClassificationMetrics,
+    validation,
     metrics: {
       ...(trainLoss === null ? {} : { trainLoss }),
       ...(trainAccuracy === null ? {} : { trainAccuracy }),

@@ -1,20 +1,25 @@
 import type { Preprocessing } from '../data/preprocessing.js';
+import type { Task } from '../data/task.js';
 import type { RetentionReport } from '../forgetting/retention.js';
 import type { Baselines } from './baselines.js';
 import type { ComputationReport } from './computation.js';
 import type { EpochReport } from './report.js';
 import type { StageReport } from './stage-run.js';
 
-/** What a finished, stopped or broken-off fine-tuning came to. */
-export interface FineTuneResult {
+/**
+ * What a finished, stopped or broken-off fine-tuning came to.
+ *
+ * @typeParam T of the data: `FineTuneResult<Task>` where it is not known
+ */
+export interface FineTuneResult<T extends Task = 'single-label'> {
   /** The model before the first step. */
-  baseline: EpochReport;
+  baseline: EpochReport<T>;
   /** Epochs 1, 2, ... */
-  history: EpochReport[];
+  history: EpochReport<T>[];
   /**
    * The epoch whose weights the model has now; may be the baseline. The last one where the metric was undefined in all.
    */
-  best: EpochReport;
+  best: EpochReport<T>;
   /** Why it ended: all epochs done, early stopping, or the caller left the loop or aborted. */
   ended: 'finished' | 'early' | 'left';
   /** What comes without fine-tuning; undefined with `baselines: 'none'`. */

@@ -1,10 +1,7 @@
 import { loadAddon } from '../addon.js';
-import type { ImageDataset } from '../data/dataset.js';
-import type { Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
-import type { Features } from '../probe/features.js';
-import { crossValidate, indexOfSmallest } from '../probe/grid.js';
-import { type Matrix, scoresOf } from '../probe/linear.js';
+import { indexOfSmallest } from '../probe/grid.js';
+import { crossValidateTargets, type TargetRows, targetsOfRows } from './target-folds.js';
 
 /** scikit-learn's `alpha` of Ridge on standardised features. */
 const lambdas = [0.1, 1, 10, 100, 1e3, 1e4];
@@ -16,42 +13,24 @@ const lambdas = [0.1, 1, 10, 100, 1e3, 1e4];
  * @returns lambda of sum((y - Xw)^2) + lambda |w|^2
  */
 export async function ridgeStrength(
-  features: Pick<Features, 'train'>,
-  { splits, classes }: ImageDataset,
+  rows: TargetRows,
   { seed, signal }: { seed: number; signal?: AbortSignal | undefined },
 ): Promise<number> {
-  const byPath = new Map(splits.train.map(({ path, targets }) => [path, targets]));
-  const targets = features.train.paths.map((path) => byPath.get(path) as readonly number[]);
-  // In the place of labels the rows, by which a fold finds its targets; they are dealt to the folds in turn.
-  const train = { ...features.train, labels: Int32Array.from(targets.keys()) };
-  const { rows, scores } = await crossValidate(
-    { train },
-    { folds: 5, seed, signal },
-    async ({ learn, held }) => {
-      const own = Float32Array.from([...learn.labels].flatMap((row) => targets[row] as readonly number[]));
-      const fits = await callNative(() =>
-        loadAddon().ridge(
-          tensorOf(learn.features),
-          matrix(own, learn.labels.length, classes.length),
-          lambdas,
-        ),
-      );
-      const all: Float32Array[] = [];
-      for (const { weight, bias } of fits) {
-        const map = {
-          weight: Float32Array.from(weight.data as Float32Array),
-          bias: Float32Array.from(bias.data as Float32Array),
-        };
-        all.push(await scoresOf(map, held.features));
-      }
-      return all;
-    },
-  );
+  const folding = { folds: 5, seed, signal };
+  const { truth, scores } = await crossValidateTargets(rows, folding, async (learn, targets) => {
+    const features = { data: learn.data, shape: [learn.rows, learn.columns], dtype: 'float32' as const };
+    const fits = await callNative(() => loadAddon().ridge(features, targets, lambdas));
+    return fits.map(({ weight, bias }) => ({
+      weight: Float32Array.from(weight.data as Float32Array),
+      bias: Float32Array.from(bias.data as Float32Array),
+    }));
+  });
+  const targets = targetsOfRows(rows);
+  const { classes } = rows.data;
   const variances = classes.map((_, at) => varianceOf(targets.map((values) => values[at] as number)));
   const errors = scores.map((held) =>
     held.reduce((sum, score, i) => {
-      const [row, at] = [rows[Math.floor(i / classes.length)] as number, i % classes.length];
-      return sum + (score - (targets[row]?.[at] as number)) ** 2 / (variances[at] || 1);
+      return sum + (score - (truth[i] as number)) ** 2 / (variances[i % classes.length] || 1);
     }, 0),
   );
   // A single training image leaves nothing to hold out.
@@ -61,12 +40,4 @@ export async function ridgeStrength(
 function varianceOf(values: readonly number[]): number {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   return values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
-}
-
-function tensorOf({ data, rows, columns }: Matrix): Tensor {
-  return matrix(data, rows, columns);
-}
-
-function matrix(data: Float32Array, rows: number, columns: number): Tensor {
-  return { data, shape: [rows, columns], dtype: 'float32' };
 }

@@ -1,5 +1,7 @@
 import type { ModelCard } from '../card.js';
 import type { ImageDataset } from '../data/dataset.js';
+import type { Task } from '../data/task.js';
+import { isClassified } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
 import { versions } from '../versions.js';
 import type { CheckedOptions } from './options.js';
@@ -9,7 +11,7 @@ import type { FineTuneResult } from './result.js';
 export function makeCard(
   { model, data, options: { licences } }: { model: Model; data: ImageDataset; options: CheckedOptions },
   recipe: Record<string, unknown>,
-  { best, baseline, history, preprocessing, stages, decisions, retention }: FineTuneResult,
+  { best, baseline, history, preprocessing, stages, decisions, retention }: FineTuneResult<Task>,
 ): ModelCard {
   return {
     format: 1,
@@ -32,8 +34,10 @@ export function makeCard(
       bestEpoch: best.epoch,
       epochs: history.length,
       validation: best.validation,
-      // JSON leaves out an accuracy that there is not.
-      baseline: { loss: baseline.validation.loss, accuracy: baseline.validation.accuracy },
+      baseline: {
+        loss: baseline.validation.loss,
+        ...(isClassified(baseline.validation) ? { accuracy: baseline.validation.accuracy } : {}),
+      },
       ...(retention ? { retention } : {}),
     },
   };

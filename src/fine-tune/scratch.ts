@@ -1,4 +1,5 @@
 import type { ImageDataset } from '../data/dataset.js';
+import type { Task } from '../data/task.js';
 import { invalidType, invalidValue } from '../errors.js';
 import type { Model } from '../model.js';
 import { copyModel } from '../model-copy.js';
@@ -8,13 +9,13 @@ import { checkFineTuneOptions, type FineTuneOptions } from './options.js';
 import type { EpochReport } from './report.js';
 
 /** What the same network reached from random weights. Plain JSON. */
-export interface ScratchBaseline {
+export interface ScratchBaseline<T extends Task = 'single-label'> {
   /** Epochs trained; fewer than asked for after early stopping. */
   epochs: number;
   /** Of all layers. */
   learningRate: number;
   /** The best epoch, by the metric of `earlyStopping`. */
-  best: EpochReport;
+  best: EpochReport<T>;
 }
 
 /**
@@ -33,11 +34,11 @@ export interface ScratchBaseline {
  *
  * @throws those of fineTune
  */
-export async function trainFromScratch(
+export async function trainFromScratch<T extends Task = 'single-label'>(
   model: Model,
-  data: ImageDataset,
+  data: ImageDataset<T>,
   options?: FineTuneOptions,
-): Promise<ScratchBaseline> {
+): Promise<ScratchBaseline<T>> {
   if (typeof model?.replaceHead !== 'function')
     throw invalidType('trainFromScratch: expected a Model from loadModel.');
   if (!data?.splits?.train)

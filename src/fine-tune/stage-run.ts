@@ -1,4 +1,5 @@
 import { nativePreprocess } from '../data/preprocessing.js';
+import type { Task } from '../data/task.js';
 import type { Forgetting } from '../forgetting/forgetting.js';
 import type { Model } from '../model.js';
 import type { NativeOptimizer, Precision } from '../native.js';
@@ -90,7 +91,7 @@ export class StageRun {
   }
 
   /** Learning rate of each group for a batch of an epoch. */
-  learningRates(epoch: number, batch: number, history: readonly EpochReport[]): number[] {
+  learningRates(epoch: number, batch: number, history: readonly EpochReport<Task>[]): number[] {
     const { schedule, scheduleSpan, accumulate, epochs } = this.stage;
     const { options, data, firstEpoch } = this.#settings;
     const stepsPerEpoch = Math.ceil(Math.ceil(data.splits.train.length / options.batchSize) / accumulate);
@@ -112,7 +113,7 @@ export class StageRun {
   }
 
   /** Of what learns. */
-  largestRate(epoch: number, batch: number, history: readonly EpochReport[]): number {
+  largestRate(epoch: number, batch: number, history: readonly EpochReport<Task>[]): number {
     return Math.max(...ofLearning(this.stage, this.learningRates(epoch, Math.max(0, batch), history)));
   }
 }

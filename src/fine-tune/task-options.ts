@@ -28,6 +28,7 @@ const losses: Record<Task, NativeLoss['kind'][] | undefined> = {
 export function checkTask(
   options: Pick<CheckedOptions, 'loss' | 'augment' | 'sampler' | 'groups' | 'distillation' | 'head'>,
   task: Task,
+  where = 'fineTune',
 ): void {
   const known = losses[task];
   if (!known) return;
@@ -53,5 +54,5 @@ export function checkTask(
     ],
   ];
   const found = conflicts.find(([isGiven]) => isGiven);
-  if (found) throw invalidValue(`fineTune: the data is ${task}, and ${found[1]}`);
+  if (found) throw invalidValue(`${where}: the data is ${task}, and ${found[1]}`);
 }

@@ -9,6 +9,7 @@ import { quickProbe } from '../probe/quick.js';
 import { matrixOf } from '../probe/result.js';
 import { measureColumns } from '../probe/standardise.js';
 import { isWithoutFeatures, readingOf } from './baselines.js';
+import { labelStrength } from './label-strength.js';
 import type { CheckedOptions } from './options.js';
 import { ridgeStrength } from './ridge-strength.js';
 
@@ -16,7 +17,8 @@ import { ridgeStrength } from './ridge-strength.js';
  * Readies a new head for a probe: its standardising layer gets the mean and standard deviation of the trunk's features over
  * the training images, and C of logistic regression is chosen on them by cross-validation.
  *
- * @returns C, of multi-label data 1 for each label, of a regression that of a ridge by cross-validation; undefined where there are no features that can be kept, and the layer stays as it is
+ * @returns C of the whole loss: of a multi-label set that of logistic regression for each label, of a regression that of a
+ * ridge; undefined where there are no features that can be kept, and the layer stays as it is
  */
 export async function readyProbe(
   model: Model,
@@ -38,11 +40,12 @@ export async function readyProbe(
     }
     const task = taskOf(data);
     const outputs = data.classes.length;
-    // The loss is a mean over the outputs: this is each label's own C of 1.
-    if (task === 'multi-label') return outputs;
+    const choosing = { seed, signal };
+    // The loss is a mean over the outputs, C of each label alone.
+    if (task === 'multi-label') return outputs * (await labelStrength({ features, data }, choosing));
     // weightDecay / 2 |w|^2 beside the mean of squared errors is a ridge with lambda = weightDecay x images x outputs / 2.
-    if (task === 'regression') return outputs / (2 * (await ridgeStrength(features, data, { seed, signal })));
-    const { C } = await quickProbe(features, { seed, signal });
+    if (task === 'regression') return outputs / (2 * (await ridgeStrength({ features, data }, choosing)));
+    const { C } = await quickProbe(features, choosing);
     return C;
   } catch (error) {
     if (isWithoutFeatures(error)) return undefined;

@@ -1,4 +1,4 @@
-import { isClassified, type Validation } from '../metrics/tasks.js';
+import { isClassified } from '../metrics/tasks.js';
 import { bestEpochOf, type RunRecord } from '../run-record.js';
 import type { ReportContent } from './content.js';
 import { counted, formatCount, formatMagnitude } from './format.js';
@@ -117,7 +117,7 @@ function answered({ data: { task, classes } }: RunRecord): string {
 
 /** What these figures do not say. */
 function limits({ record, outcomes }: ReportContent): Html[] {
-  const validation: Validation = bestEpochOf(record).validation;
+  const { validation } = bestEpochOf(record);
   const rare = (isClassified(validation) ? validation.perClass : []).filter(({ support }) => support < 20);
   const { test } = record.data.counts ?? {};
   return [

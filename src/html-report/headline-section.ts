@@ -1,6 +1,8 @@
 import { basename } from 'node:path';
+import type { Task } from '../data/task.js';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
+import { isClassified } from '../metrics/tasks.js';
 import { wilson } from '../metrics/wilson.js';
 import { beatenByProbe, standings } from '../report/baselines-table.js';
 import { bestEpochOf, type RunRecord } from '../run-record.js';
@@ -10,15 +12,13 @@ import { counted, formatCount, formatSeconds, formatShare } from './format.js';
 import { type Fragment, type Html, html, named } from './html.js';
 
 /** What came out, in plain words, beside what comes without learning. */
-export function headlineSection(content: ReportContent): Html {
+export function headlineSection(content: ReportContent, validation: ClassificationMetrics): Html {
   const { record } = content;
-  const best = bestEpochOf(record);
-  const { validation } = best;
   return html`<header><p class="overline">torchgraft · training report${dateOf(content)}</p>
 <h1>Right on ${formatCount(hits(validation))} of ${counted(validation.count, 'validation image')}</h1>
-<p class="lead">${what(record)} ${chosen(record, best)}</p>
+<p class="lead">${what(record)} ${chosen(record, bestEpochOf(record))}</p>
 ${bars(record, validation)}
-${tiles(content, best)}
+${tiles(content, validation)}
 ${remarks(content)}</header>`;
 }
 
@@ -53,7 +53,7 @@ const endings = {
 } as const;
 
 /** Which epoch was kept, and why. */
-export function chosen({ epochs, ended, options }: RunRecord, best: EpochReport): Html {
+export function chosen({ epochs, ended, options }: RunRecord, best: EpochReport<Task>): Html {
   const metric = (options?.earlyStopping as { metric?: string } | undefined)?.metric;
   const why =
     ended && html`; training ended after ${counted(epochs.length, 'epoch')} because ${endings[ended]}`;
@@ -80,7 +80,8 @@ function others(
   record: RunRecord,
   validation: ClassificationMetrics,
 ): { name: Fragment; accuracy: number }[] {
-  const before = { name: 'Before the first step', accuracy: record.baseline.validation.accuracy };
+  const { accuracy } = record.baseline.validation as ClassificationMetrics;
+  const before = { name: 'Before the first step', accuracy };
   if (record.baselines) {
     const rest = standings(record.baselines, { validation }, record.scratch).slice(0, -1).reverse();
     const named = rest.map(({ name, accuracy }) => ({ name: capital(name), accuracy }));
@@ -103,7 +104,7 @@ style="--share:${percent(share)}"></span>${whisker}</span><span class="value">${
 
 const percent = (share: number) => `${(share * 100).toFixed(2)}%`;
 
-function tiles({ record, outcomes }: ReportContent, { validation }: EpochReport): Html {
+function tiles({ record, outcomes }: ReportContent, validation: ClassificationMetrics): Html {
   const speeds = record.epochs.map(({ imagesPerSecond }) => imagesPerSecond).filter((speed) => speed > 0);
   const trained = record.epochs.reduce((sum, { seconds }) => sum + seconds, 0);
   const calibration = outcomes && calibrate(outcomes).expectedError;
@@ -131,7 +132,11 @@ export function remarks({ record, missing = [] }: ReportContent): Html | undefin
   const skipped = new Set(
     [record.baseline, ...record.epochs].flatMap((report) => (report.skipped ?? []).map(({ path }) => path)),
   );
-  const beaten = record.baselines && beatenByProbe(record.baselines, bestEpochOf(record));
+  const { validation } = bestEpochOf(record);
+  const beaten =
+    record.baselines && isClassified(validation)
+      ? beatenByProbe(record.baselines, { validation })
+      : undefined;
   const lines = [
     ...(record.decisions ?? []),
     ...(beaten ? [beaten] : []),

@@ -1,4 +1,6 @@
+import type { Task } from '../data/task.js';
 import type { EpochReport } from '../fine-tune/report.js';
+import { isClassified, type Validation } from '../metrics/tasks.js';
 import { taskFigures } from '../report/task-tables.js';
 import type { RunRecord } from '../run-record.js';
 import { drawEpochLines, figure, type Series } from './charts.js';
@@ -34,7 +36,7 @@ ${figure('Time of an epoch', times, drawTimes(times))}
 }
 
 function scoreNames({ baseline }: RunRecord): string {
-  const figures = taskFigures(baseline.validation);
+  const figures = figuresOf(baseline.validation);
   return figures ? figures.map(({ title }) => title).join(', ') : 'Accuracy and macro F1';
 }
 
@@ -57,7 +59,7 @@ function lossSeries({ baseline, epochs }: RunRecord): Series[] {
 function scoreSeries({ baseline, epochs }: RunRecord): Series[] {
   const all = [baseline, ...epochs];
   const colors = ['--val', '--f1', '--train'] as const;
-  const figures = taskFigures(baseline.validation);
+  const figures = figuresOf(baseline.validation);
   if (figures) {
     // R2 has another scale than errors have.
     return figures
@@ -72,12 +74,12 @@ function scoreSeries({ baseline, epochs }: RunRecord): Series[] {
     {
       name: 'validation accuracy',
       color: '--val',
-      points: pointsOf(all, ({ validation }) => validation.accuracy),
+      points: pointsOf(all, ({ validation }) => (isClassified(validation) ? validation.accuracy : null)),
     },
     {
       name: 'validation macro F1',
       color: '--f1',
-      points: pointsOf(all, ({ validation }) => validation.macro.f1),
+      points: pointsOf(all, ({ validation }) => (isClassified(validation) ? validation.macro.f1 : null)),
     },
     {
       name: 'training accuracy',
@@ -88,11 +90,24 @@ function scoreSeries({ baseline, epochs }: RunRecord): Series[] {
   ];
 }
 
-function valueOf({ validation }: EpochReport, name: string): number | null {
-  return taskFigures(validation)?.find((figure) => figure.name === name)?.value ?? null;
+/** Of images with one class each undefined. */
+function figuresOf(validation: Validation) {
+  return isClassified(validation) ? undefined : taskFigures(validation);
 }
 
-function pointsOf(epochs: EpochReport[], value: (epoch: EpochReport) => number | null): Series['points'] {
+function scoreCells(validation: Validation): string[] {
+  if (isClassified(validation)) return [formatShare(validation.accuracy), validation.macro.f1.toFixed(4)];
+  return taskFigures(validation).map(({ value }) => value?.toFixed(4) ?? '–');
+}
+
+function valueOf({ validation }: EpochReport<Task>, name: string): number | null {
+  return figuresOf(validation)?.find((figure) => figure.name === name)?.value ?? null;
+}
+
+function pointsOf(
+  epochs: EpochReport<Task>[],
+  value: (epoch: EpochReport<Task>) => number | null,
+): Series['points'] {
   return epochs.flatMap((report) => {
     const y = value(report);
     return y === null ? [] : [[report.epoch, y] as const];
@@ -100,7 +115,7 @@ function pointsOf(epochs: EpochReport[], value: (epoch: EpochReport) => number |
 }
 
 function epochTable({ baseline, epochs, bestEpoch }: RunRecord): Html {
-  const figures = taskFigures(baseline.validation);
+  const figures = figuresOf(baseline.validation);
   return table({
     label: 'Figures of all epochs',
     head: [
@@ -121,10 +136,7 @@ function epochTable({ baseline, epochs, bestEpoch }: RunRecord): Html {
         report.trainLoss?.toFixed(4) ?? '–',
         ...(figures ? [] : [report.trainAccuracy === null ? '–' : formatShare(report.trainAccuracy)]),
         report.validation.loss.toFixed(4),
-        ...(taskFigures(report.validation)?.map(({ value }) => value?.toFixed(4) ?? '–') ?? [
-          formatShare(report.validation.accuracy),
-          report.validation.macro.f1.toFixed(4),
-        ]),
+        ...scoreCells(report.validation),
         report.epoch === 0 ? '–' : formatRate(report.learningRate),
         report.imagesPerSecond > 0 ? formatCount(Number(report.imagesPerSecond.toPrecision(3))) : '–',
         report.epoch === 0 ? '–' : formatShare(report.waitShare ?? 0),

@@ -1,15 +1,17 @@
 import { isAbsolute, relative } from 'node:path';
 import type { ClassificationMetrics } from '../metrics/classification.js';
-import { bestEpochOf } from '../run-record.js';
 import type { Mistake, ReportContent } from './content.js';
 import { counted, formatShare } from './format.js';
 import { hits } from './headline-section.js';
 import { type Html, html, named } from './html.js';
 
 /** The most confident wrong answers as pictures. */
-export function mistakesSection({ mistakes, outcomes, record }: ReportContent): Html {
+export function mistakesSection(
+  { mistakes, outcomes, record }: ReportContent,
+  validation: ClassificationMetrics,
+): Html {
   return html`<section id="mistakes"><h2>Where it was most wrong</h2>
-${body(outcomes && mistakes, bestEpochOf(record).validation, record.data.source)}</section>`;
+${body(outcomes && mistakes, validation, record.data.source)}</section>`;
 }
 
 function body(

@@ -28,27 +28,28 @@ export async function renderReport(content: ReportContent): Promise<string> {
     import('./calibration-section.js'),
     import('./slices-section.js'),
   ]);
-  const validation: Validation = bestEpochOf(content.record).validation;
-  const figures = taskFigures(validation);
+  const { validation } = bestEpochOf(content.record);
+  const slices = slicesSection(content.record.slices);
   const name = content.record.source?.name ?? 'model';
   return html`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>${figures ? `${figures[0]?.title} ${figures[0]?.value?.toFixed(3)}` : formatShare(validation.accuracy)} · ${name} · torchgraft</title>
+<title>${scoreOf(validation)} · ${name} · torchgraft</title>
 <style>${trusted(style)}</style></head><body><main>
-${isClassified(validation) ? headlineSection(content) : taskHeadline(content, validation)}
+${isClassified(validation) ? headlineSection(content, validation) : taskHeadline(content, validation)}
 <nav aria-label="Sections">${sectionsOf(content).map(([id, title]) => html`<a href="#${id}">${title}</a> `)}</nav>
 ${learningSection(content.record)}
 ${
   isClassified(validation)
     ? html`${confusionSection(validation)}
 ${classesSection(validation)}
-${slicesSection(content.record.slices)}
+${slices}
 ${calibrationSection(content.outcomes)}
-${mistakesSection(content)}`
-    : taskSection(validation)
+${mistakesSection(content, validation)}`
+    : html`${taskSection(validation)}
+${slices}`
 }
 ${doubtsSection(content)}
 ${retentionSection(content.record.retention)}
@@ -57,6 +58,12 @@ ${cardSection(content)}
 <footer>Written by torchgraft${versionOf(content)}. This file is whole: it loads nothing.</footer>
 </main></body></html>
 `.text;
+}
+
+function scoreOf(validation: Validation): string {
+  if (isClassified(validation)) return formatShare(validation.accuracy);
+  const [first] = taskFigures(validation);
+  return `${first?.title} ${first?.value?.toFixed(3)}`;
 }
 
 const sections: readonly (readonly [string, string])[] = [

@@ -13,7 +13,7 @@ type TaskValidation = MultiLabelValidation | RegressionValidation;
 /** What out of a multi-label model or a regression came, in plain words. */
 export function taskHeadline(content: ReportContent, validation: TaskValidation): Html {
   const { record } = content;
-  const figures = taskFigures(validation) ?? [];
+  const figures = taskFigures(validation);
   const [first] = figures;
   const images = counted(validation.count, 'validation image');
   return html`<header><p class="overline">torchgraft · training report · ${taskOf(record.data)}${dateOf(content)}</p>

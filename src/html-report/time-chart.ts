@@ -1,3 +1,4 @@
+import type { Task } from '../data/task.js';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { RunRecord } from '../run-record.js';
 import { axis, drawChart, grid, type Series } from './charts.js';
@@ -6,8 +7,8 @@ import type { Html } from './html.js';
 
 /** What an epoch's time went to, seconds by epoch. */
 export function timeSeries({ epochs, features }: RunRecord): Series[] {
-  const waited = ({ trainSeconds, waitShare = 0 }: EpochReport) => trainSeconds * waitShare;
-  const of = (seconds: (epoch: EpochReport) => number): Series['points'] =>
+  const waited = ({ trainSeconds, waitShare = 0 }: EpochReport<Task>) => trainSeconds * waitShare;
+  const of = (seconds: (epoch: EpochReport<Task>) => number): Series['points'] =>
     epochs.map((report) => [report.epoch, Math.max(0, seconds(report))]);
   return [
     { name: 'training', color: '--train', points: of((epoch) => epoch.trainSeconds - waited(epoch)) },

@@ -7,6 +7,7 @@ import type { ModelCard } from '../card.js';
 import type { ImageDataset, Sample } from '../data/dataset.js';
 import { BatchLoader } from '../data/loader.js';
 import { nativePreprocess } from '../data/preprocessing.js';
+import type { Task } from '../data/task.js';
 import { taskOf } from '../data/task.js';
 import { invalidType } from '../errors.js';
 import { evaluateSplit } from '../fine-tune/epoch.js';
@@ -42,7 +43,7 @@ export interface ReportedRun {
   /** With the card that fineTune gave it. */
   model: Model;
   data: ImageDataset;
-  result: FineTuneResult;
+  result: FineTuneResult<Task>;
   /** What is told of the run beside what model, data and result say; default: nothing more. */
   record?: RunRecord;
   /** What `FineTuning.validationOutcomes` gave; default: the validation images are classified now. */
@@ -79,7 +80,9 @@ export async function writeReport(
   const outcomes = isClassed
     ? (run.outcomes ?? (await classifySamples(labelled, data.splits.val, limits.threads)))
     : undefined;
-  const record = withSlices(run.record ?? makeRunRecord(model, data, result), outcomes, data);
+  const made = run.record ?? makeRunRecord(model, data, result);
+  const { threads } = limits;
+  const record = await withSlices(made, { model: labelled, data, outcomes }, { threads });
   const content = {
     record,
     card: model.card,

@@ -1,7 +1,14 @@
-import type { SliceReport } from './slices.js';
+import type { ComparedSlice, SliceGap } from './slice-comparison.js';
+
+/** Metrics in a unit of their own, of which three decimals may be too many or none. */
+const inUnits = ['mae', 'rmse'];
 
 /** What slices come to, in one sentence. */
-export function describeGap(report: Omit<SliceReport, 'verdict'>): string {
+export function describeGap(report: {
+  metric: string;
+  slices: readonly ComparedSlice[];
+  gap: SliceGap | null;
+}): string {
   const { metric, slices, gap } = report;
   const small = slices.filter(({ standing }) => standing === 'too few to tell');
   const of = small.length > 0 ? `; of ${names(small)} there are too few images to tell` : '';
@@ -10,9 +17,8 @@ export function describeGap(report: Omit<SliceReport, 'verdict'>): string {
       ? `Too few images to tell: no slice has enough (${names(slices)}).`
       : `Only one slice has enough images to tell, so there is nothing to compare it with${of}.`;
   }
-  const figure = (value: number) =>
-    metric === 'accuracy' ? `${(value * 100).toFixed(1)} points` : value.toFixed(3);
-  const between = `${figure(gap.value)} of ${metric} between ${gap.best} and ${gap.worst}`;
+  const unit = metric === 'accuracy' ? ' points' : '';
+  const between = `${figure(gap.value, metric)}${unit} of ${metric} between ${gap.best} and ${gap.worst}`;
   const interval = gap.low === null || gap.high === null ? '' : `, 95 % ${range(gap.low, gap.high, metric)}`;
   const share = gap.chance < 0.01 ? 'less than 1 %' : `${Math.round(gap.chance * 100)} %`;
   return gap.chance <= 0.05
@@ -21,9 +27,12 @@ export function describeGap(report: Omit<SliceReport, 'verdict'>): string {
 }
 
 function range(low: number, high: number, metric: string): string {
-  return metric === 'accuracy'
-    ? `${(low * 100).toFixed(1)} to ${(high * 100).toFixed(1)}`
-    : `${low.toFixed(3)} to ${high.toFixed(3)}`;
+  return `${figure(low, metric)} to ${figure(high, metric)}`;
+}
+
+function figure(value: number, metric: string): string {
+  if (metric === 'accuracy') return (value * 100).toFixed(1);
+  return inUnits.includes(metric) ? String(Number(value.toPrecision(3))) : value.toFixed(3);
 }
 
 /** `A (4 images)`, at most three of them. */

@@ -1,14 +1,18 @@
 import { z } from 'zod';
-import { randomIntegers, shuffle } from '../data/random.js';
-import { invalidType, invalidValue, TorchgraftError } from '../errors.js';
 import { checkOptions } from '../options.js';
-import {
-  type BootstrapDifference,
-  type BootstrapInterval,
-  bootstrapDifference,
-  bootstrapInterval,
-} from './bootstrap.js';
+import type { BootstrapInterval } from './bootstrap.js';
 import type { ClassificationScores } from './scores.js';
+import {
+  type ComparedSlice,
+  checkSlices,
+  compareSlices,
+  type GroupScores,
+  indicesByValue,
+  type SliceGap,
+  type SliceMeasure,
+  sliceInterval,
+  worstGroupOf,
+} from './slice-comparison.js';
 import { describeGap } from './slice-verdict.js';
 import { classificationStatistic, type Statistic, type StatisticName } from './statistics.js';
 import { wilson } from './wilson.js';
@@ -35,47 +39,11 @@ const schema = z.strictObject({
  */
 export type SliceOptions = z.input<typeof schema>;
 
-/** How a slice does beside all other samples. */
-export type SliceStanding = 'worse' | 'better' | 'no difference seen' | 'too few to tell';
-
-/** One value of a slice, for example one scanner. */
-export interface SliceScores {
-  value: string;
-  /** Samples. */
-  count: number;
-  /** With 95 % bootstrap intervals, drawn within the classes. */
+/** One value of a slice, for example one scanner. Intervals are drawn within the classes. */
+export interface SliceScores extends ComparedSlice {
   accuracy: BootstrapInterval;
   /** Mean F1 over the classes that the slice has samples of. */
   macroF1: BootstrapInterval;
-  /** The metric that slices are compared by. */
-  score: BootstrapInterval;
-  /** This slice less all other samples, with the 95 % interval; null where it is too small, or all there is. */
-  toRest: BootstrapDifference | null;
-  standing: SliceStanding;
-}
-
-/** The best slice less the worst, of those that are large enough. */
-export interface SliceGap {
-  best: string;
-  worst: string;
-  /** Never negative: in favour of `best`. */
-  value: number;
-  /** 95 % bootstrap interval of the difference between these two. */
-  low: number | null;
-  high: number | null;
-  /** Share of random divisions of the samples into slices of these sizes that have as large a gap: small is real. */
-  chance: number;
-}
-
-/** Samples of one class in one slice: the groups of Sagawa et al. (2020). */
-export interface GroupScores {
-  value: string;
-  class: string;
-  count: number;
-  /** Share that is right, the recall of the class in the slice, with its 95 % Wilson interval. */
-  accuracy: number;
-  low: number;
-  high: number;
 }
 
 /** How a model does on the slices of one name. Plain JSON. */
@@ -123,27 +91,30 @@ export function sliceMetrics(
   classes: readonly string[],
   options: SliceOptions = {},
 ): SliceReport {
-  const settings = checkOptions(schema, options, 'sliceMetrics');
-  checkArguments(scores, values, classes);
-  const sign = minimised.includes(settings.metric) ? -1 : 1;
+  const { metric, least, widest, resamples, seed } = checkOptions(schema, options, 'sliceMetrics');
+  const { labels } = scores ?? {};
+  checkSlices(labels instanceof Int32Array ? labels.length : undefined, values, classes, 'sliceMetrics');
   const members = indicesByValue(values);
-  const statistics = statisticsOf(scores, settings.metric);
-  const large = [...members].filter(([, indices]) => !isSmall(scores, indices, settings)).length;
-  // Of two slices the one is better where the other is worse.
-  const comparisons = large === 2 ? 1 : large;
-  const slices = Array.from(members, ([value, indices]) =>
-    scoreSlice({ value, indices, scores, statistics, sign, settings, comparisons }),
-  );
-  const judged = slices
-    .filter(({ standing, score }) => standing !== 'too few to tell' && score.value !== null)
-    .sort((a, b) => sign * ((a.score.value as number) - (b.score.value as number)));
-  const worst = judged[0]?.value ?? null;
-  const gap = judged.length < 2 ? null : gapBetween(judged, members, statistics.score, sign, settings);
+  const statistics = statisticsOf(scores, metric);
+  const measure: SliceMeasure = {
+    ...{ members, strata: scores.labels, resamples, seed },
+    statistic: statistics.score,
+    sign: minimised.includes(metric) ? -1 : 1,
+    isSmall: (indices) => {
+      const [low, high] = wilsonOf(scores, indices);
+      return indices.length < least || high - low > widest;
+    },
+    isLike: (indices) => metric === 'accuracy' && holdsTheRest(scores, indices, statistics.accuracy),
+  };
+  const { slices: compared, worst, gap } = compareSlices(measure);
+  const slices = compared.map((slice): SliceScores => {
+    const interval = (statistic: Statistic) =>
+      sliceInterval(measure, members.get(slice.value) as Int32Array, statistic);
+    const accuracy = metric === 'accuracy' ? slice.score : interval(statistics.accuracy);
+    return { ...slice, accuracy, macroF1: interval(statistics.macroF1) };
+  });
   const groups = groupScores(scores, values, classes);
-  const counted = groups.filter(({ count }) => count >= settings.least);
-  const worstGroup =
-    counted.length === 0 ? null : counted.reduce((a, b) => (b.accuracy < a.accuracy ? b : a));
-  const report = { metric: settings.metric, slices, worst, gap, groups, worstGroup };
+  const report = { metric, slices, worst, gap, groups, worstGroup: worstGroupOf(groups, least) };
   return { ...report, verdict: describeGap(report) };
 }
 
@@ -163,8 +134,6 @@ export function groupScores(
     }),
   );
 }
-
-type Settings = z.output<typeof schema>;
 
 interface Statistics {
   accuracy: Statistic;
@@ -197,158 +166,15 @@ function presentMacroF1({ labels, predicted }: ClassificationScores, indices: In
   return [...counts.values()].reduce((sum, { hits, both }) => sum + (2 * hits) / both, 0) / counts.size;
 }
 
-function scoreSlice(slice: {
-  value: string;
-  indices: Int32Array;
-  scores: ClassificationScores;
-  statistics: Statistics;
-  sign: number;
-  settings: Settings;
-  comparisons: number;
-}): SliceScores {
-  const { value, indices, scores, statistics, settings } = slice;
-  const count = indices.length;
-  const strata = indices.map((index) => scores.labels[index] as number);
-  const { resamples, seed } = settings;
-  const interval = (statistic: Statistic) =>
-    bootstrapInterval(count, (drawn) => statistic(drawn.map((at) => indices[at] as number)), {
-      ...{ strata, resamples, seed },
-    });
-  const accuracy = interval(statistics.accuracy);
-  const score = settings.metric === 'accuracy' ? accuracy : interval(statistics.score);
-  const tooFew = isSmall(scores, indices, settings);
-  const toRest = tooFew || count === scores.labels.length ? null : compareWithRest(slice);
-  const standing = tooFew ? 'too few to tell' : standingOf(slice, toRest);
-  return { value, count, accuracy, macroF1: interval(statistics.macroF1), score, toRest, standing };
-}
-
 function wilsonOf({ labels, predicted }: ClassificationScores, indices: Int32Array) {
   return wilson(indices.filter((index) => labels[index] === predicted[index]).length, indices.length);
 }
 
-function isSmall(scores: ClassificationScores, indices: Int32Array, { least, widest }: Settings): boolean {
+/** Whether the Wilson interval of a slice's accuracy holds that of all other samples. */
+function holdsTheRest(scores: ClassificationScores, indices: Int32Array, accuracy: Statistic): boolean {
+  const own = new Set(indices);
+  const others = scores.labels.map((_, index) => index).filter((index) => !own.has(index));
   const [low, high] = wilsonOf(scores, indices);
-  return indices.length < least || high - low > widest;
-}
-
-/** Both sides are drawn within their classes. */
-function compareWithRest({
-  indices,
-  scores,
-  statistics,
-  sign,
-  settings,
-}: Parameters<typeof scoreSlice>[0]): BootstrapDifference {
-  const { labels } = scores;
-  const inside = new Uint8Array(labels.length);
-  for (const index of indices) inside[index] = 1;
-  const of = (side: number) => (drawn: Int32Array) =>
-    statistics.score(drawn.filter((index) => inside[index] === side));
-  return bootstrapDifference(labels.length, of(1), of(0), {
-    strata: labels.map((label, index) => 2 * label + (inside[index] as number)),
-    mode: sign > 0 ? 'max' : 'min',
-    resamples: settings.resamples,
-    seed: settings.seed,
-  });
-}
-
-function standingOf(
-  { indices, scores, statistics, settings, comparisons }: Parameters<typeof scoreSlice>[0],
-  toRest: BootstrapDifference | null,
-): SliceStanding {
-  if (!toRest || toRest.betterShare === null) return 'no difference seen';
-  const { betterShare } = toRest;
-  if (2 * Math.min(betterShare, 1 - betterShare) > 0.05 / comparisons) return 'no difference seen';
-  if (settings.metric === 'accuracy') {
-    const own = new Set(indices);
-    const others = scores.labels.map((_, index) => index).filter((index) => !own.has(index));
-    const [low, high] = wilsonOf(scores, indices);
-    const theirs = statistics.accuracy(others) as number;
-    if (theirs >= low && theirs <= high) return 'no difference seen';
-  }
-  return betterShare > 0.5 ? 'better' : 'worse';
-}
-
-function gapBetween(
-  judged: readonly SliceScores[],
-  members: ReadonlyMap<string, Int32Array>,
-  statistic: Statistic,
-  sign: number,
-  { resamples, seed }: Settings,
-): SliceGap {
-  const [worst, best] = [judged[0], judged.at(-1)] as [SliceScores, SliceScores];
-  const sides = [best, worst].map(({ value }) => members.get(value) as Int32Array) as [
-    Int32Array,
-    Int32Array,
-  ];
-  const both = Int32Array.from([...sides[0], ...sides[1]]);
-  const first = sides[0].length;
-  const of = (isFirst: boolean) => (drawn: Int32Array) =>
-    statistic(drawn.filter((at) => at < first === isFirst).map((at) => both[at] as number));
-  const strata = both.map((_, at) => Number(at >= first));
-  const { low, high } = bootstrapDifference(both.length, of(true), of(false), { strata, resamples, seed });
-  const ends = sign > 0 ? [low, high] : [high, low];
-  const value = sign * ((best.score.value as number) - (worst.score.value as number));
-  const pools = judged.map((one) => members.get(one.value) as Int32Array);
-  return {
-    ...{ best: best.value, worst: worst.value, value },
-    low: ends[0] === null ? null : sign * (ends[0] as number),
-    high: ends[1] === null ? null : sign * (ends[1] as number),
-    chance: chanceOf(value, pools, statistic, { resamples, seed }),
-  };
-}
-
-/** A permutation test: of as many random divisions, counting the one at hand, the share with as large a gap. */
-function chanceOf(
-  value: number,
-  pools: readonly Int32Array[],
-  statistic: Statistic,
-  { resamples, seed }: Pick<Settings, 'resamples' | 'seed'>,
-): number {
-  const all = Int32Array.from(pools.flatMap((pool) => [...pool]));
-  let asLarge = 1;
-  for (let number = 0; number < resamples; number++) {
-    shuffle(all, randomIntegers(seed, number));
-    let from = 0;
-    let lowest = Number.POSITIVE_INFINITY;
-    let highest = Number.NEGATIVE_INFINITY;
-    for (const { length } of pools) {
-      const found = statistic(all.subarray(from, from + length));
-      from += length;
-      if (found === null) continue;
-      lowest = Math.min(lowest, found);
-      highest = Math.max(highest, found);
-    }
-    if (highest - lowest >= value - 1e-12) asLarge += 1;
-  }
-  return asLarge / (resamples + 1);
-}
-
-/** Samples by value, the values sorted. */
-function indicesByValue(values: readonly string[]): Map<string, Int32Array> {
-  const found = new Map<string, number[]>();
-  for (const [index, value] of values.entries()) {
-    const own = found.get(value);
-    if (own) own.push(index);
-    else found.set(value, [index]);
-  }
-  const sorted = [...found].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
-  return new Map(sorted.map(([value, indices]) => [value, Int32Array.from(indices)]));
-}
-
-function checkArguments(
-  scores: ClassificationScores,
-  values: readonly string[],
-  classes: readonly string[],
-): void {
-  if (!(scores?.labels instanceof Int32Array) || !Array.isArray(values) || !Array.isArray(classes)) {
-    throw invalidType('sliceMetrics: expected scores, the slice of each sample, and names of classes.');
-  }
-  if (scores.labels.length === 0) throw invalidValue('sliceMetrics: there are no samples.');
-  if (values.length !== scores.labels.length) {
-    throw new TorchgraftError(
-      'SHAPE_MISMATCH',
-      `sliceMetrics: \`values\` has ${values.length} entries for ${scores.labels.length} samples. Give one for each.`,
-    );
-  }
+  const theirs = accuracy(others) as number;
+  return theirs >= low && theirs <= high;
 }

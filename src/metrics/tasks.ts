@@ -26,8 +26,15 @@ export interface RegressionValidation extends RegressionMetrics {
   perTarget: (RegressionMetrics & { target: string })[];
 }
 
-/** What validation found, by the data's task. */
-export type Validation = ClassificationMetrics | MultiLabelValidation | RegressionValidation;
+/** What validation finds, by the data's task. */
+export interface ValidationByTask {
+  'single-label': ClassificationMetrics;
+  'multi-label': MultiLabelValidation;
+  regression: RegressionValidation;
+}
+
+/** What validation found of data of a task; where that is not known, any of the three. */
+export type Validation<T extends Task = Task> = ValidationByTask[T];
 
 /** Whether the figures are of a multi-label set. */
 export function isMultiLabel(validation: Validation): validation is MultiLabelValidation {

@@ -1,13 +1,14 @@
 import { z } from 'zod';
 import { throwIfAborted } from '../errors.js';
 import type { Model } from '../model.js';
+import type { Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
 import { checkOptions } from '../options.js';
 import { createTrainer } from '../trainer.js';
 import type { Features } from './features.js';
 import type { LabelledRows } from './folds.js';
 import { ascending, crossValidate, gridOptions, indexOfSmallest } from './grid.js';
-import { openLinear, scoresOf } from './linear.js';
+import { type Matrix, openLinear, scoresOf } from './linear.js';
 import type { LinearMap } from './linear-file.js';
 import { logLoss, softmaxRows } from './probabilities.js';
 import { checkFeatures, matrixOf, type ProbeResult, probeResult } from './result.js';
@@ -82,21 +83,37 @@ export async function fitPath(
   { features, labels }: LabelledRows,
   classes: number,
   grid: readonly number[],
-  { maxIterations, signal }: FitSettings,
+  settings: FitSettings,
 ): Promise<LinearMap[]> {
-  const { rows, columns, data } = features;
+  const target: Tensor = { data: labels, shape: [features.rows], dtype: 'int32' };
+  return fitTargets(features, target, grid, { ...settings, loss: 'crossEntropy', outputs: classes });
+}
+
+/**
+ * The same to any target: class indices [n], of `outputs` classes, or with `bceWithLogits` 1 and 0 for each label,
+ * [n, labels]; then C is scikit-learn's of a regression for each label alone.
+ */
+export async function fitTargets(
+  { rows, columns, data }: Matrix,
+  target: Tensor,
+  grid: readonly number[],
+  {
+    maxIterations,
+    signal,
+    loss,
+    outputs = target.shape[1] as number,
+  }: FitSettings & { loss: 'crossEntropy' | 'bceWithLogits'; outputs?: number },
+): Promise<LinearMap[]> {
   await using model = await openLinear({
-    weight: new Float32Array(classes * columns),
-    bias: new Float32Array(classes),
+    weight: new Float32Array(outputs * columns),
+    bias: new Float32Array(outputs),
   });
-  const batch = {
-    inputs: [{ data, shape: [rows, columns], dtype: 'float32' as const }],
-    target: { data: labels, shape: [rows], dtype: 'int32' as const },
-  };
+  const batch = { inputs: [{ data, shape: [rows, columns], dtype: 'float32' as const }], target };
   const maps: LinearMap[] = [];
   for (const C of grid) {
     throwIfAborted(signal);
     const trainer = await createTrainer(model, {
+      loss,
       // The tolerances of a fit whose predictions no longer move, not of one to float32's last digit.
       optimizer: {
         kind: 'lbfgs',
@@ -104,7 +121,8 @@ export async function fitPath(
         toleranceGradient: 1e-5,
         toleranceChange: 1e-7,
       },
-      weightDecay: 1 / (rows * C),
+      // The loss is a mean over the target's elements.
+      weightDecay: 1 / (target.data.length * C),
     });
     await trainer.step(batch);
     maps.push(await readMap(model));

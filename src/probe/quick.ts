@@ -2,6 +2,9 @@ import type { Features } from './features.js';
 import { logisticProbe } from './logistic.js';
 import type { ProbeResult } from './result.js';
 
+/** What C is chosen from, and how. */
+export const quickSettings = { C: [1e-3, 1e-2, 1e-1, 1], folds: 3, maxIterations: 100 };
+
 /**
  * A linear probe in a second or so: logistic regression, C of 1e-3, 1e-2, 0.1 and 1 by 3-fold cross-validation, at most
  * 100 iterations. What models and weights are compared by; `logisticProbe` is the careful one.
@@ -12,7 +15,7 @@ export function quickProbe(
 ): Promise<ProbeResult> {
   const { seed, signal } = options;
   return logisticProbe(features, {
-    ...{ C: [1e-3, 1e-2, 1e-1, 1], folds: 3, maxIterations: 100, seed },
+    ...{ ...quickSettings, seed },
     ...(signal ? { signal } : {}),
   });
 }

@@ -1,6 +1,8 @@
+import type { Task } from '../data/task.js';
 import type { Baselines } from '../fine-tune/baselines.js';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { ScratchBaseline } from '../fine-tune/scratch.js';
+import { isClassified } from '../metrics/tasks.js';
 import { formatTable } from './table.js';
 
 /** A result beside what comes without fine-tuning. */
@@ -16,16 +18,17 @@ export interface Standing {
 export function standings(
   { majority, transfer }: Baselines,
   { validation }: Pick<EpochReport, 'validation'>,
-  scratch?: ScratchBaseline,
+  scratch?: ScratchBaseline<Task>,
 ): Standing[] {
   const probe = (name: string, { accuracy, macroF1 }: { accuracy: number; macroF1: number }) =>
     transfer ? [{ name, accuracy, macroF1, images: transfer.images }] : [];
+  const random = scratch?.best.validation;
   const [untrained] = (transfer?.controls ?? [])
     .filter(({ weights }) => weights === 'untrained')
     .sort((a, b) => b.macroF1 - a.macroF1);
   return [
     { name: `always ${majority.class}`, ...majority, images: validation.count },
-    ...(scratch ? [trained('from scratch', scratch.best)] : []),
+    ...(random && isClassified(random) ? [trained('from scratch', { validation: random })] : []),
     ...(untrained ? probe('untrained network, probed', untrained) : []),
     ...(transfer ? probe('pretrained network, probed', transfer.pretrained) : []),
     trained('this model', { validation }),
@@ -53,7 +56,7 @@ export function beatenByProbe(
 export function baselinesTable(
   baselines: Baselines,
   best: Pick<EpochReport, 'validation'>,
-  scratch?: ScratchBaseline,
+  scratch?: ScratchBaseline<Task>,
 ): string {
   return formatTable(
     [

@@ -1,16 +1,57 @@
 import type { BootstrapInterval } from '../metrics/bootstrap.js';
-import type { SliceReport } from '../metrics/slices.js';
-import type { NamedSliceReport } from '../outcome-slices.js';
+import type { ComparedSlice, GroupScores } from '../metrics/slice-comparison.js';
+import type { NamedSliceReport, NamedTargetSliceReport } from '../outcome-slices.js';
 import { formatTable } from './table.js';
 
 /** Rows of a table of groups: the worst first. */
 const mostGroups = 20;
 
-/** The slices of one name with intervals, the difference to all others, and the verdict; then groups by class. */
-export function sliceTables({ name, ...report }: NamedSliceReport): string {
-  const { slices, groups, worstGroup, verdict, metric } = report;
-  const right = (title: string) => ({ title, align: 'right' as const });
-  const table = formatTable(
+const right = (title: string) => ({ title, align: 'right' as const });
+
+/** What a report of slices is of: the slice, and of a regression the target. */
+export function titleOf(report: NamedSliceReport | NamedTargetSliceReport): string {
+  return 'target' in report ? `${report.name}, ${report.target}` : report.name;
+}
+
+/**
+ * The slices of one name with intervals, the difference to all others, and the verdict; then groups by class, or by label.
+ */
+export function sliceTables(report: NamedSliceReport | NamedTargetSliceReport): string {
+  const table = 'task' in report ? targetTable(report) : classTable(report);
+  const tables = [report.verdict, table, ...(report.groups.length > 0 ? [groupTable(report)] : [])];
+  return tables.join('\n\n');
+}
+
+/** By the one metric of a multi-label set or a regression. */
+function targetTable(report: NamedTargetSliceReport): string {
+  const { slices, metric, worst } = report;
+  return formatTable(
+    [
+      { title: titleOf(report) },
+      right('images'),
+      right(metric),
+      { title: 'interval' },
+      right('to the rest'),
+      { title: 'interval' },
+      { title: '' },
+    ],
+    slices.map((slice) => [
+      ...[slice.value, String(slice.count), ...cells(slice.score)],
+      ...standingCells(slice, worst),
+    ]),
+  );
+}
+
+function standingCells({ value, toRest, standing }: ComparedSlice, worst: string | null): string[] {
+  return [
+    signed(toRest?.difference),
+    toRest ? `${signed(toRest.low)} to ${signed(toRest.high)}` : '',
+    value === worst ? `${standing}; the worst` : standing,
+  ];
+}
+
+function classTable({ name, slices, metric, worst }: NamedSliceReport): string {
+  return formatTable(
     [
       { title: name },
       right('images'),
@@ -29,18 +70,22 @@ export function sliceTables({ name, ...report }: NamedSliceReport): string {
       ...cells(slice.accuracy),
       ...cells(slice.macroF1),
       ...(metric === 'accuracy' || metric === 'macroF1' ? [] : cells(slice.score)),
-      signed(slice.toRest?.difference),
-      slice.toRest ? `${signed(slice.toRest.low)} to ${signed(slice.toRest.high)}` : '',
-      slice.value === report.worst ? `${slice.standing}; the worst` : slice.standing,
+      ...standingCells(slice, worst),
     ]),
   );
+}
+
+/** Slice by class, or by label: the share that is right. */
+function groupTable(report: NamedSliceReport | NamedTargetSliceReport): string {
+  const { name, groups, worstGroup } = report;
+  const isOfLabels = 'task' in report;
   const worstFirst = [...groups].sort((a, b) => a.accuracy - b.accuracy).slice(0, mostGroups);
-  const byClass = formatTable(
+  return formatTable(
     [
       { title: name },
-      { title: 'class' },
+      { title: isOfLabels ? 'label' : 'class' },
       right('images'),
-      right('accuracy'),
+      right(isOfLabels ? 'recall' : 'accuracy'),
       { title: 'interval' },
       { title: '' },
     ],
@@ -50,10 +95,9 @@ export function sliceTables({ name, ...report }: NamedSliceReport): string {
       isSame(group, worstGroup) ? 'the worst group' : '',
     ]),
   );
-  return `${verdict}\n\n${table}\n\n${byClass}`;
 }
 
-function isSame(a: SliceReport['groups'][number], b: SliceReport['groups'][number] | null): boolean {
+function isSame(a: GroupScores, b: GroupScores | null): boolean {
   return a.value === b?.value && a.class === b.class;
 }
 

@@ -1,11 +1,5 @@
 import type { Scores } from '../metrics/classification.js';
-import {
-  isMultiLabel,
-  isRegression,
-  type MultiLabelValidation,
-  type RegressionValidation,
-  type Validation,
-} from '../metrics/tasks.js';
+import { isMultiLabel, type MultiLabelValidation, type RegressionValidation } from '../metrics/tasks.js';
 import { formatTable } from './table.js';
 
 /** A figure that says how a multi-label model, or a regression, does. */
@@ -16,8 +10,8 @@ export interface TaskFigure {
   value: number | null;
 }
 
-/** The few figures to be told first; undefined of images with one class each. */
-export function taskFigures(validation: Validation): TaskFigure[] | undefined {
+/** The few figures to be told first. */
+export function taskFigures(validation: MultiLabelValidation | RegressionValidation): TaskFigure[] {
   if (isMultiLabel(validation)) {
     return [
       { name: 'MeanAveragePrecision', title: 'mAP', value: validation.meanAveragePrecision },
@@ -25,7 +19,6 @@ export function taskFigures(validation: Validation): TaskFigure[] | undefined {
       { name: 'SubsetAccuracy', title: 'subset accuracy', value: validation.subsetAccuracy },
     ];
   }
-  if (!isRegression(validation)) return undefined;
   return [
     { name: 'Mae', title: 'MAE', value: validation.mae },
     { name: 'Rmse', title: 'RMSE', value: validation.rmse },

@@ -1,12 +1,14 @@
 import { z } from 'zod';
-import type { Task } from '../data/task.js';
+import { type Task, taskOf } from '../data/task.js';
 import { invalidValue } from '../errors.js';
 import {
   type BatchProgress,
   type CheckedOptions,
   checkFineTuneOptions,
   type FineTuneOptions,
+  fineTuneShape,
 } from '../fine-tune/options.js';
+import { checkTask } from '../fine-tune/task-options.js';
 import { checkOptions } from '../options.js';
 import { rungEpochs } from './halving.js';
 import { defaultSpace, largestOf, readSpace, type SearchDimension, type SearchSpace } from './space.js';
@@ -24,7 +26,7 @@ export interface SearchOptions {
    * batch size (16, 32, 64), weight decay (1e-4 to 1e-1) and augmentation, but for what `fineTune` fixes.
    */
   space?: SearchSpace;
-  /** Options that all trials share. `earlyStopping.metric` (`valMacroF1`) is what trials are compared by. */
+  /** Options that all trials share. `earlyStopping.metric` is what trials are compared by, by default as in fineTune. */
   fineTune?: SharedOptions;
   /** `asha`: successive halving, most trials stop after few epochs; or `random`: each trial has all its epochs. Default `asha`. */
   method?: 'asha' | 'random';
@@ -106,12 +108,24 @@ export function checkSearchOptions(options: SearchOptions, task?: Task): Checked
       `search: \`${both.name}\` is both in \`space\` and in \`fineTune\`. Leave one of them out.`,
     );
   }
+  checkChoices(dimensions, shared, task);
   return {
     ...rest,
     ...{ dimensions, shared },
     trials: trials ?? (rest.minutes === undefined ? 20 : Number.POSITIVE_INFINITY),
     rungs: rungsOf(rest, shared, dimensions),
   };
+}
+
+/** A value that means nothing for the data's task would fail in every trial that draws it. @throws INVALID_VALUE */
+function checkChoices(dimensions: readonly SearchDimension[], shared: CheckedOptions, task?: Task): void {
+  for (const dimension of dimensions) {
+    if (dimension.kind !== 'choice') continue;
+    const { name, values } = dimension;
+    const option = fineTuneShape[name] as z.ZodType;
+    for (const value of values)
+      checkTask({ ...shared, [name]: option.parse(value) }, taskOf({ task }), `search: \`space.${name}\``);
+  }
 }
 
 function withoutFixed(given: FineTuneOptions): SearchSpace {

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
+import type { Task } from '../data/task.js';
 import { FineTuning } from '../fine-tune/fine-tune.js';
 import { type BatchProgress, checkFineTuneOptions, type FineTuneOptions } from '../fine-tune/options.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
@@ -69,7 +70,7 @@ export async function runTrial(
   const checkpoint = checkpointPath(settings, trial);
   await using model = await loadModel(modelFile, loading);
   const about = () => ({ trial, rung, config: { ...config }, seconds: (performance.now() - start) / 1000 });
-  let run: FineTuning;
+  let run: FineTuning<Task>;
   try {
     const options = checkFineTuneOptions(
       {
@@ -94,13 +95,13 @@ export async function runTrial(
     const failed = { epochs: 0, value: null, bestEpoch: null, isOver: true };
     return { ...about(), ...failed, failure: { code, message } };
   }
-  const entry = { ...about(), ...outcomeOf(run.result as FineTuneResult, settings.metric) };
+  const entry = { ...about(), ...outcomeOf(run.result as FineTuneResult<Task>, settings.metric) };
   await keep(entry, model);
   return entry;
 }
 
 function outcomeOf(
-  { best, history, ended }: FineTuneResult,
+  { best, history, ended }: FineTuneResult<Task>,
   metric: string,
 ): Pick<JournalEntry, 'epochs' | 'value' | 'bestEpoch' | 'isOver'> {
   const value = best.metrics[metric];

@@ -6,14 +6,19 @@ import {
   classificationStatistic,
   createPredictor,
   createTrainer,
+  type FineTuneResult,
   findLearningRate,
   fineTune,
   imageFolder,
+  imageManifest,
+  isClassified,
   loadClassifier,
   loadModel,
   type NamedMetrics,
   search,
+  type Task,
   tuneThreshold,
+  writeReport,
 } from '../../src/index.js';
 
 function misuseMetrics(scores: ClassificationScores, named: NamedMetrics): void {
@@ -45,6 +50,33 @@ async function misuse(): Promise<void> {
   model.bytes = 0;
 
   const data = await imageFolder('images', { validation: 0.2 });
+  const folder = await imageFolder('images');
+  for await (const { validation } of fineTune(model, folder)) validation.accuracy.toFixed(2);
+  const numbers = await imageManifest('numbers.csv', { task: 'regression' });
+  for await (const { validation } of fineTune(model, numbers)) {
+    validation.mae.toFixed(2);
+    // @ts-expect-error of numbers there is none
+    validation.accuracy;
+  }
+  const labels = fineTune(model, await imageManifest('labels.csv', { task: 'multi-label' }));
+  labels.result?.best.validation.subsetAccuracy.toFixed(2);
+  // @ts-expect-error of several labels there is none
+  labels.result?.best.validation.accuracy;
+  // @ts-expect-error labels are no numbers
+  const wrong: FineTuneResult<'regression'> | undefined = labels.result;
+  for await (const { validation } of fineTune(model, await imageManifest('list.csv'))) {
+    validation.loss.toFixed(2);
+    // @ts-expect-error a list may be of any task
+    validation.accuracy;
+    if (isClassified(validation)) validation.accuracy.toFixed(2);
+  }
+  const any: FineTuneResult<Task> | undefined = fineTune(model, folder).result;
+  await writeReport('report.html', { model, data: folder, result: any ?? (wrong as never) });
+  // @ts-expect-error no such task
+  await imageManifest('list.csv', { task: 'detection' });
+  // @ts-expect-error a folder has one class an image
+  await imageFolder('images', { task: 'regression' });
+
   // @ts-expect-error no such strategy
   fineTune(model, data, { strategy: 'tail' });
   fineTune(model, data, { strategy: 'last:2', optimizer: { kind: 'sgd', nesterov: true }, augment: 'none' });

@@ -1,3 +1,4 @@
+import type { Task } from '../../data/task.js';
 import type { EarlyStoppingOptions } from '../../early-stopping.js';
 import { metricMode } from '../../metrics/names.js';
 import { ownParameters } from '../../patterns.js';
@@ -75,7 +76,7 @@ function makeStep(
 
 /** The last epoch is no better than the best before it in the same stage. */
 function hasStalled(
-  reports: readonly EpochReport[],
+  reports: readonly EpochReport<Task>[],
   { metric, mode = 'auto' }: EarlyStoppingOptions,
 ): boolean {
   const sign = (mode === 'auto' ? metricMode(metric) : mode) === 'min' ? -1 : 1;

@@ -1,3 +1,4 @@
+import type { Task } from '../../data/task.js';
 import { TorchgraftError } from '../../errors.js';
 import type { EpochReport } from '../report.js';
 import type { StageReport } from '../stage-run.js';
@@ -11,7 +12,7 @@ export interface Position {
   index: number;
   report: StageReport;
   /** Epochs 1, 2, ... of the run. */
-  history: readonly EpochReport[];
+  history: readonly EpochReport<Task>[];
   /** Early stopping has run out of patience: that ends a stage, and the run where no other follows. */
   isSpent: boolean;
   evidence: Evidence | undefined;

@@ -1,3 +1,4 @@
+import type { Task } from '../../data/task.js';
 import type { NativeOptimizer } from '../../native.js';
 import { isTracedInTrain } from '../../notices.js';
 import { checkSchedule } from '../../schedule.js';
@@ -85,7 +86,7 @@ export function probeThenFineTune(context: StrategyContext, then: Part | 'llrd')
   return { stages: [first, second], epochs: first.epochs + epochs, notices: [] };
 }
 
-function hasConverged(reports: readonly EpochReport[]): boolean {
+function hasConverged(reports: readonly EpochReport<Task>[]): boolean {
   const [before, last] = reports.slice(-2).map(({ trainLoss }) => trainLoss ?? Number.NaN);
   return before !== undefined && last !== undefined && before - last < converged * before;
 }

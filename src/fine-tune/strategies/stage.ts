@@ -30,7 +30,7 @@ export interface Stage {
   /** At most. */
   epochs: number;
   /** Whether it is over before that, by its reports. */
-  isOver?: (reports: readonly EpochReport[]) => boolean;
+  isOver?: (reports: readonly EpochReport<Task>[]) => boolean;
   /** Goes on with the weights and the optimizer of the stage before; else it begins from the best weights, with a new one. */
   continues: boolean;
   /** What is done instead where the outputs of what is frozen cannot be kept. */
