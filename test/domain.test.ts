@@ -69,7 +69,15 @@ const asTarget = (samples: Sample[]): ImageDataset => ({ ...source, splits: { tr
 async function trained(): Promise<string> {
   await using model = await loadModel(backbone, { device: 'cpu', threads: 2 });
   const run = fineTune(model, source, {
-    ...{ strategy: 'head', epochs: 25, batchSize: 32, threads: 2, augment: 'none', preprocessing },
+    ...{
+      strategy: 'head',
+      epochs: 25,
+      batchSize: 32,
+      threads: 2,
+      precision: 'float32',
+      augment: 'none',
+      preprocessing,
+    },
   });
   for await (const _ of run);
   const file = join(folder, 'trained.pt');
@@ -82,6 +90,8 @@ const shifted = await shift(unseen);
 const options = {
   source,
   threads: 2,
+  // No clock shall choose it.
+  precision: 'float32',
   report: true,
   steps: 100,
   pairs: 32,
