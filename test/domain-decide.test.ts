@@ -100,6 +100,12 @@ t.test('each guard alone keeps source-only', async (t) => {
     choose([withEvidence({ ...without, target: blind }), judged('mmd', better)], settings).chosen,
     'mmd',
   );
+  const alone = judged('mmd', { ...better, agreement: 0.2 });
+  t.equal(
+    choose([withEvidence({ ...without, target: blind }), alone], settings).chosen,
+    'mmd',
+    'methods that collapse too agree',
+  );
   const dim = withEvidence({ ...without, target: { ...blind, information: 0.41 } });
   t.match(choose([dim, judged('mmd', better)], settings).objections.get('mmd'), /more certain/);
   const tolerant = { ...settings, tolerance: 0.05 };

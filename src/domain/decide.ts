@@ -72,9 +72,11 @@ export interface ChoiceSettings {
  *    certain and mistaken is so alone.
  * 6. It is surely better: by agreement, or by certainty, which is mutual information higher, entropy lower, and soft
  *    neighbourhood density higher. Surely means that the 95 % interval of the difference, by a paired bootstrap of the held-out
- *    images, lies above 0. Information alone counts where source-only has less than half of the
- *    method's: in a collapse entropy is lowest and density largest of all. MCC and pseudo-labels train on the certainty of their own
- *    predictions, so that certainty always approves of them: for them agreement counts alone.
+ *    images, lies above 0. MCC and pseudo-labels train on the certainty of their own predictions, so that certainty always
+ *    approves of them: for them agreement counts alone.
+ *
+ * Where source-only has less than half of the method's information, agreement is not asked, and of certainty information alone
+ * counts: in a collapse entropy is lowest and density largest of all, and methods that collapse with it make the ensemble.
  *
  * Of the methods that pass, the simplest is taken, and a later one in its place only where 6. holds between the two.
  */
@@ -110,7 +112,7 @@ function objection(
   if (target.shareDistance > without.shareDistance + shareTolerance) {
     return `predicted shares are ${target.shareDistance.toFixed(2)} from the source's, without it ${without.shareDistance.toFixed(2)}`;
   }
-  if (target.agreement < without.agreement) {
+  if (!isCollapsed(base, judged) && target.agreement < without.agreement) {
     return `agrees with all methods together on ${percent(target.agreement)} of the images, source-only on ${percent(without.agreement)}`;
   }
   return notBetter(judged, base, seed);
@@ -125,10 +127,14 @@ function notBetter(one: Judged, other: Judged, seed: number): string {
   if (isBetter('agreement', 'max')) return '';
   if (selfCertain.includes(one.figures.method)) return 'trains on the certainty that validators measure';
   if (!isBetter('information', 'max')) return 'predictions do not surely say more of the images';
-  // Predictions that hardly depend on the image are certain of it, where one class is said of all, and lie close together.
-  if (other.figures.target.information < one.figures.target.information / 2) return '';
+  if (isCollapsed(other, one)) return '';
   if (!isBetter('entropy', 'min')) return 'predictions are not surely more certain';
   return isBetter('density', 'max') ? '' : 'predictions are not surely denser';
+}
+
+/** Predictions that hardly depend on the image, beside others: they are certain where one class is said of all, and close together. */
+function isCollapsed(one: Judged, beside: Judged): boolean {
+  return one.figures.target.information < beside.figures.target.information / 2;
 }
 
 function isSurelyBetter(one: Float64Array, other: Float64Array, mode: 'max' | 'min', seed: number): boolean {
