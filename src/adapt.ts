@@ -4,7 +4,7 @@ import { completePreprocessing } from './data/preprocessing.js';
 import { requireSingleLabel } from './data/task.js';
 import { invalidType } from './errors.js';
 import { isWithoutFeatures, readingOf } from './fine-tune/baselines.js';
-import { FineTuning } from './fine-tune/fine-tune.js';
+import { FineTuning } from './fine-tune/fine-tuning.js';
 import { type CheckedOptions, checkFineTuneOptions, type FineTuneOptions } from './fine-tune/options.js';
 import type { FineTuneResult } from './fine-tune/result.js';
 import type { Model } from './model.js';

@@ -54,7 +54,8 @@ export {
 export type { Baselines } from './fine-tune/baselines.js';
 export type { ComputationReport } from './fine-tune/computation.js';
 export type { CachePlace, FeatureReport } from './fine-tune/features.js';
-export { FineTuning, fineTune } from './fine-tune/fine-tune.js';
+export { fineTune } from './fine-tune/fine-tune.js';
+export { FineTuning } from './fine-tune/fine-tuning.js';
 export type { GroupsOption } from './fine-tune/group-training.js';
 export type { Licences } from './fine-tune/licences.js';
 export type { BatchProgress, FineTuneOptions, Strategy } from './fine-tune/options.js';

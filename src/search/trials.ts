@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
 import type { Task } from '../data/task.js';
-import { FineTuning } from '../fine-tune/fine-tune.js';
+import { FineTuning } from '../fine-tune/fine-tuning.js';
 import { type BatchProgress, checkFineTuneOptions, type FineTuneOptions } from '../fine-tune/options.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import { type LoadOptions, loadModel, type Model } from '../model.js';
