@@ -126,6 +126,16 @@ t.test('surely more agreement with the ensemble is enough, for those that train 
   t.end();
 });
 
+t.test('AdaBN sees other features, and is not judged by whom it agrees with', (t) => {
+  const alone = judged('adabn', { ...better, agreement: 0.5 });
+  t.equal(choose([sourceOnly, alone], settings).chosen, 'adabn');
+  const agreed = judged('adabn', { ...without.target, agreement: 0.95 });
+  t.equal(choose([sourceOnly, agreed], settings).chosen, 'sourceOnly', 'it needs to be surer');
+  const other = judged('mmd', { ...better, agreement: 0.95 });
+  t.equal(choose([sourceOnly, alone, other], settings).chosen, 'adabn', 'nor is it replaced for it');
+  t.end();
+});
+
 t.test('of several that pass the simplest is taken, unless another is surely better', async (t) => {
   const first = judged('statistics', better);
   const second = judged('dann', better);

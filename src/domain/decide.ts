@@ -44,6 +44,9 @@ export const enoughHeldOut = 100;
 /** Methods that lower the entropy of target predictions themselves: that it is low then says nothing of them. */
 const selfCertain: readonly DomainMethod[] = ['mcc', 'pseudoLabels'];
 
+/** Methods whose network sees other features. The others begin with one classifier on the same, and agree for that. */
+const ownFeatures: readonly DomainMethod[] = ['adabn'];
+
 /** What the validators say of each method, and which one they choose. */
 export interface Choice {
   chosen: DomainMethod;
@@ -69,7 +72,7 @@ export interface ChoiceSettings {
  * 3. Source validation: accuracy and macro F1 there fall by no more than `tolerance`.
  * 4. Balance: the predicted shares are no further from the source's than source-only's are, plus 0.1.
  * 5. Agreement: it says what the ensemble of all methods says on no fewer images than source-only does. A method that is
- *    certain and mistaken is so alone.
+ *    certain and mistaken is so alone. AdaBN is not asked, and not compared by it: all others share their features.
  * 6. It is surely better: by agreement, or by certainty, which is mutual information higher, entropy lower, and soft
  *    neighbourhood density higher. Surely means that the 95 % interval of the difference, by a paired bootstrap of the held-out
  *    images, lies above 0. MCC and pseudo-labels train on the certainty of their own predictions, so that certainty always
@@ -98,7 +101,7 @@ function objection(
   base: Judged,
   { shift, heldOut, tolerance, seed }: ChoiceSettings,
 ): string {
-  const { source, target } = judged.figures;
+  const { method, source, target } = judged.figures;
   const { source: before, target: without } = base.figures;
   if (!shift.isShift) return 'no shift to adapt to';
   if (heldOut < enoughHeldOut) return `too few images to choose by: ${heldOut} of ${enoughHeldOut} held out`;
@@ -112,7 +115,8 @@ function objection(
   if (target.shareDistance > without.shareDistance + shareTolerance) {
     return `predicted shares are ${target.shareDistance.toFixed(2)} from the source's, without it ${without.shareDistance.toFixed(2)}`;
   }
-  if (!isCollapsed(base, judged) && target.agreement < without.agreement) {
+  const isAsked = !ownFeatures.includes(method) && !isCollapsed(base, judged);
+  if (isAsked && target.agreement < without.agreement) {
     return `agrees with all methods together on ${percent(target.agreement)} of the images, source-only on ${percent(without.agreement)}`;
   }
   return notBetter(judged, base, seed);
@@ -124,7 +128,8 @@ const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
 function notBetter(one: Judged, other: Judged, seed: number): string {
   const isBetter = (key: keyof Evidence, mode: 'max' | 'min') =>
     isSurelyBetter(one.evidence[key], other.evidence[key], mode, seed);
-  if (isBetter('agreement', 'max')) return '';
+  const isShared = ![one, other].some(({ figures: { method } }) => ownFeatures.includes(method));
+  if (isShared && isBetter('agreement', 'max')) return '';
   if (selfCertain.includes(one.figures.method)) return 'trains on the certainty that validators measure';
   if (!isBetter('information', 'max')) return 'predictions do not surely say more of the images';
   if (isCollapsed(other, one)) return '';
