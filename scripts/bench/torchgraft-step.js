@@ -19,7 +19,6 @@ await model.native.configure({
   accumulate: 1,
   auxiliaryWeight: 0.4,
   seed: 0,
-  precision: config.precision,
   preprocess: { ...normalisation(config.normalisation), size: [size, size] },
   augment: null,
 });
@@ -33,6 +32,19 @@ const batch = {
   ],
   target: { data: Int32Array.from(labels), shape: [labels.length], dtype: 'int32' },
 };
+
+// As fineTune does, on the first images.
+const few = Math.min(8, labels.length);
+const [{ data }] = batch.inputs;
+const { split, variant, precision } = await model.native.plan(
+  {
+    inputs: [
+      { ...batch.inputs[0], data: data.subarray(0, few * size * size * 3), shape: [few, size, size, 3] },
+    ],
+    target: { ...batch.target, data: batch.target.data.subarray(0, few), shape: [few] },
+  },
+  { precision: config.precision, split: true },
+);
 
 async function steps(count) {
   const losses = [];
@@ -55,7 +67,7 @@ async function steps(count) {
 }
 
 const say = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
-say({ versions: versions(), trainable: model.trainable.length });
+say({ versions: versions(), trainable: model.trainable.length, plan: { split, variant, precision } });
 for await (const line of createInterface({ input: process.stdin })) {
   const request = JSON.parse(line);
   say(
