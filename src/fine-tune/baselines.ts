@@ -12,8 +12,8 @@ export interface Baselines {
   /** Answering every validation image with the most frequent class of the training images. */
   majority: { class: string; accuracy: number; macroF1: number };
   /**
-   * A linear probe of the frozen trunk beside one of the same network untrained (of three, where one does not tell), on at most 400 training and 400 validation
-   * images; null where there are no features that a probe could learn from.
+   * A linear probe of the frozen trunk beside one of the same network untrained (of three, where one does not tell), on at
+   * most 400 training and 400 validation images; null where there are no features that a probe could learn from.
    */
   transfer: TransferCheck | null;
   /** What may be wrong with the data; the labels of at most 400 training images are looked at. */

@@ -74,8 +74,9 @@ export interface TransferCheck {
  * probe on the same network with untrained weights (PyTorch's initialisation, BatchNorm's too). A control is surely worse where
  * the 95 % interval of the difference in the metric, by a paired bootstrap of the validation images, lies above 0; or, of
  * classes so easy that the metric has no room, where that of the log loss lies below 0 and the metric is no lower. `help` where
- * every control is surely worse, `harm` where every untrained one is surely better, else `neutral`. It judges features of frozen layers, and random ones tell some data apart
- * too, by colour or size for example; what fine-tuning makes of the weights, `trainFromScratch` tells.
+ * every control is surely worse, `harm` where every untrained one is surely better, else `neutral`. It judges features of
+ * frozen layers, and random ones tell some data apart too, by colour or size for example; what fine-tuning makes of the
+ * weights, `trainFromScratch` tells.
  * The model stays as it is; copies of it are loaded one at a time.
  *
  * @example
