@@ -77,10 +77,15 @@ function digest(paths: string[]): Promise<string[]> {
 
 async function forEachFile<T, R>(items: T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const results = new Array<R>(items.length);
-  const remaining = items.entries();
+  // An error that leaves one of the loops ends a generator for all of them.
+  const remaining = eachOf(items);
   const worker = async () => {
     for (const [index, item] of remaining) results[index] = await work(item);
   };
   await Promise.all(Array.from({ length: filesAtOnce }, worker));
   return results;
+}
+
+function* eachOf<T>(list: readonly T[]): Generator<[number, T]> {
+  yield* list.entries();
 }

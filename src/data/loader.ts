@@ -155,7 +155,7 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
         const asked = performance.now();
         const decoded = await (decoding[0] as Promise<DecodedBatch>);
         this.#waitedSeconds += (performance.now() - asked) / 1000;
-        decoding.shift();
+        decoding.splice(0, 1);
         throwIfAborted(signal);
         begin(number + prefetch);
         const batch = this.#finish(decoded);

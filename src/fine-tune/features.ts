@@ -276,16 +276,12 @@ export class CachedFeatures {
       view: (view === 0 ? 'eval' : 'canvas') satisfies View,
       ...(signal ? { signal } : {}),
     });
-    let behind: Promise<void> = Promise.resolve();
-    // The next batch is decoded while this one goes through the prefix.
+    // The loader decodes the next batch while this one goes through the prefix.
     for await (const batch of loader) {
-      await behind;
       throwIfAborted(signal);
       const positions = batch.indices.map((at) => indices[at] as number);
-      behind = this.#store(known, positions, batch, view, model);
-      await behind;
+      await this.#store(known, positions, batch, view, model);
     }
-    await behind;
     // By path, for a file may be several samples.
     const failures = new Map(loader.skipped.map((skipped) => [skipped.path, skipped]));
     for (const [at, { path }] of picked.entries()) {
