@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { loadAddon } from './addon.js';
 import { writeAtomically } from './atomic-file.js';
 import { cardFile, type ModelCard, readCard } from './card.js';
+import { cleanUp } from './clean-up.js';
 import { invalidType, invalidValue, TorchgraftError } from './errors.js';
 import { headShape, toNativeHead } from './head-options.js';
 import type {
@@ -118,7 +119,7 @@ export async function loadModel(source: string | Uint8Array, options: LoadOption
     const origin = { name: basename(name), sha256 };
     return new Model(native, await callNative(() => native.describe()), origin, card, loading);
   } catch (error) {
-    await native.dispose();
+    await cleanUp(() => native.dispose(), true);
     throw error;
   }
 }

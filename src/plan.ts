@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { cleaningUp } from './clean-up.js';
 import { completePreprocessing, nativePreprocess, type Preprocessing } from './data/preprocessing.js';
 import { TorchgraftError } from './errors.js';
 import { buildGroups } from './fine-tune/groups.js';
@@ -63,7 +64,7 @@ export async function withFrozenTrunk<T>(
     .map(({ name }) => name)
     .filter((name) => heads.has(name.replace(/\.?[^.]+$/, '')));
   await model.setTrainable(chooseTrainable(model, summary, head, strategy as Part, freeze));
-  try {
+  const configureAndUse = async () => {
     const optimizer = { kind: 'sgd', momentum: 0, dampening: 0, nesterov: false } as const;
     const rest = { learningRates: {}, weightDecay: 0, decayNormAndBias: false };
     await callNative(() =>
@@ -74,10 +75,9 @@ export async function withFrozenTrunk<T>(
         preprocess: nativePreprocess(preprocessing),
       }),
     );
-    return await use(summary.heads.find(({ output }) => output === 0)?.inFeatures ?? 0);
-  } finally {
-    await model.setTrainable(before);
-  }
+    return use(summary.heads.find(({ output }) => output === 0)?.inFeatures ?? 0);
+  };
+  return cleaningUp(configureAndUse, () => model.setTrainable(before));
 }
 
 function patternedBatch(count: number, side: number) {

@@ -1,3 +1,4 @@
+import { cleaningUp, cleanUp } from '../clean-up.js';
 import type { ImageDataset } from '../data/dataset.js';
 import { DecodedImages } from '../data/decoded-images.js';
 import type { Task } from '../data/task.js';
@@ -10,12 +11,15 @@ import { callNative } from '../native-call.js';
 import type { Outcomes } from '../outcomes.js';
 import {
   type CheckpointState,
+  checkSameModel,
+  checkSameRecipe,
   loadCheckpoint,
   readCheckpoint,
   recipeOf,
   strangeStage,
   writeCheckpoint,
 } from './checkpoint.js';
+import { type CheckpointModel, identifyModel } from './checkpoint-model.js';
 import type { Computation, ComputationReport } from './computation.js';
 import {
   divergence,
@@ -57,6 +61,8 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
   readonly #recipe: Record<string, unknown>;
   readonly #reading: Omit<Reading, 'preprocessing'>;
   readonly #stopping: EarlyStopping;
+  /** The model as it was given, where there is a checkpoint. */
+  #source: CheckpointModel | undefined;
   #prepared: Prepared | undefined;
   #run: StageRun | undefined;
   /** The stage of the next epoch; undefined when there is none. */
@@ -148,10 +154,11 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     this.#isStarted = true;
     throwIfAborted(this.#options.signal);
     claim(this.#model);
+    let hasFailed = false;
     try {
+      const state = await this.#readCheckpoint();
       this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
-      Object.assign(this.#recipe, this.#prepared.forgetting?.recipe);
-      let sums = await this.#begin();
+      let sums = await this.#begin(state);
       this.#lookAhead();
       while (this.#upcoming && this.#history.length < this.#until) {
         this.#isUnsaved = false;
@@ -163,21 +170,35 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
         this.#lookAhead();
         yield report;
       }
+    } catch (error) {
+      hasFailed = true;
+      throw error;
     } finally {
-      // Left between two epochs, or finished: nothing has changed since the last one.
-      try {
-        if (this.#isUnsaved) await this.#checkpoint(noSums, true);
-      } finally {
-        await this.#finish();
-      }
+      await cleanUp(() => this.#end(), hasFailed);
     }
   }
 
-  /** Resumes from the checkpoint, or measures the baseline. Returns the sums of an epoch that was interrupted. */
-  async #begin(): Promise<TrainSums> {
+  /** A checkpoint of another run is refused before anything is done. */
+  async #readCheckpoint(): Promise<CheckpointState | undefined> {
     const { checkpoint, resume } = this.#options;
-    const { stages, decide } = (this.#prepared as Prepared).strategy;
-    const state = checkpoint && resume ? await readCheckpoint(checkpoint, this.#recipe) : undefined;
+    if (!checkpoint) return undefined;
+    this.#source = await identifyModel(this.#model);
+    const state = resume ? await readCheckpoint(checkpoint) : undefined;
+    if (!state) return undefined;
+    checkSameModel(checkpoint, state, this.#source);
+    // What is held against forgetting is known later.
+    const { source, retained } = state.recipe;
+    checkSameRecipe(checkpoint, state, JSON.parse(JSON.stringify({ ...this.#recipe, source, retained })));
+    return state;
+  }
+
+  /** Resumes from the checkpoint, or measures the baseline. Returns the sums of an epoch that was interrupted. */
+  async #begin(state: CheckpointState | undefined): Promise<TrainSums> {
+    const { checkpoint } = this.#options;
+    const { strategy, forgetting } = this.#prepared as Prepared;
+    const { stages, decide } = strategy;
+    Object.assign(this.#recipe, forgetting?.recipe);
+    if (checkpoint && state) checkSameRecipe(checkpoint, state, this.#recipe);
     if (decide) this.#outcomes.evidence = new EvidenceKeeper(state?.evidence);
     if (checkpoint && state) return this.#resume(checkpoint, state);
     await this.#start(stages[0]);
@@ -188,7 +209,6 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
   }
 
   async #resume(checkpoint: string, state: CheckpointState): Promise<TrainSums> {
-    this.#stopping.restore(state.stopping);
     const { stages } = (this.#prepared as Prepared).strategy;
     const before = state.stages.slice(0, -1);
     const last = state.stages.at(-1);
@@ -199,6 +219,7 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     const stage = last.optimizer === planned.optimizer.kind ? planned : (planned.otherwise ?? planned);
     await configureStage(this.#settings(), stage, false);
     await loadCheckpoint(checkpoint, this.#model);
+    this.#stopping.restore(state.stopping);
     this.#precision = state.precision;
     const { unfit } = await this.#plan(stage, last.firstEpoch, last.precision);
     if (unfit && stage.optimizer.kind === 'lbfgs') throw unfit;
@@ -357,16 +378,31 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
       stopping: this.#stopping.toJSON(),
       precision: this.#precision as Precision,
       recipe: this.#recipe,
+      ...(this.#source ? { model: this.#source } : {}),
     });
     this.#saved = { at: performance.now(), took: performance.now() - start };
   }
 
-  /** Best weights back, and the card for `save`. */
-  async #finish(): Promise<void> {
+  async #end(): Promise<void> {
     release(this.#model);
     this.#decoded?.dispose();
-    if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
-    await this.#prepared?.forgetting?.finish();
+    await cleaningUp(
+      async () => {
+        // Left between two epochs, or finished: nothing has changed since the last one.
+        if (this.#isUnsaved) await this.#checkpoint(noSums, true);
+      },
+      () => this.#finish(),
+    );
+  }
+
+  /** Best weights back, and the card for `save`. */
+  async #finish(): Promise<void> {
+    await cleaningUp(
+      async () => {
+        if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
+      },
+      () => this.#prepared?.forgetting?.finish(),
+    );
     const { result } = this;
     if (result) this.#model.card = makeCard(this.#settings(), this.#recipe, result);
   }

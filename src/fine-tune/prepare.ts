@@ -1,4 +1,5 @@
 import { tellAudit } from '../audit/data-audit.js';
+import { cleanUp } from '../clean-up.js';
 import type { ImageDataset } from '../data/dataset.js';
 import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
 import { taskOf } from '../data/task.js';
@@ -76,7 +77,7 @@ export async function prepareModel(
     await forgetting?.grafted(head);
     return { preprocessing, strategy, baselines, forgetting };
   } catch (error) {
-    await forgetting?.finish();
+    await cleanUp(() => forgetting?.finish(), true);
     throw error;
   }
 }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { open, readFile, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeAtomically } from '../atomic-file.js';
+import { cleaningUp } from '../clean-up.js';
 import { invalidValue, TorchgraftError } from '../errors.js';
 
 const entrySchema = z.object({
@@ -88,12 +89,13 @@ export class Journal {
   /** Adds a line, and waits until it is on the disk. */
   async append(entry: JournalEntry): Promise<void> {
     const file = await open(this.#path, 'a');
-    try {
-      await file.write(`${JSON.stringify(entry)}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    await cleaningUp(
+      async () => {
+        await file.write(`${JSON.stringify(entry)}\n`);
+        await file.sync();
+      },
+      () => file.close(),
+    );
     this.entries.push(entry);
   }
 
