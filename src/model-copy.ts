@@ -25,7 +25,8 @@ async function copyThrough(file: string, model: Model): Promise<Model> {
   const native = await callNative(() => loadAddon().load(file, model.loading));
   try {
     const description = await callNative(() => native.describe());
-    return new Model(native, description, model.origin, structuredClone(model.card), model.loading);
+    const { origin, loading } = model;
+    return new Model({ native, description, origin, card: structuredClone(model.card), loading });
   } catch (error) {
     await cleanUp(() => native.dispose(), true);
     throw error;

@@ -67,14 +67,12 @@ export async function withFrozenTrunk<T>(
   const configureAndUse = async () => {
     const optimizer = { kind: 'sgd', momentum: 0, dampening: 0, nesterov: false } as const;
     const rest = { learningRates: {}, weightDecay: 0, decayNormAndBias: false };
-    await callNative(() =>
-      model.native.configure({
-        ...{ optimizer, clipNorm: 0, accumulate: 1, auxiliaryWeight: 0.4, seed: 0, augment: null },
-        groups: buildGroups(summary, head, { optimizer, ...rest }),
-        loss: { kind: 'crossEntropy', labelSmoothing: 0 },
-        preprocess: nativePreprocess(preprocessing),
-      }),
-    );
+    await model.configure({
+      ...{ optimizer, clipNorm: 0, accumulate: 1, auxiliaryWeight: 0.4, seed: 0, augment: null },
+      groups: buildGroups(summary, head, { optimizer, ...rest }),
+      loss: { kind: 'crossEntropy', labelSmoothing: 0 },
+      preprocess: nativePreprocess(preprocessing),
+    });
     return use(summary.heads.find(({ output }) => output === 0)?.inFeatures ?? 0);
   };
   return cleaningUp(configureAndUse, () => model.setTrainable(before));

@@ -33,7 +33,7 @@ const states = {
     await until(() => threadBudget.use().waitingTeams === 1);
     release();
     // It begins within this turn of the event loop, in which it cannot end.
-    for (let tick = 0; tick < 1000 && predictor.stats().running === 0; tick++) await Promise.resolve();
+    for (let tick = 0; tick < 1000 && predictor.stats().running === 0; tick++) await null;
     if (predictor.stats().running !== 1) throw new Error('the batch did not begin');
     return { work };
   },

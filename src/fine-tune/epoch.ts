@@ -36,6 +36,9 @@ export const noSums: TrainSums = { batches: 0, loss: 0, correct: 0, count: 0, se
 /** What a pass says of itself after a batch; the run adds the stage. */
 export type Progress = Omit<BatchProgress, 'stage' | 'epochs'>;
 
+/** The next batch waits for what it returns. */
+export type OnBatch = (progress: Progress) => unknown;
+
 export interface TrainEpoch {
   model: Model;
   /** The pass, beginning behind the batches of `from`. */
@@ -50,7 +53,7 @@ export interface TrainEpoch {
   /** Learning rate of each group for a batch of this epoch. */
   learningRates: (batch: number) => number[];
   signal: AbortSignal | undefined;
-  onBatch: ((progress: Progress) => void) | undefined;
+  onBatch: OnBatch | undefined;
   /** Called before ABORTED is thrown, when a checkpoint can be written: not within an accumulation. */
   onStopped: (sums: TrainSums) => Promise<void>;
 }
@@ -72,7 +75,7 @@ export async function trainEpoch(run: TrainEpoch): Promise<{ sums: TrainSums; sk
     sums.count += result.count;
     sums.seconds = before.seconds + (performance.now() - start) / 1000;
     sums.waitedSeconds = before.waitedSeconds + source.waitedSeconds;
-    run.onBatch?.({
+    await run.onBatch?.({
       phase: 'train',
       epoch,
       done: sums.count,
@@ -139,7 +142,7 @@ export interface Evaluation {
   views?: { crops: number; mirrored: boolean };
   /** Called with each batch's paths and labels [n] and logits [n, classes]. */
   onLogits?: (batch: SourceBatch, logits: Float32Array) => void;
-  onBatch?: ((progress: Progress) => void) | undefined;
+  onBatch?: OnBatch | undefined;
 }
 
 /** One pass over a split of images of one class each, in eval mode: its metrics and what they are made of. */
@@ -182,6 +185,6 @@ async function pass(
     add(batch, logits.data as Float32Array, loss);
     run.onLogits?.(batch, logits.data as Float32Array);
     done += batch.labels.length;
-    run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
+    await run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
   }
 }

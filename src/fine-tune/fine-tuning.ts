@@ -4,6 +4,7 @@ import { DecodedImages } from '../data/decoded-images.js';
 import type { Task } from '../data/task.js';
 import type { EarlyStopping } from '../early-stopping.js';
 import { invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
+import type { Loan } from '../loan.js';
 import type { Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
 import type { Precision } from '../native.js';
@@ -25,7 +26,7 @@ import {
   divergence,
   evaluateTask,
   noSums,
-  type Progress,
+  type OnBatch,
   type Reading,
   type TrainSums,
   trainEpoch,
@@ -41,7 +42,6 @@ import { configureStage, type StageReport, StageRun } from './stage-run.js';
 import { stoppingOf } from './stopping.js';
 import { endOf, nextStep } from './strategies/next.js';
 import type { Stage } from './strategies/stage.js';
-import { claim, release } from './under-way.js';
 import { ValidationOutcomes } from './validation-outcomes.js';
 
 /** Checkpoints take at most about a twentieth of a run. */
@@ -53,7 +53,9 @@ const checkpointShare = 19;
  * @typeParam T of the data: `FineTuning<Task>` where it is not known
  */
 export class FineTuning<T extends Task = 'single-label'> implements AsyncIterable<EpochReport<T>> {
-  readonly #model: Model;
+  /** From when it begins, the one that others cannot use meanwhile. */
+  #model: Model;
+  readonly #loan: Loan;
   readonly #data: ImageDataset<T>;
   readonly #options: CheckedOptions;
   /** Epochs after which this iteration ends, with a checkpoint from which the run can go on. */
@@ -88,6 +90,7 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     until = Number.POSITIVE_INFINITY,
   ) {
     this.#model = model;
+    this.#loan = model.lend('fineTune');
     this.#data = data;
     this.#outcomes = new ValidationOutcomes(data, options.groups);
     this.#options = options;
@@ -153,7 +156,8 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
       throw invalidValue('fineTune: a run is iterated once. Call fineTune again for another.');
     this.#isStarted = true;
     throwIfAborted(this.#options.signal);
-    claim(this.#model);
+    await this.#loan.take();
+    this.#model = this.#loan.model;
     let hasFailed = false;
     try {
       const state = await this.#readCheckpoint();
@@ -168,13 +172,21 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
         sums = noSums;
         // Before the report is given: a loop that is left at the last epoch has finished.
         this.#lookAhead();
+        this.#loan.pause();
         yield report;
+        await this.#loan.resume();
       }
     } catch (error) {
       hasFailed = true;
       throw error;
     } finally {
-      await cleanUp(() => this.#end(), hasFailed);
+      // Left between two epochs, it may still be read.
+      await this.#loan.resume();
+      try {
+        await cleanUp(() => this.#end(), hasFailed);
+      } finally {
+        this.#loan.giveBack();
+      }
     }
   }
 
@@ -384,7 +396,6 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
   }
 
   async #end(): Promise<void> {
-    release(this.#model);
     this.#decoded?.dispose();
     await cleaningUp(
       async () => {
@@ -407,7 +418,7 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     if (result) this.#model.card = makeCard(this.#settings(), this.#recipe, result);
   }
 
-  #onBatch(): ((progress: Progress) => void) | undefined {
+  #onBatch(): OnBatch | undefined {
     const { onBatch } = this.#options;
     if (!onBatch) return undefined;
     const rest = {

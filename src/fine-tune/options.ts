@@ -204,8 +204,8 @@ export interface FineTuneOptions {
   resume?: boolean;
   /** Stops within a batch with ABORTED; best weights are restored. */
   signal?: AbortSignal;
-  /** Called after each batch. */
-  onBatch?: (progress: BatchProgress) => void;
+  /** Called after each batch; the next one waits for a promise that it returns, whose rejection ends the training. */
+  onBatch?: (progress: BatchProgress) => unknown;
 }
 
 /** A strategy's name. */
@@ -272,7 +272,7 @@ const schema = z.strictObject({
   signal: z.instanceof(AbortSignal).optional(),
   onBatch: z
     .instanceof(Function)
-    .transform((call) => call as (progress: BatchProgress) => void)
+    .transform((call) => call as (progress: BatchProgress) => unknown)
     .optional(),
 });
 

@@ -164,7 +164,7 @@ class Search {
       this.#entries.push(entry);
       this.#halving.record(entry);
       await this.#clear();
-      onTrial?.(this.#trialOf(entry.trial));
+      await onTrial?.(this.#trialOf(entry.trial));
     }
   }
 

@@ -44,7 +44,7 @@ export interface TrialSettings {
   metric: string;
   folder: string;
   signal: AbortSignal | undefined;
-  onBatch: ((progress: BatchProgress & { trial: number }) => void) | undefined;
+  onBatch: ((progress: BatchProgress & { trial: number }) => unknown) | undefined;
 }
 
 /** A trial's checkpoint. */
