@@ -38,6 +38,7 @@ import { type Prepared, prepareModel } from './prepare.js';
 import { type EpochReport, makeReport } from './report.js';
 import type { FineTuneResult } from './result.js';
 import { makeCard } from './run-card.js';
+import { RunEnd } from './run-end.js';
 import { configureStage, type StageReport, StageRun } from './stage-run.js';
 import { stoppingOf } from './stopping.js';
 import { endOf, nextStep } from './strategies/next.js';
@@ -48,11 +49,18 @@ import { ValidationOutcomes } from './validation-outcomes.js';
 const checkpointShare = 19;
 
 /**
- * A fine-tuning under way: an async iterable of epoch reports.
+ * A fine-tuning: an async iterable of epoch reports, and a promise of what it comes to. Nothing is trained before it is
+ * iterated or awaited. Awaited, it runs to its end; awaited after it was iterated, or beside that, it gives the result, or
+ * throws what the iteration threw.
+ *
+ * An async function that returns a FineTuning waits for it, as for any promise, and its caller gets the result. To hand
+ * on a run that is to be iterated, put it into an object, or return it from a function that is not async.
  *
  * @typeParam T of the data: `FineTuning<Task>` where it is not known
  */
-export class FineTuning<T extends Task = 'single-label'> implements AsyncIterable<EpochReport<T>> {
+export class FineTuning<T extends Task = 'single-label'>
+  implements AsyncIterable<EpochReport<T>>, PromiseLike<FineTuneResult<T>>
+{
   /** From when it begins, the one that others cannot use meanwhile. */
   #model: Model;
   readonly #loan: Loan;
@@ -80,6 +88,9 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
   #isUnsaved = false;
   #saved = { at: Number.NEGATIVE_INFINITY, took: 0 };
   #isStarted = false;
+  /** It waits for the body of its loop. */
+  #isPaused = false;
+  readonly #end = new RunEnd<FineTuneResult<T>>();
   #ended: FineTuneResult['ended'] = 'left';
 
   /** Use `fineTune`. @internal */
@@ -151,10 +162,57 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     return this.#outcomes.best;
   }
 
+  /** Runs to the end where it has not begun. Rejects with BUSY in the body of the loop, which would wait for itself. */
+  then<R = FineTuneResult<T>, E = never>(
+    onFulfilled?: ((result: FineTuneResult<T>) => R | PromiseLike<R>) | null,
+    onRejected?: ((error: any) => E | PromiseLike<E>) | null,
+  ): Promise<R | E> {
+    return this.#wait().then(onFulfilled, onRejected);
+  }
+
+  catch<E = never>(
+    onRejected?: ((error: any) => E | PromiseLike<E>) | null,
+  ): Promise<FineTuneResult<T> | E> {
+    return this.#wait().catch(onRejected);
+  }
+
+  finally(onSettled?: (() => void) | null): Promise<FineTuneResult<T>> {
+    return this.#wait().finally(onSettled);
+  }
+
+  async #wait(): Promise<FineTuneResult<T>> {
+    if (this.#isPaused) {
+      throw new TorchgraftError(
+        'BUSY',
+        'fineTune: this run waits for the body of its loop, and would wait for ever. Await it behind the loop.',
+      );
+    }
+    // What goes wrong in it is told to all who wait.
+    if (!this.#isStarted) this.#runToEnd().catch(() => {});
+    return this.#end.wait();
+  }
+
+  async #runToEnd(): Promise<void> {
+    for await (const _ of this);
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<EpochReport<T>, void, void> {
     if (this.#isStarted)
-      throw invalidValue('fineTune: a run is iterated once. Call fineTune again for another.');
+      throw invalidValue('fineTune: a run is iterated or awaited once. Call fineTune again for another.');
     this.#isStarted = true;
+    try {
+      yield* this.#epochs();
+      this.#end.finish(this.result as FineTuneResult<T>);
+    } catch (error) {
+      this.#end.fail(error);
+      throw error;
+    } finally {
+      // Left by its consumer.
+      this.#end.finish(this.result as FineTuneResult<T>);
+    }
+  }
+
+  async *#epochs(): AsyncGenerator<EpochReport<T>, void, void> {
     throwIfAborted(this.#options.signal);
     await this.#loan.take();
     this.#model = this.#loan.model;
@@ -172,18 +230,18 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
         sums = noSums;
         // Before the report is given: a loop that is left at the last epoch has finished.
         this.#lookAhead();
-        this.#loan.pause();
+        this.#letRead();
         yield report;
-        await this.#loan.resume();
+        await this.#goOn();
       }
     } catch (error) {
       hasFailed = true;
       throw error;
     } finally {
-      // Left between two epochs, it may still be read.
-      await this.#loan.resume();
+      // Left between two epochs, the model may still be read.
+      await this.#goOn();
       try {
-        await cleanUp(() => this.#end(), hasFailed);
+        await cleanUp(() => this.#leave(), hasFailed);
       } finally {
         this.#loan.giveBack();
       }
@@ -395,7 +453,17 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     this.#saved = { at: performance.now(), took: performance.now() - start };
   }
 
-  async #end(): Promise<void> {
+  #letRead(): void {
+    this.#isPaused = true;
+    this.#loan.pause();
+  }
+
+  async #goOn(): Promise<void> {
+    this.#isPaused = false;
+    await this.#loan.resume();
+  }
+
+  async #leave(): Promise<void> {
     this.#decoded?.dispose();
     await cleaningUp(
       async () => {

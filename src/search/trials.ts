@@ -70,7 +70,7 @@ export async function runTrial(
   const checkpoint = checkpointPath(settings, trial);
   await using model = await loadModel(modelFile, loading);
   const about = () => ({ trial, rung, config: { ...config }, seconds: (performance.now() - start) / 1000 });
-  let run: FineTuning<Task>;
+  let result: FineTuneResult<Task>;
   try {
     const options = checkFineTuneOptions(
       {
@@ -86,8 +86,7 @@ export async function runTrial(
       },
       data.task,
     );
-    run = new FineTuning(model, data, options, until);
-    for await (const _ of run);
+    result = await new FineTuning<Task>(model, data, options, until);
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     if (code === undefined || !trialFailures.includes(code)) throw error;
@@ -95,7 +94,7 @@ export async function runTrial(
     const failed = { epochs: 0, value: null, bestEpoch: null, isOver: true };
     return { ...about(), ...failed, failure: { code, message } };
   }
-  const entry = { ...about(), ...outcomeOf(run.result as FineTuneResult<Task>, settings.metric) };
+  const entry = { ...about(), ...outcomeOf(result, settings.metric) };
   await keep(entry, model);
   return entry;
 }

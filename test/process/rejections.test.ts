@@ -12,7 +12,7 @@ t.test('a plan that fails while images are decoded is an error of the loop', (t)
     [...process.execArgv, '--unhandled-rejections=strict', program],
     { encoding: 'utf8', timeout: 120_000 },
   );
-  t.equal(stdout, 'the plan failed\n', stderr);
+  t.equal(stdout, 'the plan failed\nthe plan failed\n', stderr);
   t.equal(status, 0, stderr);
   t.end();
 });
