@@ -170,9 +170,7 @@ export class FineTuning<T extends Task = 'single-label'>
     return this.#wait().then(onFulfilled, onRejected);
   }
 
-  catch<E = never>(
-    onRejected?: ((error: any) => E | PromiseLike<E>) | null,
-  ): Promise<FineTuneResult<T> | E> {
+  catch<E = never>(onRejected?: ((error: any) => E | PromiseLike<E>) | null): Promise<FineTuneResult<T> | E> {
     return this.#wait().catch(onRejected);
   }
 
