@@ -139,8 +139,8 @@ export interface FineTuneOptions {
   /** BatchNorm of frozen layers keeps updating its statistics. Default false. */
   trainBatchNorm?: boolean;
   /**
-   * Metric that picks the best epoch (epoch 0 included), and when to stop. Default: `valMacroF1`, of multi-label data
-   * `valMeanAveragePrecision`, of a regression `valR2`; never stop.
+   * Metric that picks the best epoch (epoch 0 included; of equal ones the lowest validation loss, then the last), and when
+   * to stop. Default: `valMacroF1`, of multi-label data `valMeanAveragePrecision`, of a regression `valR2`; never stop.
    */
   earlyStopping?: EarlyStoppingOptions;
   /** Of order, augmentation, dropout and the head's initialisation. Default 0. */

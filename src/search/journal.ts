@@ -12,6 +12,8 @@ const entrySchema = z.object({
   epochs: z.int().min(0),
   value: z.number().nullable(),
   bestEpoch: z.int().min(0).nullable(),
+  /** Validation loss at that epoch; older journals lack it. */
+  loss: z.number().nullable().optional(),
   /** It has all its epochs, was stopped early, or failed. */
   isOver: z.boolean(),
   /** Seconds that the process which finished this rung spent on it. */

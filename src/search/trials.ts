@@ -23,6 +23,8 @@ export interface SearchTrial {
   value: number | null;
   /** The epoch of that value; 0 is the model before the first step. */
   bestEpoch: number | null;
+  /** Validation loss at that epoch, which breaks ties; null where it is not known. */
+  loss: number | null;
   /** Seconds of training and validation. */
   seconds: number;
   /** Why it ended early. */
@@ -91,7 +93,7 @@ export async function runTrial(
     const { code, message } = error as { code?: string; message: string };
     if (code === undefined || !trialFailures.includes(code)) throw error;
     await rm(checkpoint, { force: true });
-    const failed = { epochs: 0, value: null, bestEpoch: null, isOver: true };
+    const failed = { epochs: 0, value: null, bestEpoch: null, loss: null, isOver: true };
     return { ...about(), ...failed, failure: { code, message } };
   }
   const entry = { ...about(), ...outcomeOf(result, settings.metric) };
@@ -102,13 +104,14 @@ export async function runTrial(
 function outcomeOf(
   { best, history, ended }: FineTuneResult<Task>,
   metric: string,
-): Pick<JournalEntry, 'epochs' | 'value' | 'bestEpoch' | 'isOver'> {
+): Pick<JournalEntry, 'epochs' | 'value' | 'bestEpoch' | 'loss' | 'isOver'> {
   const value = best.metrics[metric];
   const isKnown = value !== undefined && Number.isFinite(value);
   return {
     epochs: history.length,
     value: isKnown ? value : null,
     bestEpoch: isKnown ? best.epoch : null,
+    loss: isKnown && Number.isFinite(best.validation.loss) ? best.validation.loss : null,
     isOver: ended !== 'left',
   };
 }
