@@ -2,6 +2,7 @@ import type { ModelCard } from './card.js';
 import { nativePreprocess } from './data/preprocessing.js';
 import { TorchgraftError } from './errors.js';
 import { type LoadOptions, loadModel, type Model } from './model.js';
+import type { Tensor } from './native.js';
 import { callNative } from './native-call.js';
 
 /** A model with the classes and the preprocessing it was fine-tuned with. */
@@ -33,7 +34,7 @@ export async function loadLabelledModel(
  * @throws BUSY, DISPOSED, MODEL_FAILED, OUT_OF_MEMORY
  */
 export async function classify(
-  { model, card: { preprocessing } }: LabelledModel,
+  { model, card: { preprocessing, classes } }: LabelledModel,
   pixels: Uint8Array,
   count: number,
   views: { crops: number; mirrored: boolean } = { crops: 1, mirrored: false },
@@ -46,5 +47,27 @@ export async function classify(
       ...views,
     }),
   );
+  checkOutputs(logits, count, classes, model.origin.name);
   return logits.data as Float32Array;
+}
+
+/**
+ * Outputs are one for each class of each image, or they would be taken for those of other images.
+ *
+ * @param classes names, as the model's card has them
+ * @throws MODEL_FAILED
+ */
+export function checkOutputs(
+  { data, shape }: Pick<Tensor, 'data' | 'shape'>,
+  count: number,
+  classes: readonly string[],
+  name: string,
+): void {
+  if (shape[0] === count && data.length === count * classes.length) return;
+  throw new TorchgraftError(
+    'MODEL_FAILED',
+    `${name} gives outputs [${shape.join(', ')}] for ${count} image${count === 1 ? '' : 's'}, and its card names ` +
+      `${classes.length} class${classes.length === 1 ? '' : 'es'}: expected [${count}, ${classes.length}]. Fine-tune it again, or save it with ` +
+      'the classes that it was made for.',
+  );
 }

@@ -2,12 +2,13 @@ import type { SkippedImage } from '../data/loader.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import type { Task } from '../data/task.js';
 import { TorchgraftError, throwIfAborted } from '../errors.js';
+import { checkOutputs } from '../labelled-model.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { ClassificationMeter } from '../metrics/meter.js';
 import type { ClassificationScores } from '../metrics/scores.js';
 import { TargetMeter, type Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
-import type { NativeOptimizer, NativePreprocess, StepResult } from '../native.js';
+import type { EvaluateResult, NativeOptimizer, NativePreprocess, StepResult, Tensor } from '../native.js';
 import type { BatchProgress } from './options.js';
 import { type BatchSource, type SourceBatch, targetOf, withBatch } from './source.js';
 
@@ -171,20 +172,35 @@ async function pass(
   run: Evaluation,
   add: (batch: SourceBatch, logits: Float32Array, loss: number) => void,
 ): Promise<void> {
-  const { model, source, preprocess, views, epoch = 0 } = run;
+  const { source, epoch = 0 } = run;
   let done = 0;
   for await (const batch of source) {
-    // Training that is not configured has cross entropy, which is no loss for targets.
-    const target = preprocess && batch.targets ? {} : { target: targetOf(batch) };
-    const { loss, logits } = await withBatch(batch, (tensors) =>
+    const { loss, logits } = await evaluateBatch(run, batch);
+    add(batch, logits.data as Float32Array, loss);
+    run.onLogits?.(batch, logits.data as Float32Array);
+    done += batch.labels.length;
+    await run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
+  }
+}
+
+async function evaluateBatch(run: Evaluation, batch: SourceBatch): Promise<EvaluateResult> {
+  const { model, preprocess, views, classes } = run;
+  const evaluate = async (target: { target?: Tensor }) => {
+    const result = await withBatch(batch, (tensors) =>
       model.native.evaluate({
         ...{ ...tensors, ...views, ...target },
         ...(preprocess ? { preprocess } : {}),
       }),
     );
-    add(batch, logits.data as Float32Array, loss);
-    run.onLogits?.(batch, logits.data as Float32Array);
-    done += batch.labels.length;
-    await run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
+    checkOutputs(result.logits, batch.labels.length, classes, model.origin.name);
+    return result;
+  };
+  try {
+    // Training that is not configured has cross entropy, which is no loss for targets.
+    return await evaluate(preprocess && batch.targets ? {} : { target: targetOf(batch) });
+  } catch (error) {
+    // Labels that the outputs have no place for: what is wrong is the card.
+    if (preprocess && (error as { code?: unknown }).code === 'SHAPE_MISMATCH') await evaluate({});
+    throw error;
   }
 }

@@ -98,9 +98,12 @@ async function prepareHead(
 ): Promise<Head> {
   const { classes } = data;
   const isSame = model.card?.classes.join('\0') === classes.join('\0') && taskOf(model.card) === taskOf(data);
-  if (isSame && !isShaped(head)) {
-    const description = await model.summary();
-    const layer = description.heads.find(({ output }) => output === 0)?.module ?? '';
+  const description = await model.summary();
+  const main = description.heads.find(({ output }) => output === 0);
+  // A card may be another model's.
+  const fits = main === undefined || main.outFeatures === classes.length;
+  if (isSame && fits && !isShaped(head)) {
+    const layer = main?.module ?? '';
     const own = headParameters(description);
     return { parameters: own, layer, classes: classes.length, fresh: [], standardiser: null };
   }
