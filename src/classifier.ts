@@ -16,6 +16,7 @@ import { classify, loadLabelledModel } from './labelled-model.js';
 import type { ClassificationMetrics } from './metrics/classification.js';
 import type { ClassificationScores } from './metrics/scores.js';
 import type { LoadOptions, Model } from './model.js';
+import { listNames } from './name-list.js';
 import { checkOptions } from './options.js';
 import { valuesBySlice } from './outcome-slices.js';
 import { decode, type Prediction, rank, type ScoredClass } from './ranking.js';
@@ -234,8 +235,8 @@ export class Classifier {
     if (unknown.length > 0) {
       throw new TorchgraftError(
         'DATA_INVALID',
-        `evaluate: the model does not know the class${unknown.length > 1 ? 'es' : ''} ${unknown.join(', ')}. ` +
-          `It knows ${this.card.classes.join(', ')}.`,
+        `evaluate: the model does not know the class${unknown.length > 1 ? 'es' : ''} ${listNames(unknown)}. ` +
+          `It knows ${listNames(this.card.classes)}.`,
       );
     }
     const labels = data.classes.map((name) => this.card.classes.indexOf(name));

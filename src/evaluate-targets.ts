@@ -9,6 +9,7 @@ import { imageSource, targeted } from './fine-tune/source.js';
 import type { LabelledModel } from './labelled-model.js';
 import type { TargetScores } from './metrics/target-slices.js';
 import type { MultiLabelValidation, RegressionValidation } from './metrics/tasks.js';
+import { listNames } from './name-list.js';
 import { valuesBySlice } from './outcome-slices.js';
 
 /** What a multi-label model, or a regression, says of one image of a data set. */
@@ -63,8 +64,8 @@ export function retarget(card: ModelCard, data: ImageDataset, samples: readonly 
   const missing = own === 'regression' ? card.classes.filter(isMissing) : [];
   if (unknown.length > 0 || missing.length > 0) {
     const what =
-      unknown.length > 0 ? `does not know ${unknown.join(', ')}` : `gives ${missing.join(', ')} too`;
-    throw invalid(`the model ${what}. It has ${card.classes.join(', ')}.`);
+      unknown.length > 0 ? `does not know ${listNames(unknown)}` : `gives ${listNames(missing)} too`;
+    throw invalid(`the model ${what}. It has ${listNames(card.classes)}.`);
   }
   const places = card.classes.map((name) => data.classes.indexOf(name));
   return samples.map((sample) => ({

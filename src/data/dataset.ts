@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { TorchgraftError } from '../errors.js';
+import { listNames } from '../name-list.js';
 import { findLeaks } from './leakage.js';
 import { randomIntegers, shuffle } from './random.js';
 import type { Task } from './task.js';
@@ -202,13 +203,21 @@ function countClasses(found: readonly FoundSample[], classes: string[]): Dataset
   return counts;
 }
 
+/** More than these are told in one sentence. */
+const fewClasses = 5;
+
 function missingClasses(counts: DatasetSummary['counts']): string[] {
   const warnings: string[] = [];
   for (const [split, ofClass] of Object.entries(counts)) {
-    for (const [name, count] of Object.entries(ofClass)) {
-      if (count === 0)
-        warnings.push(`Class \`${name}\` has no images in ${split}: its recall there is undefined.`);
+    const missing = Object.keys(ofClass).filter((name) => ofClass[name] === 0);
+    if (missing.length > fewClasses) {
+      warnings.push(
+        `${missing.length} classes have no images in ${split}: their recall there is undefined (${listNames(missing, fewClasses)}).`,
+      );
+      continue;
     }
+    for (const name of missing)
+      warnings.push(`Class \`${name}\` has no images in ${split}: its recall there is undefined.`);
   }
   return warnings;
 }

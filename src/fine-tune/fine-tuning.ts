@@ -35,10 +35,11 @@ import { EvidenceKeeper } from './evidence.js';
 import { dataFingerprint } from './group-training.js';
 import type { CheckedOptions } from './options.js';
 import { type Prepared, prepareModel } from './prepare.js';
-import { type EpochReport, makeReport } from './report.js';
+import { type EpochReport, makeReport, reviveReport } from './report.js';
 import type { FineTuneResult } from './result.js';
 import { makeCard } from './run-card.js';
 import { RunEnd } from './run-end.js';
+import { mostNames, slimReport } from './slim-report.js';
 import { configureStage, type StageReport, StageRun } from './stage-run.js';
 import { stoppingOf } from './stopping.js';
 import { endOf, nextStep } from './strategies/next.js';
@@ -291,8 +292,8 @@ export class FineTuning<T extends Task = 'single-label'>
     this.#precision = state.precision;
     const { unfit } = await this.#plan(stage, last.firstEpoch, last.precision);
     if (unfit && stage.optimizer.kind === 'lbfgs') throw unfit;
-    this.#baseline = state.baseline as EpochReport<T>;
-    this.#history = state.history as EpochReport<T>[];
+    this.#baseline = reviveReport(state.baseline as EpochReport<T>);
+    this.#history = (state.history as EpochReport<T>[]).map(reviveReport);
     (this.#run as StageRun).report.epochs = last.epochs;
     return state.sums;
   }
@@ -377,8 +378,20 @@ export class FineTuning<T extends Task = 'single-label'>
     this.#history.push(report);
     run.report.epochs += 1;
     await this.#judge(report);
+    this.#slimHistory();
     await this.#checkpoint(noSums);
     return report;
+  }
+
+  /** Of very many classes each one's figures are kept for the best and the last epoch. */
+  #slimHistory(): void {
+    if (this.#data.classes.length <= mostNames) return;
+    const { earlyStopping, schedule } = this.#options;
+    const inUse = [earlyStopping.metric, ...(schedule.kind === 'plateau' ? [schedule.metric] : [])];
+    const kept = [this.#stopping.best?.epoch, this.#history.length];
+    this.#history = this.#history.map((report) =>
+      kept.includes(report.epoch) ? report : slimReport(report, inUse),
+    );
   }
 
   async #validateTrained(epoch: number, sums: TrainSums, skipped: EpochReport['skipped']) {
