@@ -20,7 +20,6 @@ const cases: (Pick<Preprocessing, 'size' | 'resize' | 'crop' | 'interpolation'> 
 /** Largest and mean difference in grey levels, where they may differ at all; see decodeImage for the reasons. */
 const allowed: Record<string, [number, number]> = {
   'shrunk 4 times or more': [25, 1.25],
-  cmyk: [255, 30],
 };
 
 async function decode(
