@@ -16,7 +16,7 @@ import { classify, loadLabelledModel } from './labelled-model.js';
 import type { ClassificationMetrics } from './metrics/classification.js';
 import type { ClassificationScores } from './metrics/scores.js';
 import type { LoadOptions, Model } from './model.js';
-import { checkOptions } from './options.js';
+import { checkOptions, nearest } from './options.js';
 import { valuesBySlice } from './outcome-slices.js';
 import { decode, type Prediction, rank, type ScoredClass } from './ranking.js';
 import { imagesAtOnce, testTimeOption, testViews } from './test-time.js';
@@ -40,7 +40,7 @@ const predictOptions = z.strictObject({
 export type PredictOptions = z.input<typeof predictOptions>;
 
 const evaluateOptions = z.strictObject({
-  split: z.enum(['train', 'val', 'test']).default('val'),
+  split: z.enum(['train', 'val', 'test']).optional(),
   batchSize: z.int().min(1).default(32),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
   tta: testTimeOption,
@@ -48,7 +48,7 @@ const evaluateOptions = z.strictObject({
 });
 
 /**
- * - `split`: `train`, `val` (default) or `test`
+ * - `split`: `train`, `val` or `test`; default: `val`, or where it has no images `test`, or `train`
  * - `batchSize`: default 32
  * - `unreadable`: `fail` (default) or `skip` images that cannot be decoded
  * - `tta`: test-time augmentation, as in {@link PredictOptions}
@@ -68,6 +68,8 @@ export interface EvaluatedImage {
 
 /** What the model says of a split of a data set. */
 export interface Evaluation {
+  /** What was measured on. */
+  split: SplitName;
   metrics: ClassificationMetrics;
   /** Truth and probabilities of each image, in the data set's order: for bootstrap intervals and thresholds. */
   scores: ClassificationScores;
@@ -160,15 +162,25 @@ export class Classifier {
 
   /**
    * Metrics and predictions on a split of a data set with one class an image; {@link Classifier.evaluateTargets} is of others.
+   * Classes are matched by their names, and the data may have fewer than the model.
    *
-   * @throws DATA_INVALID for classes that the model does not know, and another task
+   * @example
+   * const { metrics } = await classifier.evaluate(await imageFolder('heldout', { purpose: 'evaluation' }));
+   *
+   * @throws DATA_INVALID for classes that the model does not know, another task, and where no image can be read; INVALID_VALUE
+   * for a split without images
    */
   async evaluate(data: ImageDataset, options: EvaluateOptions = {}): Promise<Evaluation> {
-    const { split, batchSize, unreadable, tta, signal } = checkOptions(evaluateOptions, options, 'evaluate');
+    const { batchSize, unreadable, tta, signal, ...rest } = checkOptions(
+      evaluateOptions,
+      options,
+      'evaluate',
+    );
     requireSingleLabel(this.card, 'evaluate');
     requireSingleLabel(data, 'evaluate');
     const views = testViews(tta, this.card.preprocessing, 'evaluate');
-    const samples = this.#relabel(data, split);
+    const { split, samples: given } = samplesOf(data, rest.split, 'evaluate');
+    const samples = this.#relabel(data, given);
     const predictions: EvaluatedImage[] = [];
     const readable: Sample[] = [];
     const evaluated = await this.#turn(() =>
@@ -199,7 +211,7 @@ export class Classifier {
         },
       }),
     );
-    return { ...evaluated, predictions, slices: valuesBySlice(readable, 'evaluate') };
+    return { split, ...evaluated, predictions, slices: valuesBySlice(readable, 'evaluate') };
   }
 
   /**
@@ -210,12 +222,13 @@ export class Classifier {
    */
   async evaluateTargets(data: ImageDataset, options: EvaluateOptions = {}): Promise<TargetEvaluation> {
     const checked = checkOptions(evaluateOptions, options, 'evaluateTargets');
-    const { split, tta } = checked;
+    const { tta } = checked;
     if (tta)
       throw invalidValue('evaluateTargets: `tta` averages the probabilities of classes. Leave it out.');
-    const samples = retarget(this.card, data, samplesOf(data, split, 'evaluateTargets'));
+    const { split, samples: given } = samplesOf(data, checked.split, 'evaluateTargets');
+    const samples = retarget(this.card, data, given);
     const reading = { ...checked, preprocessing: this.card.preprocessing, threads: this.#threads };
-    return this.#turn(() => evaluateTargets(this, samples, reading));
+    return this.#turn(async () => ({ split, ...(await evaluateTargets(this, samples, reading)) }));
   }
 
   /** Waits for running work, then frees the weights. */
@@ -228,17 +241,20 @@ export class Classifier {
   }
 
   // The data's labels count its own classes; the model may know more, in another order.
-  #relabel(data: ImageDataset, split: SplitName) {
-    const samples = samplesOf(data, split, 'evaluate');
-    const unknown = data.classes.filter((name) => !this.card.classes.includes(name));
-    if (unknown.length > 0) {
+  #relabel({ classes }: ImageDataset, samples: readonly Sample[]): Sample[] {
+    const labels = classes.map((name) => this.card.classes.indexOf(name));
+    const measured = new Set(samples.map(({ label }) => label));
+    const unknown = classes.filter((_, label) => measured.has(label) && labels[label] === -1);
+    const [first] = unknown;
+    if (first !== undefined) {
+      const known = this.card.classes;
+      const guess = known.find((name) => alike(name, first)) ?? nearest(first, known);
       throw new TorchgraftError(
         'DATA_INVALID',
         `evaluate: the model does not know the class${unknown.length > 1 ? 'es' : ''} ${unknown.join(', ')}. ` +
-          `It knows ${this.card.classes.join(', ')}.`,
+          `${guess ? `Did you mean \`${guess}\`? ` : ''}It knows ${this.card.classes.join(', ')}.`,
       );
     }
-    const labels = data.classes.map((name) => this.card.classes.indexOf(name));
     return samples.map((sample) => ({ ...sample, label: labels[sample.label] as number }));
   }
 
@@ -261,4 +277,8 @@ export class Classifier {
       rank(logits.slice(i * size, (i + 1) * size), this.card.classes, top),
     );
   }
+}
+
+function alike(a: string, b: string): boolean {
+  return a.trim().toLowerCase() === b.trim().toLowerCase();
 }

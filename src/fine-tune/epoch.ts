@@ -184,4 +184,10 @@ async function pass(
     done += batch.labels.length;
     run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
   }
+  const [first] = source.skipped;
+  if (done > 0 || !first) return;
+  throw new TorchgraftError(
+    'DATA_INVALID',
+    `None of the ${run.total} images to measure on can be read, so there are no metrics. The first: ${first.reason}`,
+  );
 }
