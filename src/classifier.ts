@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { ModelCard } from './card.js';
 import type { ImageDataset, Sample, SplitName } from './data/dataset.js';
 import type { ImageSource } from './data/decode.js';
-import { loadImages } from './data/images.js';
+import { loadImages, loadReadable } from './data/images.js';
 import { BatchLoader, type SkippedImage } from './data/loader.js';
 import { nativePreprocess } from './data/preprocessing.js';
 import { requireSingleLabel } from './data/task.js';
@@ -120,21 +120,64 @@ export class Classifier {
    * @throws IMAGE_UNREADABLE or FILE_NOT_FOUND naming the image, ABORTED, DISPOSED
    */
   async predict(images: readonly ImageSource[], options: PredictOptions = {}): Promise<Prediction[]> {
-    const { top, threshold, batchSize, tta, signal } = checkOptions(predictOptions, options, 'predict');
-    if (!Array.isArray(images)) throw invalidType('predict: expected a list of images, for example [path].');
     const predictions: Prediction[] = [];
-    if (tta) requireSingleLabel(this.card, 'predict: `tta`');
-    const views = testViews(tta, this.card.preprocessing, 'predict');
+    for await (const { failures, found } of this.#predictBatches(images, options, 'predict')) {
+      if (failures.size > 0) throw failures.get(Math.min(...failures.keys()));
+      predictions.push(...found);
+    }
+    return predictions;
+  }
+
+  /**
+   * The same where one image shall not cost the answers for the others: as `Promise.allSettled` gives it, for each image its
+   * prediction as `value`, or its error as `reason`.
+   *
+   * @example
+   * const results = await classifier.predictSettled(paths);
+   * const failed = paths.filter((_, i) => results[i]?.status === 'rejected');
+   *
+   * @throws what is not of one image: ABORTED, DISPOSED, TOO_MANY_FILES
+   */
+  async predictSettled(
+    images: readonly ImageSource[],
+    options: PredictOptions = {},
+  ): Promise<PromiseSettledResult<Prediction>[]> {
+    const results: PromiseSettledResult<Prediction>[] = [];
+    for await (const { failures, found } of this.#predictBatches(images, options, 'predictSettled')) {
+      const values = found.values();
+      for (let row = 0, count = failures.size + found.length; row < count; row++) {
+        results.push(
+          failures.has(row)
+            ? { status: 'rejected', reason: failures.get(row) }
+            : { status: 'fulfilled', value: values.next().value as Prediction },
+        );
+      }
+    }
+    return results;
+  }
+
+  /** Batch by batch, the predictions of images that could be decoded, and the errors of the others by their places in it. */
+  async *#predictBatches(
+    images: readonly ImageSource[],
+    options: PredictOptions,
+    where: string,
+  ): AsyncGenerator<{ found: Prediction[]; failures: Map<number, unknown> }> {
+    const { top, threshold, batchSize, tta, signal } = checkOptions(predictOptions, options, where);
+    if (!Array.isArray(images)) throw invalidType(`${where}: expected a list of images, for example [path].`);
+    if (tta) requireSingleLabel(this.card, `${where}: \`tta\``);
+    const views = testViews(tta, this.card.preprocessing, where);
     const atOnce = imagesAtOnce(batchSize, views);
     for (let from = 0; from < images.length; from += atOnce) {
       throwIfAborted(signal);
       const some = images.slice(from, from + atOnce);
       const loading = { threads: this.#threads, corners: views?.crops === 5, ...(signal ? { signal } : {}) };
-      const batch = await loadImages(some, this.card.preprocessing, loading);
-      const logits = await this.#turn(() => classify(this, batch.data, some.length, views));
-      predictions.push(...this.#decodeAll(logits, { top, threshold }));
+      const { data, rows, failures } = await loadReadable(some, this.card.preprocessing, loading);
+      const logits =
+        rows.length > 0
+          ? await this.#turn(() => classify(this, data, rows.length, views))
+          : new Float32Array();
+      yield { found: this.#decodeAll(logits, { top, threshold }), failures };
     }
-    return predictions;
   }
 
   /**

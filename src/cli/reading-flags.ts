@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { imageLimits } from '../data/image-limits.js';
 import type { SkippedImage } from '../data/loader.js';
 import { type Normalisation, normalisation, type Preprocessing } from '../data/preprocessing.js';
 import { normalisationName, sideOf, wholeNumber } from './arguments.js';
@@ -13,11 +14,25 @@ export interface ReadingFlags {
 
 /** The options of {@link ReadingFlags}. */
 export function addReading(command: Command): Command {
-  return command
+  return addPixelLimit(command)
     .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
     .option('--threads <n>', 'default: all processors', wholeNumber(1))
     .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
     .option('--json', 'one JSON object on standard output');
+}
+
+/** Largest images that are decoded, set before the command begins. */
+export function addPixelLimit(command: Command): Command {
+  return command
+    .option(
+      '--max-pixels <n>',
+      `refuse images with more pixels (default: ${imageLimits().maxPixels})`,
+      wholeNumber(1),
+    )
+    .hook('preAction', (_, called) => {
+      const { maxPixels } = called.opts<{ maxPixels?: number }>();
+      if (maxPixels !== undefined) imageLimits({ maxPixels });
+    });
 }
 
 /** What they say of reading images. */

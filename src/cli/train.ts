@@ -19,6 +19,7 @@ import {
   wholeNumber,
 } from './arguments.js';
 import { addGrafts, type GraftFlags, toGrafts } from './graft-flags.js';
+import { addPixelLimit } from './reading-flags.js';
 import { parseRegularisation } from './regularisation.js';
 import { runTraining, type TrainRequest } from './run.js';
 import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
@@ -168,7 +169,7 @@ export function addTraining(command: Command): Command {
 }
 
 function addRest(command: Command): Command {
-  return command
+  return addPixelLimit(command)
     .addOption(
       new Option('--normalise <name>', 'mean and std by name (default: imagenet)').choices([
         'imagenet',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { invalidValue } from '../errors.js';
 import type { NativePreprocess } from '../native.js';
 import { checkOptions } from '../options.js';
 
@@ -51,10 +52,12 @@ export function normalisation(name: Normalisation): Pick<Preprocessing, 'mean' |
  * A whole preprocessing from the parts that differ from the defaults: size 224, resize = size x 256 / 224 rounded,
  * crop `center`, ImageNet's mean and std, `bilinear`.
  *
- * @throws TypeError (`INVALID_TYPE`) or RangeError (`INVALID_VALUE`) naming the part that is wrong
+ * @throws TypeError (`INVALID_TYPE`) or RangeError (`INVALID_VALUE`) naming the part that is wrong; also for a mean or std of
+ * pixels from 0 to 255, with what they are from 0 to 1
  */
 export function completePreprocessing(parts: Partial<Preprocessing> = {}): Preprocessing {
   const checked = checkOptions(fields.partial(), parts, 'preprocessing');
+  refuseByteScale(checked);
   const side = checked.size ?? 224;
   const whole = {
     size: side,
@@ -65,6 +68,28 @@ export function completePreprocessing(parts: Partial<Preprocessing> = {}): Prepr
     ...checked,
   };
   return checkOptions(preprocessingSchema, whole, 'preprocessing');
+}
+
+/** Pixels are 0 to 1: a mean of them is no more than 1, and a standard deviation no more than 0.5. */
+const mostOfUnit = 2;
+
+function refuseByteScale({ mean, std }: Partial<Preprocessing>): void {
+  const isLarge = (values: readonly number[] | undefined) =>
+    values?.some((value) => Math.abs(value) > mostOfUnit);
+  if (!isLarge(mean) && !isLarge(std)) return;
+  // Networks that take 0 to 255 less a mean have a std of 1 beside it.
+  const divided = (values: readonly number[] | undefined) =>
+    values?.some((value) => Math.abs(value) >= 1)
+      ? values.map((value) => Number((value / 255).toPrecision(6)))
+      : values;
+  const told = [
+    ...(mean ? [`mean ${divided(mean)?.join()}`] : []),
+    ...(std ? [`std ${divided(std)?.join()}`] : []),
+  ];
+  throw invalidValue(
+    `preprocessing: ${isLarge(mean) ? `\`mean\` ${mean?.join()}` : `\`std\` ${std?.join()}`} is for pixels from 0 to 255, and here ` +
+      `they are from 0 to 1. Divide by 255: ${told.join(' and ')}.`,
+  );
 }
 
 /** The part of a preprocessing that is done natively. */
