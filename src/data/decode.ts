@@ -95,11 +95,7 @@ function nameOf(source: ImageSource): string {
 function unreadable(name: string, error: unknown): unknown {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   if (error instanceof TorchgraftError || code === 'OUT_OF_MEMORY') return translateNative(error);
-  const reason = wordsFor(
-    String(message ?? error)
-      .replace(/\s+/g, ' ')
-      .trim(),
-  );
+  const reason = wordsFor(String(message ?? error).trim());
   const hint = `Expected a whole image of one of these: ${formatWords}.`;
   return new TorchgraftError(
     'IMAGE_UNREADABLE',
@@ -115,7 +111,8 @@ function wordsFor(message: string): string {
   }
   if (message.includes('samples out of range'))
     return 'it is a TIFF with numbers of 64 bits, or complex ones';
-  return message;
+  // libvips says the same again and again, a line each time.
+  return (message.split('\n')[0] as string).trim();
 }
 
 /** Whether an error is of the image and not of the machine, so that others may go on without it. */
