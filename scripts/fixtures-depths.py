@@ -67,8 +67,11 @@ def tiff(name, pixels, photometric=1, extra=None, bits=None, width=None, palette
     (folder / name).write_bytes(out + data)
 
 
-def case(name, expected=None, refused=None):
-    """`expected`: pixels, or nothing for PIL's; `refused`: what the message says."""
+def case(name, expected=None, refused=None, pixel_range=None):
+    """`expected`: pixels, or nothing for PIL's; `refused`: what the message says; `pixel_range`: the option."""
+    if pixel_range is not None:
+        cases.append(dict(input=name, pixelRange=pixel_range, expected=np.repeat(expected[..., None], 3, 2).reshape(-1).tolist()))
+        return
     if refused is not None:
         cases.append(dict(input=name, refused=refused))
         return
@@ -133,8 +136,15 @@ tiff("grey12in16.tif", grey.astype("uint16") * 16)
 case("grey12in16.tif", refused="reach only 4080 of 65535")
 Image.fromarray(grey.astype("uint16") * 16).save(folder / "grey12in16.png")
 case("grey12in16.png", refused="reach only 4080 of 65535")
+case("grey12in16.tif", grey, pixel_range=[0, 4080])
+twelve = np.clip(np.rint((grey.astype("float64") * 16 - 800) / 2200 * 255), 0, 255).astype("uint8")
+case("grey12in16.png", twelve, pixel_range=[800, 3000])
+tiff("grey14in16.tif", grey.astype("uint16") * 64)
+case("grey14in16.tif", refused="reach only 16320 of 65535")
+case("grey14in16.tif", grey, pixel_range=[0, 16320])
 tiff("float-signed.tif", (grey / 127.5 - 1).astype("float32"))
 case("float-signed.tif", refused="floating-point numbers are -1 to")
+case("float-signed.tif", grey, pixel_range=[-1, 1])
 tiff("float-large.tif", grey.astype("float32") * 100)
 case("float-large.tif", refused="floating-point numbers are 0 to 25")
 broken = (grey / 255).astype("float32")
@@ -151,6 +161,7 @@ tiff("int8.tif", (grey.astype("int16") - 128).astype("int8"))
 case("int8.tif", refused="whole numbers are -128 to")
 tiff("int32-large.tif", grey.astype("int32") * 1000)
 case("int32-large.tif", refused="whole numbers are 0 to 25")
+case("int32-large.tif", grey, pixel_range=[0, 255000])
 tiff("five-channels.tif", np.concatenate([rgb, rgb[..., :2]], -1), photometric=2, extra=[0, 0])
 case("five-channels.tif", refused="5 channels")
 

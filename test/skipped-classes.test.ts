@@ -80,13 +80,13 @@ t.test('features of what is left', async (t) => {
 });
 
 t.test('of each class one image is decoded where none is bad', async (t) => {
-  t.same(await requireReadable(data, { threads: 2 }, 'x'), []);
+  t.same(await requireReadable(data, { preprocessing: {}, threads: 2 }, 'x'), []);
   // The first of a class is bad, another is not.
   const first = data.splits.train.find((sample) => sample.label === label);
   t.same(
     await requireReadable(
       spoil(data, (sample) => sample === first),
-      { threads: 2 },
+      { preprocessing: {}, threads: 2 },
       'x',
     ),
     [],
@@ -99,12 +99,19 @@ t.test('of each class one image is decoded where none is bad', async (t) => {
     })),
     val: data.splits.val.map((sample) => ({ ...sample, targets: data.classes.map(() => 1) })),
   };
-  await t.rejects(requireReadable(labels, { threads: 2 }, 'x'), noClass);
+  await t.rejects(requireReadable(labels, { preprocessing: {}, threads: 2 }, 'x'), noClass);
   const numbers = { ...labels, task: 'regression' as const };
-  t.same(await requireReadable(numbers, { threads: 2 }, 'x'), [], 'numbers are of no class');
-  await t.rejects(requireReadable(data, { threads: 1, signal: AbortSignal.abort() }, 'x'), {
-    code: 'ABORTED',
-  });
+  t.same(
+    await requireReadable(numbers, { preprocessing: {}, threads: 2 }, 'x'),
+    [],
+    'numbers are of no class',
+  );
+  await t.rejects(
+    requireReadable(data, { preprocessing: {}, threads: 1, signal: AbortSignal.abort() }, 'x'),
+    {
+      code: 'ABORTED',
+    },
+  );
 });
 
 t.test('torchgraft train and check say so too', async (t) => {

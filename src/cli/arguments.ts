@@ -44,6 +44,15 @@ export function threeNumbers(text: string): [number, number, number] {
   return values as [number, number, number];
 }
 
+/** `black,white`, of images of more than 8 bits per channel. */
+export function pixelRange(text: string): [number, number] {
+  const values = text.split(',').map(Number);
+  if (values.length !== 2 || text.trim() === '' || values.some((value) => !Number.isFinite(value))) {
+    throw new InvalidArgumentError('Expected black and white, for example 0,4095 of 12 bits.');
+  }
+  return values as [number, number];
+}
+
 /** The name of a pair of mean and standard deviation. */
 export function normalisationName(text: string): Normalisation {
   if (text === 'imagenet' || text === 'signed' || text === 'none') return text;

@@ -1,11 +1,11 @@
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 import { loadAddon } from '../addon.js';
 import { TorchgraftError } from '../errors.js';
-import { type ImageSize, type ImageSource, isBytes, type RawPixels } from './decode.js';
+import { type Decoding, type ImageSize, type ImageSource, isBytes, type RawPixels } from './decode.js';
 import { nativeView, type Placement, place, type View } from './geometry.js';
 import { withoutTransparency } from './gif.js';
 import { imageLimits } from './image-limits.js';
-import { type Depth, isDepth, narrowPixels, rgbOfCmyk } from './narrow.js';
+import { type Depth, isDepth, narrowPixels, type PixelRange, rgbOfCmyk } from './narrow.js';
 import type { Preprocessing } from './preprocessing.js';
 
 // Many images are decoded at once, one thread each; and no file is read twice soon enough for a cache to pay, while
@@ -38,14 +38,14 @@ const muchShrunk = 4;
  */
 export async function decodeWithSharp(
   source: ImageSource,
-  preprocessing: Preprocessing,
+  preprocessing: Decoding,
   view: View,
   target: Uint8Array,
   offset: number,
   name = 'given',
   maxPixels = imageLimits().maxPixels,
 ): Promise<ImageSize> {
-  const { image, size, pixels, hasAlpha } = await open(source, name, maxPixels);
+  const { image, size, pixels, hasAlpha } = await open(source, preprocessing.pixelRange, name, maxPixels);
   const placement = place(size.width, size.height, preprocessing, view);
   if (Math.min(size.width / placement.width, size.height / placement.height) < muchShrunk) {
     const whole = pixels ?? (await decodeWhole(image));
@@ -67,7 +67,12 @@ interface Opened {
   pixels?: RawPixels;
 }
 
-async function open(source: ImageSource, name: string, maxPixels: number): Promise<Opened> {
+async function open(
+  source: ImageSource,
+  range: PixelRange | undefined,
+  name: string,
+  maxPixels: number,
+): Promise<Opened> {
   if (typeof source !== 'string' && !isBytes(source)) return openRaw(source);
   const given = typeof source === 'string' ? source : withoutTransparency(bufferOf(source));
   const header = await sharp(given, { ...readOptions, limitInputPixels: false }).metadata();
@@ -76,7 +81,7 @@ async function open(source: ImageSource, name: string, maxPixels: number): Promi
   image.autoOrient().timeout({ seconds: imageLimits().maxSeconds });
   const { depth, space, hasAlpha, autoOrient } = header;
   if (depth === 'uchar' && space !== 'cmyk') return { image, size: autoOrient, hasAlpha };
-  return openRaw(await convert(image, header, name));
+  return openRaw(await convert(image, header, range, name));
 }
 
 function openRaw(pixels: RawPixels): Opened {
@@ -118,16 +123,24 @@ function refuseUnusual({ width, height, channels, space, depth }: Metadata, name
 const convertFirst = 'Convert it to 8 bits per channel with the range that you mean';
 
 /** Pixels that sharp itself would make 8-bit RGB in another way than PIL: it cuts floating-point numbers to whole ones first. */
-async function convert(image: Sharp, { space, depth }: Metadata, name: string): Promise<RawPixels> {
+async function convert(
+  image: Sharp,
+  { space, depth }: Metadata,
+  range: PixelRange | undefined,
+  name: string,
+): Promise<RawPixels> {
   const { data, info } = await image
     .removeAlpha()
     .pipelineColourspace(space)
     .toColourspace(space)
     .raw({ depth: depth as Depth })
     .toBuffer({ resolveWithObject: true });
-  const narrow = narrowPixels(data, depth as Depth);
+  const narrow = narrowPixels(data, depth as Depth, range);
   if (typeof narrow === 'string') {
-    throw refusal(name, `${narrow}. ${convertFirst}`);
+    throw refusal(
+      name,
+      `${narrow}. Say what is black and white (\`pixelRange\`, --pixel-range 0,4095 for 12 bits), or convert it to 8 bits per channel`,
+    );
   }
   const { width, height, channels } = info;
   if (space === 'cmyk') return { ...rgbOfCmyk(narrow, channels), width, height };
@@ -154,7 +167,7 @@ async function decodeWhole(image: Sharp): Promise<RawPixels> {
 async function shrinkInto(
   image: Sharp,
   { width, height, left, top, side }: Placement,
-  preprocessing: Preprocessing,
+  preprocessing: Pick<Preprocessing, 'interpolation'>,
   target: Uint8Array,
   offset: number,
 ): Promise<void> {

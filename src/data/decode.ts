@@ -5,6 +5,7 @@ import { decodeWithSharp } from './decode-sharp.js';
 import { nativeView, type View } from './geometry.js';
 import { formatWords, requireFormat } from './image-format.js';
 import { imageLimits } from './image-limits.js';
+import type { PixelRange } from './narrow.js';
 import { readRegularFile } from './open-file.js';
 import type { Preprocessing } from './preprocessing.js';
 
@@ -20,6 +21,9 @@ export interface RawPixels {
 
 /** An image: the path of a file, the bytes of a file, or decoded pixels. */
 export type ImageSource = string | Uint8Array | RawPixels;
+
+/** What is made of an image; a pixel range of its own is for who compares patterns alone. */
+export type Decoding = Omit<Preprocessing, 'pixelRange'> & { pixelRange?: PixelRange | undefined };
 
 /** Width and height of the original image in pixels, after EXIF orientation. */
 export interface ImageSize {
@@ -59,7 +63,7 @@ export function isBytes(value: unknown): value is Uint8Array | Uint8ClampedArray
  */
 export async function decodeImage(
   source: ImageSource,
-  preprocessing: Preprocessing,
+  preprocessing: Decoding,
   view: View,
   target: Uint8Array,
   offset: number,

@@ -15,26 +15,30 @@ const arrays = {
 export type Depth = keyof typeof arrays;
 type Numbers = InstanceType<(typeof arrays)[Depth]>;
 
-/** Of 12 bits. A 16-bit image that stays below has another range than that of 16 bits, or is nearly black. */
-const twelveBits = 4095;
+/** Of 14 bits. A 16-bit image that stays below has another range than that of 16 bits, or is rather dark. */
+const fourteenBits = 16_383;
+
+/** Black and white; `own`: the least and the most of each image, for who compares patterns alone. */
+export type PixelRange = readonly [number, number] | 'own';
 
 export function isDepth(depth: string): depth is Depth {
   return Object.hasOwn(arrays, depth);
 }
 
 /**
- * Pixels of more than 8 bits per channel as 8 bits, by one rule for all images, so that two images of a set keep their
- * relation: of 16 bits the upper 8; floating-point numbers of 0 to 1 times 255, those of 0 to 255 as they are, rounded;
- * other whole numbers as they are. Pixels alone do not tell any other range, and where it is in doubt a text says why: PIL
- * cuts such numbers off at 255.
+ * Pixels of more than 8 bits per channel as 8 bits: with `range`, from black to white, and what is beyond as either. Without, by
+ * one rule for all images, so that two images of a set keep their relation: of 16 bits the upper 8; floating-point numbers of 0 to
+ * 1 times 255, those of 0 to 255 as they are, rounded; other whole numbers as they are. Pixels alone do not tell any other
+ * range, and where it is in doubt a text says why: PIL cuts such numbers off at 255.
  */
-export function narrowPixels(data: Buffer, depth: Depth): Uint8Array | string {
+export function narrowPixels(data: Buffer, depth: Depth, range?: PixelRange): Uint8Array | string {
   const numbers = numbersOf(data, depth);
   if (depth === 'uchar') return numbers as Uint8Array;
   const { least, most } = rangeOf(numbers);
+  if (range !== undefined) return stretch(numbers, range === 'own' ? [least, most] : range);
   if (depth === 'ushort') {
-    if (most > twelveBits || most === 0) return Uint8Array.from(numbers, (value) => value >> 8);
-    return `its 16-bit numbers reach only ${most} of 65535, so that they may be of 12 bits or fewer`;
+    if (most > fourteenBits || most === 0) return Uint8Array.from(numbers, (value) => value >> 8);
+    return `its 16-bit numbers reach only ${most} of 65535, so that they may be of 14 bits or fewer`;
   }
   const isReal = depth === 'float' || depth === 'double';
   const kind = isReal ? 'floating-point' : 'whole';
@@ -44,6 +48,13 @@ export function narrowPixels(data: Buffer, depth: Depth): Uint8Array | string {
   }
   const factor = isReal && most <= 1 ? 255 : 1;
   return Uint8Array.from(numbers, (value) => Math.round(value * factor));
+}
+
+function stretch(numbers: Numbers, [black, white]: readonly [number, number]): Uint8Array {
+  const factor = white > black ? 255 / (white - black) : 0;
+  // What is no number is black.
+  const grey = (value: number) => Math.min(255, Math.max(0, Math.round((value - black) * factor))) || 0;
+  return Uint8Array.from(numbers, grey);
 }
 
 function numbersOf(data: Buffer, depth: Depth): Numbers {

@@ -14,6 +14,10 @@ const fields = z.strictObject({
   mean: perChannel,
   std: perChannelPositive,
   interpolation: z.enum(['bilinear', 'bicubic']),
+  pixelRange: z
+    .tuple([z.number(), z.number()])
+    .refine(([black, white]) => black < white, 'expected black and white, the smaller number first')
+    .optional(),
 });
 
 /** What a file that carries a preprocessing must hold; see {@link Preprocessing}. */
@@ -29,6 +33,8 @@ export const preprocessingSchema = fields.refine((p) => p.crop === 'none' || p.r
  * - `resize`: short side after resizing for crop `center`, pixels; also the side of the training canvas
  * - `crop`: `center` is torchvision's Resize(resize) and CenterCrop(size); `none` squashes the whole image to size x size
  * - `mean`, `std`: red, green, blue, in units of 0..1; input = (pixel / 255 - mean) / std
+ * - `pixelRange`: what is black and what is white in images of more than 8 bits per channel, for example [0, 4095] of 12 bits;
+ *   left out: by the kind of their numbers, and what leaves it in doubt is refused
  * - `interpolation`: `bilinear` or `bicubic` (a = -0.5), both antialiased as in PIL and torchvision
  */
 export type Preprocessing = z.output<typeof fields>;

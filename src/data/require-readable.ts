@@ -2,11 +2,11 @@ import { throwIfAborted } from '../errors.js';
 import { type ImageDataset, invalid, type Sample } from './dataset.js';
 import { decodeImage, isUnreadable } from './decode.js';
 import { mapInOrder } from './in-order.js';
-import { completePreprocessing } from './preprocessing.js';
+import { completePreprocessing, type Preprocessing } from './preprocessing.js';
 import { taskOf } from './task.js';
 
 /** As small as it gets: what counts is that it can be decoded. */
-const preprocessing = completePreprocessing({ size: 8, resize: 8 });
+const side = 8;
 
 /** Samples of which at least one has to be readable. */
 interface Part {
@@ -25,12 +25,20 @@ interface Part {
  */
 export async function requireReadable(
   data: ImageDataset,
-  { threads, signal }: { threads: number; signal?: AbortSignal | undefined },
+  {
+    preprocessing,
+    threads,
+    signal,
+  }: {
+    preprocessing: Pick<Preprocessing, 'pixelRange'>;
+    threads: number;
+    signal?: AbortSignal | undefined;
+  },
   where: string,
 ): Promise<string[]> {
   const reasons = new Map<string, Promise<string | undefined>>();
   const reasonOf = ({ path }: Sample) => {
-    const known = reasons.get(path) ?? whyUnreadable(path);
+    const known = reasons.get(path) ?? whyUnreadable(path, preprocessing);
     reasons.set(path, known);
     return known;
   };
@@ -77,9 +85,13 @@ function partsOf(data: ImageDataset): Part[] {
   });
 }
 
-async function whyUnreadable(path: string): Promise<string | undefined> {
+async function whyUnreadable(
+  path: string,
+  { pixelRange }: Pick<Preprocessing, 'pixelRange'>,
+): Promise<string | undefined> {
+  const small = { ...completePreprocessing({ size: side, resize: side }), pixelRange };
   try {
-    await decodeImage(path, preprocessing, 'canvas', new Uint8Array(8 * 8 * 3), 0);
+    await decodeImage(path, small, 'canvas', new Uint8Array(side * side * 3), 0);
     return undefined;
   } catch (error) {
     if (isUnreadable(error)) return (error as Error).message;

@@ -101,11 +101,11 @@ export class CachedFeatures {
           'in each epoch. Fewer `views`, or a larger TORCHGRAFT_CACHE_BYTES, lets them be kept.',
       };
     }
-    const { size, resize, crop, mean, std, interpolation } = reading.preprocessing;
+    const { size, resize, crop, mean, std, interpolation, pixelRange } = reading.preprocessing;
     const identity: FeatureIdentity = {
       model: model.origin.name,
       prefix: plan.key,
-      preprocessing: { size, resize, crop, mean, std, interpolation },
+      preprocessing: { size, resize, crop, mean, std, interpolation, pixelRange },
       crossings: plan.crossings.map((crossing) => ({ layer: plan.prefixLayers.at(-1) ?? '', ...crossing })),
     };
     const path = place === 'disk' ? featureCachePath(identity) : '';

@@ -38,7 +38,10 @@ export async function prepareModel(
   checkLbfgsModel(options, await model.summary(), 'fineTune');
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
   await checkInput(model);
-  const spoiled = options.unreadable === 'skip' ? await requireReadable(data, options, 'fineTune') : [];
+  const spoiled =
+    options.unreadable === 'skip'
+      ? await requireReadable(data, { ...options, preprocessing }, 'fineTune')
+      : [];
   if (options.strategy !== 'lora') await mergeAny(model);
   const forgetting = await Forgetting.begin(model, options, preprocessing);
   try {
