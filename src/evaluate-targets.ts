@@ -1,5 +1,5 @@
 import type { ModelCard } from './card.js';
-import type { ImageDataset, Sample, SplitName } from './data/dataset.js';
+import { type ImageDataset, type Sample, type SplitName, splitNames } from './data/dataset.js';
 import { BatchLoader, type BatchLoaderOptions, type SkippedImage } from './data/loader.js';
 import { nativePreprocess } from './data/preprocessing.js';
 import { taskOf } from './data/task.js';
@@ -26,6 +26,8 @@ export interface EvaluatedTargets {
  * `multiLabelMetrics`.
  */
 export interface TargetEvaluation extends TargetScores {
+  /** What was measured on. */
+  split: SplitName;
   metrics: MultiLabelValidation | RegressionValidation;
   /** One for each image, in the data set's order. */
   predictions: EvaluatedTargets[];
@@ -35,12 +37,25 @@ export interface TargetEvaluation extends TargetScores {
   skipped: SkippedImage[];
 }
 
-/** The samples of a split. @throws INVALID_VALUE for none */
-export function samplesOf({ splits }: ImageDataset, split: SplitName, where: string): Sample[] {
+/**
+ * The samples of a split, or of the first of `val`, `test` and `train` that has some.
+ *
+ * @throws INVALID_VALUE for a split without images
+ */
+export function samplesOf(
+  { splits }: ImageDataset,
+  asked: SplitName | undefined,
+  where: string,
+): { split: SplitName; samples: Sample[] } {
+  const held = (['val', 'test', 'train'] as const).filter((name) => splits[name] && splits[name].length > 0);
+  const split = asked ?? held[0] ?? 'val';
   const samples = splits[split];
-  if (samples && samples.length > 0) return samples;
+  if (samples && samples.length > 0) return { split, samples };
+  const has = splitNames
+    .filter((name) => held.includes(name))
+    .map((name) => `${name} (${splits[name]?.length})`);
   throw invalidValue(
-    `${where}: the data has no split \`${split}\`. It has ${Object.keys(splits).join(', ')}.`,
+    `${where}: the data has no split \`${split}\`. It has ${has.join(', ') || 'no images'}.`,
   );
 }
 
@@ -74,7 +89,7 @@ export function retarget(card: ModelCard, data: ImageDataset, samples: readonly 
   }));
 }
 
-/** @param samples of `retarget` */
+/** Without the split's name. @param samples of `retarget` */
 export async function evaluateTargets(
   { model, card }: LabelledModel,
   samples: readonly Sample[],
@@ -84,7 +99,7 @@ export async function evaluateTargets(
     unreadable,
     signal,
   }: Pick<BatchLoaderOptions, 'batchSize' | 'threads' | 'unreadable' | 'signal'>,
-): Promise<TargetEvaluation> {
+): Promise<Omit<TargetEvaluation, 'split'>> {
   const { classes, preprocessing } = card;
   const task = taskOf(card);
   const loader = new BatchLoader(samples, {

@@ -350,6 +350,8 @@ export interface NativeView {
   filter: 'bilinear' | 'bicubic';
   /** Cut there instead of at the centre. */
   corner?: 'top-left' | 'top-right' | 'bottom-left' | 'bottom-right';
+  /** Of the image, most pixels that are decoded. Default 16,383 x 16,383. */
+  maxPixels?: number;
 }
 
 export interface NativeInfo {

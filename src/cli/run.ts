@@ -54,7 +54,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const { out, options } = request;
   const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
   const started = performance.now();
-  const data = await readData(request.data, options.seed ?? 0, request.slices);
+  const data = await readData(request.data, options.seed ?? 0, request.slices, options);
   const tell = {
     say,
     emit: (event: Record<string, unknown>) => emit(request, event),

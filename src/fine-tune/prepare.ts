@@ -2,6 +2,7 @@ import { tellAudit } from '../audit/data-audit.js';
 import { cleanUp } from '../clean-up.js';
 import type { ImageDataset } from '../data/dataset.js';
 import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
+import { requireReadable } from '../data/require-readable.js';
 import { taskOf } from '../data/task.js';
 import { TorchgraftError } from '../errors.js';
 import { Forgetting, type Graft } from '../forgetting/forgetting.js';
@@ -38,6 +39,10 @@ export async function prepareModel(
   checkLbfgsModel(options, await model.summary(), 'fineTune');
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
   await checkInput(model);
+  const spoiled =
+    options.unreadable === 'skip'
+      ? await requireReadable(data, { ...options, preprocessing }, 'fineTune')
+      : [];
   if (options.strategy !== 'lora') await mergeAny(model);
   const forgetting = await Forgetting.begin(model, options, preprocessing);
   try {
@@ -68,7 +73,7 @@ export async function prepareModel(
       images,
       probeC,
     });
-    strategy.notices.push(...(options.baselines === 'none' ? [] : targetNotices(data)));
+    strategy.notices.push(...spoiled, ...(options.baselines === 'none' ? [] : targetNotices(data)));
     const { transfer, audit } = baselines ?? {};
     if (audit) strategy.notices.push(...tellAudit(audit));
     if (transfer && (transfer.verdict === 'harm' || options.strategy === 'auto')) {

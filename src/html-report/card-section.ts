@@ -85,10 +85,12 @@ function preprocessing({
   mean,
   std,
   interpolation,
+  pixelRange,
 }: NonNullable<RunRecord['preprocessing']>): string {
   const cut =
     crop === 'center' ? `resized to ${resize} px, ${size} px cut from the middle` : `squashed to ${size} px`;
-  return `${cut} (${interpolation}); mean ${mean.join(', ')}; std ${std.join(', ')}`;
+  const range = pixelRange ? `; black to white ${pixelRange.join(' to ')}` : '';
+  return `${cut} (${interpolation}); mean ${mean.join(', ')}; std ${std.join(', ')}${range}`;
 }
 
 function imageFacts({ data }: RunRecord): [string, Fragment][] {

@@ -54,7 +54,7 @@ export class Batcher {
   constructor(serving: Serving, settings: PredictorSettings) {
     this.#serving = serving;
     this.#settings = settings;
-    this.#decoders = new Decoders(settings.threads);
+    this.#decoders = new Decoders(settings.threads, settings.maxPixels);
     this.#forming = new FormingBatch(serving.card.preprocessing, settings.maxBatch);
   }
 
