@@ -295,8 +295,8 @@ export class Classifier {
       const guess = known.find((name) => alike(name, first)) ?? nearest(first, known);
       throw new TorchgraftError(
         'DATA_INVALID',
-          `evaluate: the model does not know the class${unknown.length > 1 ? 'es' : ''} ${listNames(unknown)}. ` +
-            `${guess ? `Did you mean \`${guess}\`? ` : ''}It knows ${listNames(known)}.`,
+        `evaluate: the model does not know the class${unknown.length > 1 ? 'es' : ''} ${listNames(unknown)}. ` +
+          `${guess ? `Did you mean \`${guess}\`? ` : ''}It knows ${listNames(known)}.`,
       );
     }
     return samples.map((sample) => ({ ...sample, label: labels[sample.label] as number }));

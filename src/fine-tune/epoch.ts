@@ -181,6 +181,12 @@ async function pass(
     done += batch.labels.length;
     await run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
   }
+  const [first] = source.skipped;
+  if (done > 0 || !first) return;
+  throw new TorchgraftError(
+    'DATA_INVALID',
+    `None of the ${run.total} images to measure on can be read, so there are no metrics. The first: ${first.reason}`,
+  );
 }
 
 async function evaluateBatch(run: Evaluation, batch: SourceBatch): Promise<EvaluateResult> {
@@ -203,10 +209,4 @@ async function evaluateBatch(run: Evaluation, batch: SourceBatch): Promise<Evalu
     if (preprocess && (error as { code?: unknown }).code === 'SHAPE_MISMATCH') await evaluate({});
     throw error;
   }
-  const [first] = source.skipped;
-  if (done > 0 || !first) return;
-  throw new TorchgraftError(
-    'DATA_INVALID',
-    `None of the ${run.total} images to measure on can be read, so there are no metrics. The first: ${first.reason}`,
-  );
 }
