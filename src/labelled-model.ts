@@ -4,6 +4,7 @@ import { TorchgraftError } from './errors.js';
 import { type LoadOptions, loadModel, type Model } from './model.js';
 import type { Tensor } from './native.js';
 import { callNative } from './native-call.js';
+import { whyChanging } from './notices.js';
 
 /** A model with the classes and the preprocessing it was fine-tuned with. */
 export interface LabelledModel {
@@ -11,20 +12,31 @@ export interface LabelledModel {
   card: ModelCard;
 }
 
-/** Loads a model saved by torchgraft. @throws NOT_A_CLASSIFIER, and everything `loadModel` throws */
+/**
+ * Loads a model saved by torchgraft, to predict.
+ *
+ * @throws NOT_A_CLASSIFIER, MODEL_FAILED when it gives the same image another answer each time, and everything `loadModel`
+ * throws
+ */
 export async function loadLabelledModel(
   source: string | Uint8Array,
   options: LoadOptions,
 ): Promise<LabelledModel> {
   const model = await loadModel(source, options);
-  if (model.card) return { model, card: model.card };
-  await model.dispose();
-  const name = typeof source === 'string' ? source : 'The given model';
-  throw new TorchgraftError(
-    'NOT_A_CLASSIFIER',
-    `${name} carries no classes and preprocessing: it was not saved by torchgraft. Fine-tune it first, or use ` +
-      'loadModel() and forward().',
-  );
+  try {
+    const name = typeof source === 'string' ? source : 'The given model';
+    const changing = whyChanging(await model.summary());
+    if (changing) throw new TorchgraftError('MODEL_FAILED', `${name}: ${changing}`);
+    if (model.card) return { model, card: model.card };
+    throw new TorchgraftError(
+      'NOT_A_CLASSIFIER',
+      `${name} carries no classes and preprocessing: it was not saved by torchgraft. Fine-tune it first, or use ` +
+        'loadModel() and forward().',
+    );
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
 }
 
 /**

@@ -24,7 +24,7 @@ import { callNative } from './native-call.js';
 import type { GradCamResult } from './native-grad-cam.js';
 import { describeNotices } from './notices.js';
 import { checkOptions, suggest } from './options.js';
-import { lastLayers, matchNames, ownParameters } from './patterns.js';
+import { lastLayers, matchNames, namesOf, ownParameters } from './patterns.js';
 
 const loadOptions = z.strictObject({
   device: z.string().default('auto'),
@@ -254,13 +254,13 @@ export class Model {
    * @throws PATTERN_UNMATCHED naming near matches, INVALID_VALUE when `last` is more than there are layers
    */
   select(selection: ParameterSelection): string[] {
-    const { parameters, modules, layers } = this.#state.description;
-    const names = parameters.map(({ name }) => name);
+    const { modules, layers } = this.#state.description;
+    const names = namesOf(this.#state.description);
     if (typeof selection === 'object' && 'last' in selection && !(selection instanceof RegExp)) {
       return ownParameters(lastLayers(selection.last, layers, modules), names);
     }
     const patterns = (Array.isArray(selection) ? selection : [selection]) as (string | RegExp)[];
-    return matchNames(patterns, { parameters: names, modules: modules.map(({ path }) => path) });
+    return matchNames(patterns, names);
   }
 
   /**
@@ -284,15 +284,19 @@ export class Model {
   /** Exactly these parameters learn. @throws INVALID_VALUE for a name the model does not have, BUSY, DISPOSED */
   async setTrainable(names: string[], options: FreezeOptions = {}): Promise<void> {
     const { trainBatchNorm } = checkOptions(freezeOptions, options, 'freeze');
-    const known = this.#state.description.parameters.map(({ name }) => name);
-    const unknown = names.find((name) => !known.includes(name));
+    const { parameters, tied = new Map<string, string>() } = namesOf(this.#state.description);
+    const firstNames = names.map((name) => tied.get(name) ?? name);
+    const known = new Set(parameters);
+    const unknown = firstNames.find((name) => !known.has(name));
     if (unknown !== undefined) {
-      throw invalidValue(`setTrainable: no parameter is called \`${unknown}\`. ${suggest(unknown, known)}`);
+      throw invalidValue(
+        `setTrainable: no parameter is called \`${unknown}\`. ${suggest(unknown, parameters)}`,
+      );
     }
     const learnable = new Set(
       this.#state.description.parameters.filter(({ dtype }) => /float/.test(dtype)).map(({ name }) => name),
     );
-    const wanted = names.filter((name) => learnable.has(name));
+    const wanted = firstNames.filter((name) => learnable.has(name));
     await callNative(() => this.native.setTrainable(wanted, trainBatchNorm));
     await this.#changed();
   }

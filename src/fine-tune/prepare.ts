@@ -11,6 +11,7 @@ import { checkLbfgsModel } from '../lbfgs.js';
 import { adaptLayers } from '../lora/adapt.js';
 import type { Model } from '../model.js';
 import type { ModelDescription, ReplaceHeadResult } from '../native.js';
+import { whyChanging } from '../notices.js';
 import { ownerOf } from '../patterns.js';
 import { type Baselines, measureBaselines } from './baselines.js';
 import type { CheckedOptions } from './options.js';
@@ -38,7 +39,7 @@ export async function prepareModel(
   const task = taskOf(data);
   checkLbfgsModel(options, await model.summary(), 'fineTune');
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
-  await checkInput(model);
+  await checkModel(model);
   const spoiled =
     options.unreadable === 'skip'
       ? await requireReadable(data, { ...options, preprocessing }, 'fineTune')
@@ -155,9 +156,12 @@ async function mergeAny(model: Model): Promise<void> {
   if (adapters.length > 0) await model.mergeAdapters();
 }
 
-/** Images are decoded to three channels. @throws SHAPE_MISMATCH */
-async function checkInput(model: Model): Promise<void> {
-  const { inputChannels } = await model.summary();
+/** Images are decoded to three channels, and a model that no predictor would serve is not worth a training. @throws SHAPE_MISMATCH, MODEL_FAILED */
+async function checkModel(model: Model): Promise<void> {
+  const summary = await model.summary();
+  const changing = whyChanging(summary);
+  if (changing) throw new TorchgraftError('MODEL_FAILED', `fineTune: ${changing}`);
+  const { inputChannels } = summary;
   if (inputChannels === null || inputChannels === 3) return;
   throw new TorchgraftError(
     'SHAPE_MISMATCH',
