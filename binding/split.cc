@@ -83,7 +83,7 @@ class Splitter {
   }
 
   bool isSeed(const jit::Node* node) {
-    if (node->kind() == prim::SetAttr || drawsNumbers(node) || updatesStatistics(node)) return true;
+    if (node->kind() == prim::SetAttr || drawsNumbers(node) || updatesStatistics(node, paths_)) return true;
     if (node->kind() == prim::fork || node->kind() == prim::awaitable) forked_ = node->kind().toQualString();
     const std::string* path = node->kind() == prim::GetAttr ? paths_.of(node->output()) : nullptr;
     if (!path) return false;
@@ -311,10 +311,14 @@ class Splitter {
     }
   }
   void note(const jit::Value* value, std::vector<std::string>& layers) const {
-    const std::string* path = isTensor(value) ? paths_.of(value) : nullptr;
-    if (!path) return;
-    const std::string layer = parentOf(*path);
-    if (std::find(layers.begin(), layers.end(), layer) == layers.end()) layers.push_back(layer);
+    const auto add = [&](const std::string& path) {
+      const std::string layer = parentOf(path);
+      if (std::find(layers.begin(), layers.end(), layer) == layers.end()) layers.push_back(layer);
+    };
+    if (const std::string* path = isTensor(value) ? paths_.of(value) : nullptr) add(*path);
+    // A weight that is cast or standardised.
+    const auto* sources = paths_.sourcesOf(value);
+    for (const std::string& path : sources ? *sources : std::vector<std::string>{}) add(path);
   }
 
   std::shared_ptr<jit::Graph> graph_;
@@ -331,16 +335,20 @@ class Splitter {
 
 }  // namespace
 
-std::shared_ptr<jit::Graph> freezeForward(const jit::Module& module) {
+std::shared_ptr<jit::Graph> freezeForward(const jit::Module& module, size_t given) {
   auto graph = inlinedForward(module);
+  holdDefaults(graph, module, given);
   specialise(graph, module);
   return holdParameters(graph, module) ? graph : nullptr;
 }
 
-Split splitForward(const jit::Module& module) {
+Split splitForward(const jit::Module& module, size_t given) {
   auto graph = inlinedForward(module);
+  holdDefaults(graph, module, given);
   specialise(graph, module);
-  return Splitter(graph, module).make();
+  Split split = Splitter(graph, module).make();
+  split.given = given;
+  return split;
 }
 
 }  // namespace torchgraft

@@ -38,7 +38,9 @@ export async function prepareModel(
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
   await checkInput(model);
   if (options.strategy !== 'lora') await mergeAny(model);
-  const forgetting = await Forgetting.begin(model, options, preprocessing);
+  const forgetting = await model.withHead(options.head.layer, () =>
+    Forgetting.begin(model, options, preprocessing),
+  );
   try {
     const beginsWithProbe = /^(auto|lp-ft)/.test(options.strategy);
     const head = await prepareHead(model, data, preprocessing.size, {
@@ -99,20 +101,27 @@ async function prepareHead(
   const isSame = model.card?.classes.join('\0') === classes.join('\0') && taskOf(model.card) === taskOf(data);
   if (isSame && !isShaped(head)) {
     const description = await model.summary();
-    const layer = description.heads.find(({ output }) => output === 0)?.module ?? '';
     const own = headParameters(description);
-    return { parameters: own, layer, classes: classes.length, fresh: [], standardiser: null };
+    return {
+      ...{ parameters: own, layers: mainLayers(description), classes: classes.length, fresh: [] },
+      standardiser: null,
+    };
   }
   try {
-    const { parameters, layers, standardiser } = await model.replaceHead({
+    const made = await model.replaceHead({
       ...head,
       ...{ classes: classes.length, seed, imageSize, standardise },
     });
-    const layer = layers[0] as string;
-    return { parameters, layer, classes: classes.length, fresh: parameters, standardiser };
+    const { parameters, standardiser } = made;
+    const layers = head.hidden.length > 0 ? made.layers.slice(0, 1) : mainLayers(await model.summary());
+    return { parameters, layers, classes: classes.length, fresh: parameters, standardiser };
   } catch (error) {
     throw explainSize(error, imageSize);
   }
+}
+
+function mainLayers({ heads }: ModelDescription): string[] {
+  return heads.filter(({ role }) => role === 'main').map(({ module }) => module);
 }
 
 function isPlain({ kind, pooling }: CheckedOptions['head']): boolean {
