@@ -42,9 +42,9 @@ bool isPlain(const jit::Node* layer) {
   return !(transposed && transposed->isBool() && transposed->toBool()) && !(groups && groups->isInt() && groups->toInt() != 1);
 }
 
-// What makes a class's number of scores, or a decision of them.
-bool givesIndices(const Origin& origin) {
-  return std::any_of(origin.passed.begin(), origin.passed.end(), [](const jit::Node* node) {
+// Decisions, not scores.
+bool givesIndices(const std::vector<const jit::Node*>& passed) {
+  return std::any_of(passed.begin(), passed.end(), [](const jit::Node* node) {
     static constexpr std::array<const char*, 12> kNames{"aten::argmax", "aten::argmin", "aten::argsort", "aten::eq", "aten::ne", "aten::lt",
                                                         "aten::gt", "aten::le", "aten::ge", "aten::multinomial", "aten::bincount", "aten::logical_not"};
     return std::any_of(kNames.begin(), kNames.end(), [&](const char* name) { return node->kind() == c10::Symbol::fromQualString(name); });
@@ -59,7 +59,8 @@ struct Traced {
   // The layers of `origin`, each module once, and why they are no heads; empty where they are.
   std::vector<std::string> modules;
   std::string problem;
-  size_t passed = 0;
+  // Operations between them and the output, the last first.
+  std::vector<const jit::Node*> passed;
 };
 
 class Reading {
@@ -81,7 +82,7 @@ class Reading {
     const auto isOnTheWay = [&](const jit::Node* earlier) {
       return std::any_of(to.origin.layers.begin(), to.origin.layers.end(), [&](const jit::Node* later) { return later != earlier && feeds(earlier, later); });
     };
-    const auto& [layers, obstacles, obstacle, passed] = from.origin;
+    const auto& [layers, obstacles, obstacle] = from.origin;
     return layers.size() + obstacles.size() > 0 && std::all_of(layers.begin(), layers.end(), isOnTheWay) &&
            std::all_of(obstacles.begin(), obstacles.end(), isOnTheWay);
   }
@@ -110,23 +111,24 @@ class Reading {
     if (!made) return head;
     head->output = made->index;
     head->place = made->output.place;
-    for (auto node = made->origin.passed.rbegin(); node != made->origin.passed.rend(); ++node) {
-      if (!onlyRearranges(*node)) head->after.emplace_back((*node)->kind().toUnqualString());
-    }
+    for (auto node = made->passed.rbegin(); node != made->passed.rend(); ++node) head->after.emplace_back((*node)->kind().toUnqualString());
     return head;
   }
 
  private:
   void add(Output output, int index) {
-    Traced traced{std::move(output), index, {}, {}, "", 0};
-    for (const jit::Value* value : traced.output.values) traced.origin.add(origins_.of(value));
+    Traced traced{std::move(output), index, {}, {}, "", {}};
+    for (const jit::Value* value : traced.output.values) {
+      traced.origin.add(origins_.of(value));
+      const auto passed = origins_.passedBefore(value);
+      traced.passed.insert(traced.passed.end(), passed.begin(), passed.end());
+    }
     for (const jit::Node* layer : traced.origin.layers) {
       const std::string path = parentOf(*origins_.weightOf(layer));
       if (std::find(traced.modules.begin(), traced.modules.end(), path) == traced.modules.end()) traced.modules.push_back(path);
     }
     std::sort(traced.modules.begin(), traced.modules.end(), [this](const std::string& a, const std::string& b) { return isBefore(a, b); });
     traced.problem = problemOf(traced);
-    traced.passed = std::count_if(traced.origin.passed.begin(), traced.origin.passed.end(), [](const jit::Node* node) { return !onlyRearranges(node); });
     outputs_.push_back(std::move(traced));
   }
 
@@ -139,7 +141,7 @@ class Reading {
   }
 
   std::string problemOf(const Traced& traced) const {
-    const auto& [layers, obstacles, obstacle, passed] = traced.origin;
+    const auto& [layers, obstacles, obstacle] = traced.origin;
     if (!obstacles.empty()) return "it is made by " + obstacle + ", which is no Linear or Conv2d layer" + (layers.empty() ? "" : ", beside " + listed(traced.modules));
     if (layers.empty()) return "no Linear or Conv2d layer makes it";
     for (const jit::Node* layer : layers) {
@@ -177,7 +179,7 @@ class Reading {
 const Traced* mainOf(const std::vector<Traced>& outputs, const std::string* layer = nullptr) {
   std::vector<const Traced*> possible;
   for (const Traced& traced : outputs) {
-    if (givesIndices(traced.origin) || (layer && std::count(traced.modules.begin(), traced.modules.end(), *layer) == 0)) continue;
+    if (givesIndices(traced.passed) || (layer && std::count(traced.modules.begin(), traced.modules.end(), *layer) == 0)) continue;
     if (isCalledMain(traced.output.name)) return &traced;
     possible.push_back(&traced);
   }
@@ -190,7 +192,7 @@ const Traced* mainOf(const std::vector<Traced>& outputs, const std::string* laye
   // Of scores and what is made of them, the scores.
   const Traced* found = *first;
   for (const Traced* other : possible) {
-    if (other->problem.empty() && other->modules == found->modules && other->passed < found->passed) found = other;
+    if (other->problem.empty() && other->modules == found->modules && other->passed.size() < found->passed.size()) found = other;
   }
   return found;
 }
@@ -239,7 +241,7 @@ class HeadFinder {
     const Traced* main = train_.at(found_.place);
     const int64_t width = found_.heads[0].outFeatures;
     for (const Traced& traced : train_.outputs()) {
-      if (&traced == main || !traced.problem.empty() || givesIndices(traced.origin)) continue;
+      if (&traced == main || !traced.problem.empty() || givesIndices(traced.passed)) continue;
       for (const std::string& layer : traced.modules) {
         if (isMain(layer)) continue;
         const bool isHead = known_.auxiliary ? std::count(known_.auxiliary->begin(), known_.auxiliary->end(), layer) > 0

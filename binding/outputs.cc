@@ -13,6 +13,9 @@ namespace {
 namespace jit = torch::jit;
 namespace prim = c10::prim;
 
+// Tuples, lists and dicts within each other that are looked into.
+constexpr size_t kDeepest = 16;
+
 bool isKind(const jit::Node* node, const char* name) { return std::string_view(node->kind().toQualString()) == name; }
 
 // Another name for its input.
@@ -40,39 +43,26 @@ bool isChanged(const jit::Value* container) {
   });
 }
 
-class Makers {
- public:
-  void find(const jit::Value* value) {
-    if (!seen_.insert(value).second) return;
-    const jit::Node* node = value->node();
-    if (isSameValue(node)) return find(node->input(0));
-    if (node->kind() == prim::If) {
-      for (const jit::Block* block : node->blocks()) find(block->outputs().at(value->offset()));
-      return;
-    }
-    if (const auto element = elementOf(value)) {
-      std::vector<const jit::Value*> elements;
-      for (const jit::Value* whole : makersOf(node->input(0))) {
-        const auto inputs = whole->node()->inputs();
-        const int64_t count = static_cast<int64_t>(inputs.size());
-        const int64_t at = *element < 0 ? *element + count : *element;
-        if (!isSequence(whole->node()) || isChanged(whole) || at < 0 || at >= count) {
-          elements.clear();
-          break;
-        }
-        elements.push_back(inputs[at]);
-      }
-      for (const jit::Value* inner : elements) find(inner);
-      if (!elements.empty()) return;
-    }
-    found.push_back(value);
+// The values that a value is another name for, one step back; none where it is its own.
+std::vector<const jit::Value*> namedBy(const jit::Value* value) {
+  const jit::Node* node = value->node();
+  if (isSameValue(node)) return {node->input(0)};
+  std::vector<const jit::Value*> values;
+  if (node->kind() == prim::If) {
+    for (const jit::Block* block : node->blocks()) values.push_back(block->outputs().at(value->offset()));
+    return values;
   }
-
-  std::vector<const jit::Value*> found;
-
- private:
-  std::unordered_set<const jit::Value*> seen_;
-};
+  const auto element = elementOf(value);
+  if (!element) return {};
+  for (const jit::Value* whole : makersOf(node->input(0))) {
+    const auto inputs = whole->node()->inputs();
+    const int64_t count = static_cast<int64_t>(inputs.size());
+    const int64_t at = *element < 0 ? *element + count : *element;
+    if (!isSequence(whole->node()) || isChanged(whole) || at < 0 || at >= count) return {};
+    values.push_back(inputs[at]);
+  }
+  return values;
+}
 
 // Keys and values in the order in which they are put in; empty where that cannot be told.
 std::vector<std::pair<std::string, const jit::Value*>> entriesOf(const jit::Value* dict) {
@@ -106,18 +96,19 @@ class Leaves {
   void addMaker(const jit::Value* value, OutputPlace place, const std::string& name) {
     if (value->mustBeNone()) return;
     const jit::Node* node = value->node();
+    const bool isTooDeep = place.size() >= kDeepest;
     const auto inner = [&](const std::string& step, const jit::Value* element, const std::string& own) {
       OutputPlace deeper = place;
       deeper.push_back(step);
       add(element, deeper, own);
     };
-    if (isSequence(node) && !isChanged(value)) {
+    if (isSequence(node) && !isChanged(value) && !isTooDeep) {
       const auto tuple = value->type()->cast<c10::TupleType>();
       const auto& names = tuple && tuple->schema() ? tuple->schema()->arguments() : std::vector<c10::Argument>{};
       for (size_t i = 0; i < node->inputs().size(); ++i) inner(std::to_string(i), node->input(i), i < names.size() ? names[i].name() : "");
       return;
     }
-    if (node->kind() == prim::DictConstruct) {
+    if (node->kind() == prim::DictConstruct && !isTooDeep) {
       const auto entries = entriesOf(value);
       for (const auto& [key, element] : entries) inner(key, element, key);
       if (!entries.empty()) return;
@@ -146,14 +137,15 @@ at::Tensor asNumbers(const c10::IValue& value) {
   return value.isTensor() && value.toTensor().defined() && value.toTensor().is_floating_point() ? value.toTensor() : at::Tensor();
 }
 
-at::Tensor firstNumbers(const c10::IValue& output) {
+at::Tensor firstNumbers(const c10::IValue& output, size_t depth = 0) {
+  if (depth > kDeepest) return {};
   std::vector<c10::IValue> elements;
   if (output.isTuple()) elements.assign(output.toTupleRef().elements().begin(), output.toTupleRef().elements().end());
   else if (output.isList()) elements.assign(output.toListRef().begin(), output.toListRef().end());
   else if (output.isGenericDict()) for (const auto& entry : output.toGenericDict()) elements.push_back(entry.value());
   else return asNumbers(output);
   for (const c10::IValue& element : elements) {
-    const at::Tensor found = firstNumbers(element);
+    const at::Tensor found = firstNumbers(element, depth + 1);
     if (found.defined()) return found;
   }
   return {};
@@ -168,9 +160,18 @@ std::vector<Output> outputsOf(const jit::Graph& graph) {
 }
 
 std::vector<const jit::Value*> makersOf(const jit::Value* value) {
-  Makers makers;
-  makers.find(value);
-  return std::move(makers.found);
+  std::vector<const jit::Value*> found;
+  std::unordered_set<const jit::Value*> seen;
+  std::vector<const jit::Value*> open{value};
+  while (!open.empty()) {
+    const jit::Value* next = open.back();
+    open.pop_back();
+    if (!seen.insert(next).second) continue;
+    const auto others = namedBy(next);
+    if (others.empty()) found.push_back(next);
+    open.insert(open.end(), others.rbegin(), others.rend());
+  }
+  return found;
 }
 
 std::vector<const jit::Value*> everIn(const jit::Value* list) {

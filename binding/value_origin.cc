@@ -1,8 +1,10 @@
 #include "value_origin.h"
 
 #include <algorithm>
-#include <array>
+#include <deque>
+#include <optional>
 #include <string_view>
+#include <unordered_set>
 
 #include "node_facts.h"
 #include "outputs.h"
@@ -51,8 +53,7 @@ std::vector<const jit::Value*> givenTo(const jit::Value* argument) {
   return {outer->input(argument->offset() + 1)};
 }
 
-}  // namespace
-
+// What only rearranges values, changes their type, or drops some in training.
 bool onlyRearranges(const jit::Node* node) {
   const std::string_view name = nameOf(node);
   if (node->kind().is_prim() || name.find("dropout") != std::string_view::npos) return true;
@@ -60,23 +61,71 @@ bool onlyRearranges(const jit::Node* node) {
                         "select", "slice", "expand", "expand_as", "alias", "size", "stack", "unbind", "_autocast_to_full_precision"});
 }
 
+}  // namespace
+
 void Origin::add(const Origin& other) {
   unite(layers, other.layers);
   unite(obstacles, other.obstacles);
-  unite(passed, other.passed);
   if (obstacle.empty()) obstacle = other.obstacle;
-}
-
-const Origin& OriginFinder::of(const jit::Value* value) {
-  const auto found = known_.find(value);
-  if (found != known_.end()) return found->second;
-  return known_[value] = find(value);
 }
 
 const std::string* OriginFinder::weightOf(const jit::Node* layer) const { return weightPath(paths_, layer->input(layerOperands(layer)->weight)); }
 
-void OriginFinder::add(Origin& into, const jit::Value* value) {
-  into.add(of(value));
+// Without recursion: a graph may be a very long chain.
+const Origin& OriginFinder::of(const jit::Value* wanted) {
+  std::vector<std::pair<const jit::Value*, std::optional<Step>>> open{{wanted, std::nullopt}};
+  while (!open.empty()) {
+    auto& [value, step] = open.back();
+    if (!step) {
+      if (known_.count(value)) {
+        open.pop_back();
+        continue;
+      }
+      step = stepFrom(value);
+      // Where a loop leads back here, the other ways tell.
+      known_[value] = {};
+      const std::vector<const jit::Value*> next = step->next;
+      for (const jit::Value* inner : next) open.emplace_back(inner, std::nullopt);
+      continue;
+    }
+    known_[value] = combine(*step);
+    open.pop_back();
+  }
+  return known_.at(wanted);
+}
+
+std::vector<const jit::Node*> OriginFinder::passedBefore(const jit::Value* value) {
+  std::vector<const jit::Node*> passed;
+  std::unordered_set<const jit::Value*> seen;
+  // In the order of breadth: what is nearer to the output comes first.
+  std::deque<const jit::Value*> open{value};
+  for (; !open.empty(); open.pop_front()) {
+    if (!seen.insert(open.front()).second) continue;
+    const Step step = stepFrom(open.front());
+    if (step.kind == Step::passed && !onlyRearranges(step.node) && std::find(passed.begin(), passed.end(), step.node) == passed.end()) passed.push_back(step.node);
+    open.insert(open.end(), step.next.begin(), step.next.end());
+  }
+  return passed;
+}
+
+Origin OriginFinder::combine(const Step& step) const {
+  Origin origin;
+  if (step.kind == Step::layer) origin.layers = {step.node};
+  if (step.kind == Step::obstacle) {
+    origin.obstacles = {step.node};
+    origin.obstacle = step.node->kind().toQualString() + step.why;
+  }
+  const bool isProduct = step.kind == Step::passed && step.next.size() > 1 && isOneOf(nameOf(step.node), {"mul", "div"});
+  if (isProduct) {
+    // x * sigmoid(x) and x / |x| are of one value; a mask and noise come from no layer; a gate is made by another layer.
+    const Origin& first = known_.at(step.next[0]);
+    const Origin& second = known_.at(step.next[1]);
+    if (!first.layers.empty() && !second.layers.empty() && !hasSame(first.layers, second.layers)) {
+      return combine({Step::obstacle, step.node, " of two layers' outputs", {}});
+    }
+  }
+  for (const jit::Value* value : step.next) origin.add(known_.at(value));
+  return origin;
 }
 
 bool OriginFinder::isModulesOwn(const jit::Value* value) const {
@@ -94,78 +143,37 @@ bool OriginFinder::isOneNumber(const jit::Value* value) const {
   });
 }
 
-Origin OriginFinder::find(const jit::Value* value) {
-  Origin origin;
-  // Where a loop leads back here, the other ways tell.
-  known_[value] = origin;
-  if (!carriesTensors(value->type()) || paths_.sourcesOf(value)) return origin;
-  const auto makers = makersOf(value);
-  if (makers.size() != 1 || makers[0] != value) {
-    for (const jit::Value* maker : makers) add(origin, maker);
-    return origin;
-  }
+OriginFinder::Step OriginFinder::stepFrom(const jit::Value* value) const {
+  if (!carriesTensors(value->type()) || paths_.sourcesOf(value)) return {};
+  auto makers = makersOf(value);
+  if (makers.size() != 1 || makers[0] != value) return {Step::nothing, nullptr, "", std::move(makers)};
   const jit::Node* node = value->node();
-  if (node->kind() == prim::Param) {
-    for (const jit::Value* given : givenTo(value)) add(origin, given);
-    return origin;
-  }
+  if (node->kind() == prim::Param) return {Step::nothing, nullptr, "", givenTo(value)};
   if (node->kind() == prim::Loop) {
     // A loop's block returns its condition first.
-    add(origin, node->blocks().at(0)->outputs().at(value->offset() + 1));
-    add(origin, node->input(value->offset() + 2));
-    return origin;
+    return {Step::nothing, nullptr, "", {node->blocks().at(0)->outputs().at(value->offset() + 1), node->input(value->offset() + 2)}};
   }
-  if (node->kind().is_prim()) {
-    for (const jit::Value* inner : everIn(value)) add(origin, inner);
-    return origin;
-  }
-  return findBehind(node);
+  if (node->kind().is_prim()) return {Step::nothing, nullptr, "", everIn(value)};
+  return stepBehind(node);
 }
 
-Origin OriginFinder::findBehind(const jit::Node* node) {
-  Origin origin;
+OriginFinder::Step OriginFinder::stepBehind(const jit::Node* node) const {
   const std::string_view name = nameOf(node);
-  const auto hinder = [&](const std::string& why) {
-    origin.obstacles.push_back(node);
-    origin.obstacle = node->kind().toQualString() + why;
-  };
   std::vector<const jit::Value*> data;
   std::vector<const jit::Value*> own;
   for (const jit::Value* input : node->inputs()) {
     if (isModulesOwn(input)) own.push_back(input);
     else if (carriesTensors(input->type()) && !paths_.sourcesOf(input)) data.push_back(input);
   }
-  const auto firstSource = [&] { return " with `" + paths_.sourcesOf(own[0])->front() + "`"; };
-
   const auto operands = layerOperands(node);
-  if (operands && !paths_.sourcesOf(node->input(operands->input)) && weightOf(node)) {
-    origin.layers.push_back(node);
-    return origin;
-  }
-  if (operands || isOneOf(name, {"bmm", "baddbmm", "einsum", "scaled_dot_product_attention", "bilinear"})) {
-    hinder(own.empty() ? " of two computed values" : firstSource());
-    return origin;
-  }
+  if (operands && !paths_.sourcesOf(node->input(operands->input)) && weightOf(node)) return {Step::layer, node, "", {}};
   // A bias, a temperature, the type or shape of a parameter: the layer lies behind them.
   const bool isShift = isOneOf(name, {"add", "sub", "rsub", "to", "type_as", "expand_as", "view_as", "reshape_as", "index", "index_select", "gather", "masked_fill", "where"});
   const bool isScale = isOneOf(name, {"mul", "div"}) && std::all_of(own.begin(), own.end(), [this](const jit::Value* value) { return isOneNumber(value); });
-  if (!own.empty() && !isShift && !isScale) {
-    hinder(firstSource());
-    return origin;
-  }
-  origin.passed.push_back(node);
-  if (data.size() > 1 && isOneOf(name, {"mul", "div"})) {
-    // x * sigmoid(x) and x / |x| are of one value; a mask and noise come from no layer; a gate is made by another layer.
-    const Origin first = of(data[0]);
-    const Origin second = of(data[1]);
-    const bool isOne = first.layers.empty() || second.layers.empty() || hasSame(first.layers, second.layers);
-    if (!isOne) {
-      hinder(" of two layers' outputs");
-      return origin;
-    }
-  }
-  for (const jit::Value* value : data) add(origin, value);
-  return origin;
+  const bool mixes = operands || isOneOf(name, {"bmm", "baddbmm", "einsum", "scaled_dot_product_attention", "bilinear"});
+  if (mixes && own.empty()) return {Step::obstacle, node, " of two computed values", {}};
+  if (mixes || (!own.empty() && !isShift && !isScale)) return {Step::obstacle, node, " with `" + paths_.sourcesOf(own[0])->front() + "`", {}};
+  return {Step::passed, node, "", std::move(data)};
 }
 
 bool feeds(const jit::Node* earlier, const jit::Node* later) {

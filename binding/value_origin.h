@@ -3,7 +3,6 @@
 
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "graph_paths.h"
@@ -17,14 +16,9 @@ struct Origin {
   // Operations that are no such layer, but compute with parameters or mix what layers give; and the words for the first.
   std::vector<const torch::jit::Node*> obstacles;
   std::string obstacle;
-  // Operations that were passed, from the output on, each once.
-  std::vector<const torch::jit::Node*> passed;
 
   void add(const Origin& other);
 };
-
-// What only rearranges values, changes their type, or drops some in training: nothing of it has to be known of a head.
-bool onlyRearranges(const torch::jit::Node* node);
 
 // The graph must be specialised, so that branches and arguments that do not count are gone.
 class OriginFinder {
@@ -32,13 +26,23 @@ class OriginFinder {
   OriginFinder(const torch::jit::Module& module, const Paths& paths) : module_(module), paths_(paths) {}
 
   const Origin& of(const torch::jit::Value* value);
+  // Operations between the layers and a value that is made by them, the last first, each once; not those that only rearrange
+  // values, change their type, or drop some in training.
+  std::vector<const torch::jit::Node*> passedBefore(const torch::jit::Value* value);
   // The path of a layer's weight; nullptr where it is made of several attributes that are no one layer's.
   const std::string* weightOf(const torch::jit::Node* layer) const;
 
  private:
-  Origin find(const torch::jit::Value* value);
-  Origin findBehind(const torch::jit::Node* node);
-  void add(Origin& into, const torch::jit::Value* value);
+  // What a value is: made by a layer, by an obstacle, or of other values.
+  struct Step {
+    enum Kind { nothing, layer, obstacle, passed } kind = nothing;
+    const torch::jit::Node* node = nullptr;
+    std::string why;
+    std::vector<const torch::jit::Value*> next;
+  };
+  Step stepFrom(const torch::jit::Value* value) const;
+  Step stepBehind(const torch::jit::Node* node) const;
+  Origin combine(const Step& step) const;
   bool isModulesOwn(const torch::jit::Value* value) const;
   bool isOneNumber(const torch::jit::Value* value) const;
 

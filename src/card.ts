@@ -18,13 +18,12 @@ const cardSchema = z.object({
   preprocessing: preprocessingSchema,
   provenance: z.record(z.string(), z.unknown()),
   metrics: z.record(z.string(), z.unknown()),
-  heads: headsSchema.optional(),
 });
 
 /**
  * What a saved model carries beside its weights, as plain JSON: the task (left out for one class an image), the names of its
  * outputs in their order (classes, labels or targets), the
- * preprocessing it was trained with, where it came from, how well it did, and which layers are its heads.
+ * preprocessing it was trained with, where it came from, and how well it did.
  */
 export type ModelCard = z.output<typeof cardSchema>;
 
@@ -33,7 +32,7 @@ export function parseCard(json: unknown): ModelCard {
   return cardSchema.parse(json);
 }
 
-/** The content of the extra file: the card, where there is one, and the heads, where they are known. */
+/** The extra file: the card, where there is one, and beside it the heads, where they are known. */
 export function writeCard(
   card: ModelCard | undefined,
   heads: SavedHeads | undefined,

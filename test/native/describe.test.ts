@@ -134,8 +134,8 @@ const heads: Record<string, object[]> = {
   ],
   vgg: [{ ...linear, module: 'classifier.6', inFeatures: 16 }],
   'two-heads': [
-    { ...linear, module: 'left', inFeatures: 4 },
-    { ...linear, module: 'right', inFeatures: 4 },
+    { ...linear, module: 'left', inFeatures: 4, after: ['add'] },
+    { ...linear, module: 'right', inFeatures: 4, after: ['add'] },
   ],
   'no-bias': [{ ...linear, module: 'fc', inFeatures: 6, hasBias: false }],
   tied: [{ ...linear, module: 'decoder', inFeatures: 4, outFeatures: 7 }],
