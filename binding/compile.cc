@@ -131,11 +131,7 @@ std::vector<c10::IValue> Compiled::run(const std::vector<at::Tensor>& inputs) co
   for (int64_t from = 0; from < count; from += options_.chunk) {
     std::vector<at::Tensor> slices;
     for (const at::Tensor& input : inputs) slices.push_back(input.narrow(0, from, std::min(options_.chunk, count - from)));
-    auto outputs = runOnce(slices);
-    // A tuple starts with the logits; what it holds beside them is for training.
-    for (c10::IValue& output : outputs) {
-      if (output.isTuple()) output = output.toTupleRef().elements().at(0);
-    }
+    const auto outputs = runOnce(slices);
     parts.resize(outputs.size());
     for (size_t i = 0; i < outputs.size(); ++i) parts[i].push_back(outputs[i].toTensor());
   }

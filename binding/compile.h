@@ -36,8 +36,7 @@ class Compiled {
   // graph: inputs are tensors, outputs what it computes; parameters are constants in it. It is copied.
   Compiled(const std::shared_ptr<torch::jit::Graph>& graph, CompileOptions options);
 
-  // Without gradients. Where a batch is larger than the chunk, outputs are tensors whose first dimension is the batch,
-  // of a tuple its first element.
+  // Without gradients. Where a batch is larger than the chunk, outputs must be tensors whose first dimension is the batch.
   std::vector<c10::IValue> run(const std::vector<at::Tensor>& inputs) const;
 
   const CompileOptions& options() const { return options_; }

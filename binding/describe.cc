@@ -1,5 +1,6 @@
 #include "describe.h"
 
+#include <tuple>
 #include <unordered_set>
 
 #include "graph_paths.h"
@@ -19,8 +20,8 @@ TensorDescription describeTensor(const std::string& name, const at::Tensor& tens
   return description;
 }
 
-// Modules that own parameters, in forward order; those that forward never uses come last.
-std::vector<std::string> layersOf(const Model& model) {
+// Modules that own parameters: those that forward uses, in its order, and those that it never uses.
+std::pair<std::vector<std::string>, std::vector<std::string>> layersOf(const Model& model) {
   std::vector<std::string> owners;
   for (const std::string& name : model.parameterNames()) {
     const std::string owner = parentOf(name);
@@ -31,10 +32,11 @@ std::vector<std::string> layersOf(const Model& model) {
   for (const std::string& module : model.facts().sequence) {
     if (known.erase(module) > 0) layers.push_back(module);
   }
+  std::vector<std::string> unused;
   for (const std::string& owner : owners) {
-    if (known.erase(owner) > 0) layers.push_back(owner);
+    if (known.erase(owner) > 0) unused.push_back(owner);
   }
-  return layers;
+  return {layers, unused};
 }
 
 Napi::Array writeTensors(Napi::Env env, const std::vector<TensorDescription>& tensors, bool parameters) {
@@ -66,9 +68,11 @@ Napi::Array writeHeads(Napi::Env env, const std::vector<Head>& heads) {
     object.Set("inFeatures", static_cast<double>(heads[i].inFeatures));
     object.Set("outFeatures", static_cast<double>(heads[i].outFeatures));
     object.Set("hasBias", heads[i].hasBias);
+    object.Set("role", heads[i].isAuxiliary ? "auxiliary" : "main");
     object.Set("output", heads[i].output);
     object.Set("cosine", heads[i].cosine);
     object.Set("pooling", heads[i].pooling.empty() ? env.Null() : Napi::Value(Napi::String::New(env, heads[i].pooling)));
+    object.Set("after", writeStrings(env, heads[i].after));
     array.Set(i, object);
   }
   return array;
@@ -137,8 +141,9 @@ Description describeModel(Model& model, const Trainer* trainer) {
     description.parameters.push_back(std::move(parameter));
   }
   for (const auto& [name, tensor] : model.buffers()) description.buffers.push_back(describeTensor(name, tensor));
-  description.layers = layersOf(model);
+  std::tie(description.layers, description.unusedLayers) = layersOf(model);
   description.facts = model.facts();
+  description.headsKnown = !model.knownHeads().main.empty();
   description.findings = model.findings();
   description.adapters = adaptersOf(model.module());
   description.inputChannels = inputChannelsOf(model.module());
@@ -153,7 +158,11 @@ Napi::Value writeDescription(Napi::Env env, const Description& description) {
   object.Set("parameters", writeTensors(env, description.parameters, true));
   object.Set("buffers", writeTensors(env, description.buffers, false));
   object.Set("layers", writeStrings(env, description.layers));
+  object.Set("unusedLayers", writeStrings(env, description.unusedLayers));
   object.Set("heads", writeHeads(env, description.facts.heads));
+  object.Set("headProblem", description.facts.headProblem.empty() ? env.Null() : Napi::Value(Napi::String::New(env, description.facts.headProblem)));
+  object.Set("headsKnown", description.headsKnown);
+  object.Set("mainOutput", writeStrings(env, description.facts.mainOutput));
   object.Set("adapters", writeAdapters(env, description.adapters));
   object.Set("inputChannels", description.inputChannels > 0 ? Napi::Value(Napi::Number::New(env, static_cast<double>(description.inputChannels))) : env.Null());
   object.Set("origin", description.facts.traced ? "traced" : "scripted");

@@ -33,7 +33,9 @@ struct Description {
   std::vector<TensorDescription> parameters;
   std::vector<TensorDescription> buffers;
   std::vector<std::string> layers;
+  std::vector<std::string> unusedLayers;
   ForwardFacts facts;
+  bool headsKnown = false;
   ModelFindings findings;
   std::vector<Adapter> adapters;
   // Of the convolution that comes first; 0 where none does.

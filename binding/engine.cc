@@ -84,7 +84,7 @@ std::string planKey(const Split& split, const at::Device& device) {
 }
 
 Engine::Engine(Model& model, const Split& split, const EngineOptions& options)
-    : model_(model), options_(options), revision_(model.revision()), graph_(split.prefix) {
+    : model_(model), options_(options), given_(split.given), revision_(model.revision()), graph_(split.prefix) {
   auto suffix = split.suffix->copy();
   if (options.variant != "exact") {
     removeDimensionChecks(suffix);

@@ -31,6 +31,8 @@ class Engine {
     prefix_.reset();
   }
   const EngineOptions& options() const { return options_; }
+  // How many of forward's arguments it takes; the others have their defaults.
+  size_t given() const { return given_; }
   // Neither what learns nor the module has changed since: the prefix holds copies of what was frozen then.
   bool fits(const Model& model) const { return model.revision() == revision_; }
   // The prefix is compiled when it is first asked for: a run whose features are all kept never does.
@@ -44,6 +46,7 @@ class Engine {
  private:
   Model& model_;
   EngineOptions options_;
+  size_t given_;
   uint64_t revision_;
   std::shared_ptr<torch::jit::Graph> graph_;
   bool whole_ = false;

@@ -66,12 +66,15 @@ int followMode(jit::Module& module) {
 
 std::string changingInEval(const jit::Module& module) {
   const auto forward = inlinedForward(module);
+  const Paths paths(*forward);
   bool isCandidate = false;
-  eachNode(forward->block(), [&](const jit::Node* node) { isCandidate = isCandidate || drawsNumbers(node) || updatesStatistics(node); });
+  eachNode(forward->block(), [&](const jit::Node* node) { isCandidate = isCandidate || drawsNumbers(node) || updatesStatistics(node, paths); });
   if (!isCandidate) return "";
+  const auto inEval = settled(*openForward(module, usualArguments(module)), false);
+  const Paths known(*inEval);
   std::string found;
-  eachNode(forwardInEval(module)->block(), [&](const jit::Node* node) {
-    const bool normalisesByBatch = updatesStatistics(node) && !hasNoStatistics(node);
+  eachNode(inEval->block(), [&](const jit::Node* node) {
+    const bool normalisesByBatch = updatesStatistics(node, known) && !hasNoStatistics(node);
     if (found.empty() && (drawsNumbers(node) || normalisesByBatch)) found = node->kind().toQualString();
   });
   return found;

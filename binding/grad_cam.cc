@@ -45,7 +45,7 @@ class MapFinder {
   PooledMap find(const std::vector<Head>& heads) const {
     std::optional<PooledMap> found;
     for (const Head& head : heads) {
-      if (head.output != 0) continue;
+      if (head.isAuxiliary) continue;
       const auto map = mapOf(head);
       if (!map || map->user->owningBlock() != graph_.block()) {
         throw Failure("NO_HEAD", "No map of features is pooled before '" + head.module + "' (adaptive_avg_pool2d, avg_pool2d, or mean over height and width), so there are no places to tell of.");
@@ -141,7 +141,7 @@ struct Outputs {
 };
 
 Outputs runCut(Model& model, const std::vector<at::Tensor>& inputs) {
-  auto graph = forwardInEval(model.module());
+  auto graph = settled(*openForward(model.module(), inputs.size()), false);
   cutAt(*graph, MapFinder(*graph, model.module()).find(model.facts().heads));
   // Without parameters nothing before the map has a gradient, so that none of it is kept for one.
   auto held = graph->copy();
@@ -150,8 +150,6 @@ Outputs runCut(Model& model, const std::vector<at::Tensor>& inputs) {
   std::vector<c10::IValue> stack;
   if (!isHeld) stack.emplace_back(model.module()._ivalue());
   stack.insert(stack.end(), inputs.begin(), inputs.end());
-  const auto& arguments = model.module().get_method("forward").function().getSchema().arguments();
-  for (size_t i = inputs.size() + 1; i < arguments.size(); ++i) stack.push_back(arguments[i].default_value().value());
   SameState state(model, *graph);
   std::vector<c10::IValue> outputs;
   try {
@@ -164,7 +162,7 @@ Outputs runCut(Model& model, const std::vector<at::Tensor>& inputs) {
     refuseForward(inputs, error);
   }
   state.restore();
-  return {mainOutput(outputs.at(0)), outputs.at(1).toTensor()};
+  return {model.mainOutput(outputs.at(0)), outputs.at(1).toTensor()};
 }
 
 void checkOutputs(const Outputs& outputs) {

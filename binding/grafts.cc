@@ -43,7 +43,9 @@ const jit::Value* bareWeight(const jit::Value* value) {
 }
 
 const jit::Value* untransposed(const jit::Value* value) {
-  return isKind(value->node(), "aten::t") || isKind(value->node(), "aten::transpose") ? value->node()->input(0) : value;
+  const jit::Node* node = value->node();
+  const bool isSame = isKind(node, "aten::t") || isKind(node, "aten::transpose") || isKind(node, "aten::to") || isKind(node, "aten::type_as");
+  return isSame ? untransposed(node->input(0)) : value;
 }
 
 std::string weightOf(const std::string& layer) { return layer.empty() ? "weight" : layer + ".weight"; }

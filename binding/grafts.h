@@ -24,7 +24,7 @@ bool isLowRankSum(const torch::jit::Node* node);
 bool isCosineProduct(const torch::jit::Node* node);
 // The weight itself, where the value is made of one by the two above; else the value.
 const torch::jit::Value* bareWeight(const torch::jit::Value* value);
-// The value that a layer's weight operand is, without its transpose.
+// The value that a layer's weight operand is, without its transpose and casts of its type.
 const torch::jit::Value* untransposed(const torch::jit::Value* value);
 
 // Every use of the weight of the layer at this path, in order.

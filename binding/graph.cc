@@ -4,11 +4,10 @@
 #include <unordered_set>
 
 #include "failure.h"
-#include "grafts.h"
 #include "graph_paths.h"
 #include "module_graphs.h"
 #include "node_facts.h"
-#include "pooling.h"
+#include "specialise.h"
 
 namespace torchgraft {
 
@@ -41,96 +40,6 @@ const auto kConvolution = c10::Symbol::fromQualString("aten::_convolution");
 const auto kBatchNorm = c10::Symbol::fromQualString("aten::batch_norm");
 const auto kDropout = c10::Symbol::fromQualString("aten::dropout");
 
-bool carriesTensors(const c10::TypePtr& type) {
-  if (type->isSubtypeOf(*c10::TensorType::get())) return true;
-  for (const c10::TypePtr& inner : type->containedTypes()) {
-    if (carriesTensors(inner)) return true;
-  }
-  return false;
-}
-
-// Walks from the outputs back to the first layer with parameters on every way.
-class HeadFinder {
- public:
-  HeadFinder(const jit::Module& module, const Paths& paths) : module_(module), paths_(paths) {}
-
-  std::vector<Head> find(const jit::Graph& graph) {
-    visitResult(graph.outputs().at(0));
-    return std::move(heads_);
-  }
-
- private:
-  // The elements of a tuple, list or dict apart, also where branches return one each, as GoogLeNet and Inception do.
-  void visitResult(const jit::Value* result) {
-    const jit::Node* maker = result->node();
-    if (maker->kind() == prim::If) {
-      for (const jit::Block* block : maker->blocks()) visitResult(block->outputs().at(result->offset()));
-      return;
-    }
-    if (maker->kind() != prim::TupleConstruct && maker->kind() != prim::ListConstruct && maker->kind() != prim::DictConstruct) {
-      visit(result, 0);
-      return;
-    }
-    // A dict's inputs alternate key and value.
-    const bool dict = maker->kind() == prim::DictConstruct;
-    for (size_t i = dict ? 1 : 0; i < maker->inputs().size(); i += dict ? 2 : 1) {
-      visit(maker->input(i), static_cast<int>(dict ? i / 2 : i));
-    }
-  }
-
-  const std::string* layerWeight(const jit::Node* node) const {
-    const auto operands = layerOperands(node);
-    return operands ? weightPath(paths_, node->input(operands->weight)) : nullptr;
-  }
-
-  bool usesParameters(const jit::Node* node) const {
-    return std::any_of(node->inputs().begin(), node->inputs().end(), [&](const jit::Value* input) {
-      return paths_.of(input) && input->type()->isSubtypeOf(*c10::TensorType::get());
-    });
-  }
-
-  void visit(const jit::Value* value, int output) {
-    if (!carriesTensors(value->type()) || !seen_.insert(value).second) return;
-    const jit::Node* node = value->node();
-    // One element of a tuple that an inner method returned.
-    if (node->kind() == prim::TupleUnpack && node->input()->node()->kind() == prim::TupleConstruct) {
-      visit(node->input()->node()->input(value->offset()), output);
-      return;
-    }
-    if (const std::string* weight = layerWeight(node)) {
-      addHead(node, parentOf(*weight), output);
-      return;
-    }
-    // matmul + bias: the addition's parameter is the bias, the layer lies behind it.
-    const bool addition = node->kind() == c10::aten::add || node->kind() == c10::aten::add_;
-    if (usesParameters(node) && !addition) return;
-    if (!node->blocks().empty()) {
-      for (const jit::Block* block : node->blocks()) {
-        // A loop's block returns its condition first.
-        const size_t shift = node->kind() == prim::Loop ? 1 : 0;
-        const size_t at = value->offset() + shift;
-        if (at < block->outputs().size()) visit(block->outputs()[at], output);
-      }
-    }
-    for (const jit::Value* input : node->inputs()) visit(input, output);
-  }
-
-  void addHead(const jit::Node* node, const std::string& path, int output) {
-    std::optional<Head> head = headAt(module_, path);
-    if (!head) return;
-    const auto operands = *layerOperands(node);
-    head->output = output;
-    head->cosine = isCosineProduct(untransposed(node->input(operands.weight))->node());
-    head->pooling = poolingBefore(node->input(operands.input));
-    heads_.push_back(*head);
-  }
-
-  const jit::Module& module_;
-  const Paths& paths_;
-  std::unordered_set<const jit::Value*> seen_;
-  std::vector<Head> heads_;
-};
-
 enum class LayerConstants { none, kept, noLayers };
 
 // torch.jit.script keeps the constants of layers, such as in_features; torch.jit.trace keeps none.
@@ -145,7 +54,7 @@ LayerConstants findConstants(const jit::Module& module) {
   return found;
 }
 
-void readOrigin(const jit::Module& module, const jit::Graph& graph, ForwardFacts& facts) {
+void readOrigin(const jit::Module& module, const jit::Graph& graph, const Paths& paths, ForwardFacts& facts) {
   const LayerConstants constants = findConstants(module);
   // Scripted for sure: a constant flag in it is the author's, as in PyTorch's attention.
   if (constants == LayerConstants::kept) return;
@@ -156,7 +65,8 @@ void readOrigin(const jit::Module& module, const jit::Graph& graph, ForwardFacts
     // torch.jit.trace records _convolution; torch.jit.script keeps the functional conv2d.
     if (node->kind() == kConvolution) facts.traced = true;
     const bool norm = node->kind() == kBatchNorm;
-    if (!norm && node->kind() != kDropout) return;
+    // Weight standardisation has no mode.
+    if ((!norm && node->kind() != kDropout) || (norm && paths.sourcesOf(node->input(0)))) return;
     const jit::Value* flag = node->input(norm ? 5 : 2);
     if (flag->node()->kind() != prim::Constant) return;
     fixedFlag = true;
@@ -164,6 +74,20 @@ void readOrigin(const jit::Module& module, const jit::Graph& graph, ForwardFacts
   });
   facts.traced = facts.traced || fixedFlag;
   facts.tracedInEval = fixedFlag && !trainingFlag;
+}
+
+// Why no head was found, which layers may be it, and what to do.
+std::string explain(const jit::Module& module, const std::vector<std::string>& sequence, const std::string& problem) {
+  constexpr size_t kNamed = 5;
+  std::vector<std::string> last;
+  for (auto layer = sequence.rbegin(); layer != sequence.rend() && last.size() < kNamed; ++layer) {
+    if (headAt(module, *layer)) last.push_back("`" + *layer + "`");
+  }
+  std::string text = "Which layer classifies cannot be told from forward: of the model's output, " + problem + ".";
+  if (last.empty()) return text + " It has no Linear or Conv2d layer that could be replaced.";
+  text += " Name it with `layer`, on the command line with --head-layer; the last Linear and Conv2d layers are ";
+  for (size_t i = 0; i < last.size(); ++i) text += (i == 0 ? "" : ", ") + last[i];
+  return text + " (the last first). `summary()` and `torchgraft inspect` list all.";
 }
 
 }  // namespace
@@ -193,27 +117,23 @@ bool looksTraced(const torch::jit::Module& module) {
   return found;
 }
 
-std::optional<Head> headAt(const torch::jit::Module& module, const std::string& path) {
-  const jit::Module layer = submodule(module, path);
-  if (!layer.hasattr("weight") || !layer.attr("weight").isTensor()) return std::nullopt;
-  const at::Tensor weight = layer.attr("weight").toTensor();
-  if (weight.dim() != 2 && weight.dim() != 4) return std::nullopt;
-  Head head;
-  head.module = path;
-  head.convolution = weight.dim() == 4;
-  head.outFeatures = weight.size(0);
-  head.inFeatures = weight.size(1);
-  head.hasBias = layer.hasattr("bias") && layer.attr("bias").isTensor();
-  return head;
-}
-
-ForwardFacts analyseForward(const torch::jit::Module& module) {
+ForwardFacts analyseForward(const torch::jit::Module& module, const KnownHeads& known) {
   ForwardFacts facts;
   const auto graph = inlinedForward(module);
   const Paths paths(*graph);
-  facts.sequence = readSequence(*graph, paths);
-  facts.heads = HeadFinder(module, paths).find(*graph);
-  readOrigin(module, *graph, facts);
+  try {
+    const auto open = openForward(module, usualArguments(module));
+    facts.sequence = readSequence(*open, Paths(*open));
+    FoundHeads found = findHeads(module, *open, known);
+    facts.heads = std::move(found.heads);
+    facts.mainOutput = std::move(found.place);
+    if (!found.problem.empty()) facts.headProblem = explain(module, facts.sequence, found.problem);
+  } catch (const std::exception& error) {
+    // What cannot be taken apart still runs.
+    facts.sequence = readSequence(*graph, paths);
+    facts.headProblem = explain(module, facts.sequence, std::string("forward cannot be taken apart: ") + error.what());
+  }
+  readOrigin(module, *graph, paths, facts);
   const auto written = writtenAttributes(*graph, paths);
   facts.written.assign(written.begin(), written.end());
   std::sort(facts.written.begin(), facts.written.end());

@@ -1,33 +1,23 @@
 // What forward does, read from its inlined TorchScript graph: the order of layers, and which of them make the output.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "head_search.h"
 #include "torch.h"
 
 namespace torchgraft {
 
-// A layer whose output reaches the model's output without passing another layer with parameters.
-struct Head {
-  std::string module;
-  bool convolution = false;
-  int64_t inFeatures = 0;
-  int64_t outFeatures = 0;
-  bool hasBias = false;
-  // Element of the output tuple it feeds; 0 when the output is one tensor.
-  int output = 0;
-  // It computes with normalised inputs and rows of its weight.
-  bool cosine = false;
-  // How the map before it is pooled: 'avg', 'concat', or '' where no pooling comes right before it.
-  std::string pooling;
-};
-
 struct ForwardFacts {
-  // Modules in the order forward uses their parameters or reads their training flag.
+  // Modules in the order forward uses their parameters or reads their training flag; those that it never uses are not in it.
   std::vector<std::string> sequence;
+  // Main ones first.
   std::vector<Head> heads;
+  // Where the main output lies in what forward returns.
+  OutputPlace mainOutput;
+  // Why there is no main head, and what to do, in sentences; empty where there is one.
+  std::string headProblem;
   bool traced = false;
   // Traced, with its dropout and BatchNorm fixed to eval.
   bool tracedInEval = false;
@@ -39,12 +29,9 @@ struct ForwardFacts {
 // in_features, and traced ones none.
 bool looksTraced(const torch::jit::Module& module);
 
-ForwardFacts analyseForward(const torch::jit::Module& module);
+ForwardFacts analyseForward(const torch::jit::Module& module, const KnownHeads& known);
 
 // The submodule at a dotted path; '' is the module itself. Throws Failure("NO_HEAD") when there is none.
 torch::jit::Module submodule(const torch::jit::Module& module, const std::string& path);
-
-// A layer as a possible head; empty when it is no Linear (weight of 2 dimensions) or Conv2d (4).
-std::optional<Head> headAt(const torch::jit::Module& module, const std::string& path);
 
 }  // namespace torchgraft

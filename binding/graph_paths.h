@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "torch.h"
 
@@ -24,10 +25,16 @@ class Paths {
   explicit Paths(const torch::jit::Graph& graph);
   // The dotted path, or nullptr for a value that is no attribute of the module.
   const std::string* of(const torch::jit::Value* value) const;
+  // Paths of the tensors that a value is made of, where it is made of the module and constants alone, whatever comes in; without
+  // those that torchgraft puts into a layer's weight. nullptr for a value that depends on forward's inputs.
+  const std::vector<std::string>* sourcesOf(const torch::jit::Value* value) const;
 
  private:
   void collect(const torch::jit::Block* block);
+  void noteAttribute(const torch::jit::Node* node);
+  void noteSources(const torch::jit::Node* node);
   std::unordered_map<const torch::jit::Value*, std::string> paths_;
+  std::unordered_map<const torch::jit::Value*, std::vector<std::string>> sources_;
 };
 
 // `a.b` of `a.b.c`; '' of a name without dots.

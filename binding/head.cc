@@ -6,6 +6,7 @@
 #include "initialise.h"
 #include "new_module.h"
 #include "pooling.h"
+#include "specialise.h"
 #include "standardiser.h"
 
 namespace torchgraft {
@@ -14,36 +15,29 @@ namespace {
 
 namespace jit = torch::jit;
 
-std::string listHeads(const std::vector<Head>& heads) {
+std::string listed(const std::vector<Head>& heads) {
   std::string text;
-  for (const Head& head : heads) text += (text.empty() ? "" : ", ") + head.module;
+  for (const Head& head : heads) text += (text.empty() ? "`" : ", `") + head.module + "`";
   return text;
 }
 
-// The main head first, then auxiliary ones: layers feeding other elements of the output with as many features.
-std::vector<Head> findHeads(const ForwardFacts& facts) {
-  std::vector<Head> main;
-  std::copy_if(facts.heads.begin(), facts.heads.end(), std::back_inserter(main), [](const Head& head) { return head.output == 0; });
-  if (main.empty()) {
-    throw Failure("NO_HEAD", "No Linear or Conv2d layer feeds the model's output, so the classifying layer cannot be found. "
-                             "Name it with `layer`; `summary()` lists all layers.");
-  }
-  if (main.size() > 1) {
-    throw Failure("NO_HEAD", "Several layers feed the model's output: " + listHeads(main) + ". Name the classifying one with `layer`.");
-  }
-  std::vector<Head> heads = main;
-  for (const Head& head : facts.heads) {
-    if (head.output != 0 && head.outFeatures == main[0].outFeatures) heads.push_back(head);
-  }
-  return heads;
+// The layers to replace, main ones first. A named one brings those with it that make the main output together with it, and
+// auxiliary ones.
+std::vector<Head> headsOf(const Model& model, const jit::Module& module, const std::string& layer) {
+  const std::vector<Head>& found = model.facts().heads;
+  const bool isFound = std::any_of(found.begin(), found.end(), [&](const Head& head) { return head.module == layer && !head.isAuxiliary; });
+  if (layer.empty() && found.empty()) throw Failure("NO_HEAD", model.facts().headProblem);
+  if (layer.empty() || isFound) return found;
+  if (headAt(module, layer)) return findHeads(module, *openForward(module, usualArguments(module)), {{layer}, std::nullopt}).heads;
+  throw Failure("NO_HEAD", "'" + layer + "' is not a Linear or Conv2d layer: it has no weight of 2 or 4 dimensions. `summary()` and `torchgraft inspect` list all layers.");
 }
 
-std::vector<Head> namedHead(Model& model, const std::string& path) {
-  for (const Head& head : model.facts().heads) {
-    if (head.module == path) return {head};
-  }
-  if (auto head = headAt(model.module(), path)) return {*head};
-  throw Failure("NO_HEAD", "'" + path + "' is not a Linear or Conv2d layer: it has no weight of 2 or 4 dimensions. `summary()` lists all layers.");
+bool isMain(const Head& head) { return !head.isAuxiliary; }
+
+KnownHeads namesOf(const std::vector<Head>& heads) {
+  KnownHeads known{{}, std::vector<std::string>{}};
+  for (const Head& head : heads) (head.isAuxiliary ? *known.auxiliary : known.main).push_back(head.module);
+  return known;
 }
 
 void setParameter(jit::Module layer, const char* name, const at::Tensor& value) {
@@ -106,35 +100,39 @@ jit::Module makeMlp(Model& model, const HeadRequest& request, at::Generator& gen
   return mlp;
 }
 
-// The old layer becomes the first hidden layer; the rest is a new submodule behind the old forward.
-void graftMlp(Model& model, const HeadRequest& request, const Head& head, at::Generator& generator, NewHead& made) {
+// Who takes the main output: the end of forward, or what puts it into a tuple, list or dict there; and as which of its inputs.
+std::pair<jit::Node*, size_t> takerOf(jit::Graph& graph, const OutputPlace& place) {
+  jit::Node* end = graph.return_node();
+  if (place.empty()) return {end, 0};
+  jit::Node* whole = graph.outputs().at(0)->node();
+  const bool isDict = whole->kind() == c10::prim::DictConstruct;
+  const bool isSequence = whole->kind() == c10::prim::TupleConstruct || whole->kind() == c10::prim::ListConstruct;
+  for (size_t i = 0; place.size() == 1 && (isDict || isSequence) && i < whole->inputs().size(); i += isDict ? 2 : 1) {
+    const std::optional<c10::IValue> key = isDict ? jit::toIValue(whole->input(i)) : std::optional<c10::IValue>(std::to_string(i));
+    if (key && key->isString() && key->toStringRef() == place[0]) return {whole, isDict ? i + 1 : i};
+  }
+  throw Failure("NO_HEAD", "A head with hidden layers needs a model that returns one tensor, or a tuple, list or dict that the end of its forward makes; this one returns " +
+                               graph.outputs().at(0)->type()->str() + ". Leave `hidden` out.");
+}
+
+// The old layers become the first hidden layer; the rest is a new submodule behind the main output.
+void graftMlp(Model& model, const HeadRequest& request, const std::vector<Head>& heads, at::Generator& generator, NewHead& made) {
   jit::Module& module = model.module();
   auto method = module.get_method("forward");
   auto graph = method.graph();
-  if (!graph->outputs().at(0)->type()->isSubtypeOf(*c10::TensorType::get())) {
-    throw Failure("NO_HEAD", "A head with hidden layers needs a model that returns one tensor; this one returns " +
-                                 graph->outputs().at(0)->type()->str() + ".");
-  }
-  resize(model, head, request.hidden.at(0), generator, made);
+  const auto [taker, at] = takerOf(*graph, heads[0].place);
+  for (const Head& head : heads) resize(model, head, request.hidden.at(0), generator, made);
   const std::string name = freeName(module, "head");
   jit::Module mlp = makeMlp(model, request, generator);
   module.register_module(name, mlp);
-  jit::WithInsertPoint point(graph->return_node());
-  jit::Value* result = insertChildCall(*graph, mlp, name, graph->outputs().at(0));
-  graph->return_node()->replaceInput(0, result);
+  jit::WithInsertPoint point(taker);
+  taker->replaceInput(at, insertChildCall(*graph, mlp, name, taker->input(at)));
+  model.setKnownHeads({{name + ".fc" + std::to_string(request.hidden.size())}, std::vector<std::string>{}});
   model.adopt(model.copy());
   for (const auto& [parameter, tensor] : model.parameters()) {
     if (parameter.compare(0, name.size() + 1, name + ".") == 0) made.parameters.push_back(parameter);
   }
   made.layers.push_back(name);
-}
-
-at::Tensor mainOutput(const c10::IValue& output) {
-  if (output.isTensor()) return output.toTensor();
-  if (output.isTuple() && !output.toTupleRef().elements().empty() && output.toTupleRef().elements()[0].isTensor()) {
-    return output.toTupleRef().elements()[0].toTensor();
-  }
-  throw Failure("NO_HEAD", "The model returns a " + output.tagKind() + ". Expected a tensor, or a tuple that starts with one.");
 }
 
 c10::IValue inferWith(Model& model, const HeadRequest& request) {
@@ -147,10 +145,10 @@ c10::IValue inferWith(Model& model, const HeadRequest& request) {
 }
 
 void prove(Model& model, const HeadRequest& request) {
-  const at::Tensor output = mainOutput(inferWith(model, request));
+  const at::Tensor output = model.mainOutput(inferWith(model, request));
   if (output.dim() != 2 || output.size(1) != request.classes) {
     throw Failure("NO_HEAD", "With the new head the model returns a tensor of shape " + c10::str(output.sizes()) +
-                                 " instead of [n, " + std::to_string(request.classes) + "]. The replaced layer does not make the model's classes; name the one that does with `layer`.");
+                                 " instead of [n, " + std::to_string(request.classes) + "]. The replaced layer does not make the model's classes; name the one that does with `layer`, on the command line with --head-layer.");
   }
 }
 
@@ -187,6 +185,7 @@ struct Before {
   std::unordered_set<std::string> names;
   std::vector<std::string> learned;
   bool trainBatchNorm;
+  KnownHeads heads;
 };
 
 // New tensors in the layers there are. When anything fails the old ones are put back: the same tensors, so that an
@@ -198,24 +197,30 @@ NewHead resizeInPlace(Model& model, const HeadRequest& request, const std::vecto
     NewHead made;
     at::Generator generator = seededGenerator(request.seed);
     for (const Head& head : heads) resize(model, head, request.classes, generator, made);
+    model.setKnownHeads(namesOf(heads));
     model.refresh();
     prove(model, request);
     keepFrozen(model, before.names, before.learned, made, before.trainBatchNorm);
     return made;
   } catch (...) {
     for (SavedLayer& layer : saved) layer.restore();
+    model.setKnownHeads(before.heads);
     model.refresh();
     model.setTrainable(before.learned, before.trainBatchNorm);
     throw;
   }
 }
 
-// The layer's input has twice as many features with the maximum beside the average, half as many without it again.
-void pool(Model& model, const std::string& pooling, Head& head) {
+// A layer's input has twice as many features with the maximum beside the average, half as many without it again. Several
+// layers may share a pooling.
+void pool(Model& model, const std::string& pooling, std::vector<Head>& heads, size_t count) {
   const bool concat = pooling == "concat";
-  const bool before = poolingOf(model.module(), head.module) == "concat";
-  setConcatPooling(model.module(), head, concat);
-  if (concat != before) head.inFeatures = concat ? 2 * head.inFeatures : head.inFeatures / 2;
+  std::vector<bool> before;
+  for (size_t i = 0; i < count; ++i) before.push_back(poolingOf(model.module(), heads[i].module) == "concat");
+  for (size_t i = 0; i < count; ++i) {
+    setConcatPooling(model.module(), heads[i], concat);
+    if (concat != before[i]) heads[i].inFeatures = concat ? 2 * heads[i].inFeatures : heads[i].inFeatures / 2;
+  }
 }
 
 // The bias is not used meanwhile, so it does not belong to the head.
@@ -229,9 +234,9 @@ void graftCosine(Model& model, const CosineOptions& options, const Head& head, N
 // On a copy, since forward itself changes: when anything fails, the model is untouched. After a change it is copied again:
 // executors do not see a changed graph.
 NewHead rebuild(Model& model, const HeadRequest& request, std::vector<Head> heads, const Before& before) {
-  if (heads.size() > 1 && !request.hidden.empty()) {
-    throw Failure("NO_HEAD", "A head with hidden layers cannot replace auxiliary heads too: " + listHeads(heads) +
-                                 ". Leave `hidden` out.");
+  const size_t mains = std::count_if(heads.begin(), heads.end(), isMain);
+  if (heads.size() > mains && !request.hidden.empty()) {
+    throw Failure("NO_HEAD", "A head with hidden layers cannot replace auxiliary heads too: " + listed(heads) + ". Leave `hidden` out.");
   }
   const jit::Module original = model.module();
   model.adopt(model.copy());
@@ -239,21 +244,26 @@ NewHead rebuild(Model& model, const HeadRequest& request, std::vector<Head> head
     NewHead made;
     at::Generator generator = seededGenerator(request.seed);
     // Removing inlines forward: features of what lies below stay shared with other heads only where that is not needed.
-    if (hasStandardiser(model.module(), heads[0].module)) removeStandardiser(model.module(), heads[0].module);
-    if (hasCosine(model.module(), heads[0].module)) removeCosine(model.module(), heads[0].module);
-    if (!request.pooling.empty()) pool(model, request.pooling, heads[0]);
-    if (request.standardise) made.standardiser = addStandardiser(model.module(), heads[0]);
+    for (size_t i = 0; i < mains; ++i) {
+      if (hasStandardiser(model.module(), heads[i].module)) removeStandardiser(model.module(), heads[i].module);
+      if (hasCosine(model.module(), heads[i].module)) removeCosine(model.module(), heads[i].module);
+    }
+    if (!request.pooling.empty()) pool(model, request.pooling, heads, mains);
+    // It is set from what one head takes in.
+    if (request.standardise && mains == 1) made.standardiser = addStandardiser(model.module(), heads[0]);
     if (request.hidden.empty()) {
       for (const Head& head : heads) resize(model, head, request.classes, generator, made);
-      if (request.cosine) graftCosine(model, *request.cosine, heads[0], made);
+      for (size_t i = 0; request.cosine && i < mains; ++i) graftCosine(model, *request.cosine, heads[i], made);
+      model.setKnownHeads(namesOf(heads));
       model.adopt(model.copy());
     } else {
-      graftMlp(model, request, heads[0], generator, made);
+      graftMlp(model, request, heads, generator, made);
     }
     prove(model, request);
     keepFrozen(model, before.names, before.learned, made, before.trainBatchNorm);
     return made;
   } catch (...) {
+    model.setKnownHeads(before.heads);
     model.adopt(original);
     model.setTrainable(before.learned, before.trainBatchNorm);
     throw;
@@ -269,12 +279,13 @@ NewHead replaceHead(Model& model, const HeadRequest& request) {
                   "The model has no parameters: torch.jit.freeze made constants of them, so it cannot get a new head. Export "
                   "it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.");
   }
-  const std::vector<Head> heads = request.layer.empty() ? findHeads(model.facts()) : namedHead(model, request.layer);
-  Before before{{}, model.trainable(), model.trainsBatchNorm()};
+  const std::vector<Head> heads = headsOf(model, model.module(), request.layer);
+  Before before{{}, model.trainable(), model.trainsBatchNorm(), model.knownHeads()};
   for (const auto& [name, tensor] : model.parameters()) before.names.insert(name);
-  const std::string& main = heads[0].module;
-  const bool hasGrafts = hasStandardiser(model.module(), main) || hasCosine(model.module(), main);
-  const bool changesPooling = !request.pooling.empty() && request.pooling != poolingOf(model.module(), main);
+  const bool hasGrafts = std::any_of(heads.begin(), heads.end(), [&](const Head& head) {
+    return isMain(head) && (hasStandardiser(model.module(), head.module) || hasCosine(model.module(), head.module));
+  });
+  const bool changesPooling = !request.pooling.empty() && request.pooling != poolingOf(model.module(), heads[0].module);
   const bool changesForward = !request.hidden.empty() || request.standardise || request.cosine || hasGrafts || changesPooling;
   return changesForward ? rebuild(model, request, heads, before) : resizeInPlace(model, request, heads, before);
 }

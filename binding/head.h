@@ -30,7 +30,7 @@ struct HeadRequest {
 struct NewHead {
   std::vector<std::string> parameters;
   std::vector<std::string> layers;
-  // Path of the layer that standardises the main head's input; empty without one.
+  // Path of the layer that standardises the main head's input; empty without one, and where there are several main heads.
   std::string standardiser;
 };
 

@@ -1,11 +1,12 @@
-// Another number of input channels, by the first convolution's weight.
+// Another number of input channels, by the weights of the convolutions that the input reaches first.
 #pragma once
 
 #include "model.h"
 
 namespace torchgraft {
 
-// Of the convolution that comes first in forward; 0 where none does, or where it has groups.
+// Of the convolution that the input reaches first; 0 where another kind of layer does, where it has groups, and where the
+// input's channels are rearranged before it.
 int64_t inputChannelsOf(const torch::jit::Module& module);
 
 // By timm's rule: for one channel the weights of all are summed; for more they are repeated in turn, and scaled by the old

@@ -35,7 +35,7 @@ std::vector<at::Tensor> parametersOf(const std::vector<Group>& groups) {
 // The loss of all samples as one batch, plus weightDecay / 2 times the squared 2-norm of each group.
 class Objective {
  public:
-  using Forward = std::function<c10::IValue(size_t slice)>;
+  using Forward = std::function<at::Tensor(size_t slice)>;
   using Judge = std::function<at::Tensor(const at::Tensor& output)>;
 
   Objective(const std::vector<Group>& groups, size_t slices, Forward forward, Judge judge)
@@ -55,7 +55,7 @@ class Objective {
 
  private:
   at::Tensor backwardAtOnce() {
-    const at::Tensor output = checked(mainOutput(forward_(0)));
+    const at::Tensor output = checked(forward_(0));
     const at::Tensor loss = judge_(output);
     loss.backward();
     output_ = output.detach();
@@ -68,7 +68,7 @@ class Objective {
     std::vector<at::Tensor> outputs;
     {
       at::NoGradGuard guard;
-      for (size_t i = 0; i < slices_; ++i) outputs.push_back(mainOutput(forward_(i)));
+      for (size_t i = 0; i < slices_; ++i) outputs.push_back(forward_(i));
     }
     output_ = at::cat(outputs);
     const at::Tensor leaf = output_.detach().requires_grad_();
@@ -76,7 +76,7 @@ class Objective {
     loss.backward();
     int64_t from = 0;
     for (size_t i = 0; i < slices_; ++i) {
-      const at::Tensor output = checked(mainOutput(forward_(i)));
+      const at::Tensor output = checked(forward_(i));
       output.backward(leaf.grad().narrow(0, from, output.size(0)));
       from += output.size(0);
     }
@@ -156,11 +156,11 @@ StepResult Trainer::fit(const Batch& batch) {
   const std::vector<at::Tensor> inputs = batch.rows.empty() ? trainingInputs(batch) : std::vector<at::Tensor>{};
   const std::vector<c10::IValue> features = fast && slices.empty() ? fast->features(inputs) : std::vector<c10::IValue>{};
   const auto forward = [&](size_t slice) {
-    return seeded([&] {
+    return model_.mainOutput(seeded([&] {
       if (!fast) return model_.run(inputs);
       // What the suffix may write into is read or copied anew for each evaluation.
       return fast->finish(slices.empty() ? copiesOf(features) : featuresOf(slices[slice], *fast, {}), at::kFloat);
-    });
+    }));
   };
   // In float64, where the loss is ours: the line search comes as near to the optimum as differences of it can be told apart.
   const bool isOurs = options_.loss.kind != LossOptions::source;

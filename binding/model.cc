@@ -14,6 +14,7 @@
 #include "follow_mode.h"
 #include "graph_paths.h"
 #include "initialise.h"
+#include "outputs.h"
 #include "standardiser.h"
 #include "tied.h"
 
@@ -121,13 +122,30 @@ void Model::refresh() {
   }
   otherNames_ = otherNames(module_);
   overlaps_ = torchgraft::overlappingParameters(parameters_);
-  facts_ = analyseForward(module_);
+  facts_ = analyseForward(module_, knownHeads_);
   findWritten();
   std::vector<std::string> names;
   for (const auto& [name, tensor] : parameters_) {
     if (tensor.is_floating_point()) names.push_back(name);
   }
   setTrainable(names, false);
+}
+
+void Model::nameHeads(KnownHeads heads) {
+  setKnownHeads(std::move(heads));
+  facts_ = analyseForward(module_, knownHeads_);
+  touch();
+}
+
+at::Tensor Model::mainOutput(const c10::IValue& output) const { return outputAt(output, facts_.mainOutput); }
+
+std::vector<at::Tensor> Model::auxiliaryOutputs(const c10::IValue& output) const {
+  std::vector<at::Tensor> found;
+  for (const Head& head : facts_.heads) {
+    const at::Tensor logits = head.isAuxiliary ? findOutput(output, head.place) : at::Tensor();
+    if (logits.defined()) found.push_back(logits);
+  }
+  return found;
 }
 
 NamedTensors Model::buffers() const {

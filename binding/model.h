@@ -55,6 +55,16 @@ class Model {
   const at::Device& device() const { return device_; }
   const ModelFindings& findings() const { return findings_; }
   const ForwardFacts& facts() const { return facts_; }
+  // The main output of what forward returned: logits, where it has a head. Throws Failure("MODEL_FAILED") where there is no
+  // floating-point tensor.
+  at::Tensor mainOutput(const c10::IValue& output) const;
+  // Logits of auxiliary heads in it: none in eval mode, as a rule.
+  std::vector<at::Tensor> auxiliaryOutputs(const c10::IValue& output) const;
+  // These layers are the heads, whatever else forward's graph suggests; none: they are found in it. The first takes effect with
+  // the next refresh().
+  void setKnownHeads(KnownHeads heads) { knownHeads_ = std::move(heads); }
+  void nameHeads(KnownHeads heads);
+  const KnownHeads& knownHeads() const { return knownHeads_; }
   const ExtraFiles& extra() const { return extra_; }
   // Each parameter once, under its first name.
   const NamedTensors& parameters() const { return parameters_; }
@@ -86,8 +96,6 @@ class Model {
   c10::IValue run(const std::vector<at::Tensor>& inputs);
   // Throws Failure("SHAPE_MISMATCH") when forward takes another number of inputs.
   void checkInputs(size_t count) const;
-  // Forward has no more inputs than these: none of its optional ones is left out.
-  bool takesExactly(size_t count) const { return module_.get_method("forward").function().getSchema().arguments().size() == count + 1; }
 
   // Exactly these parameters learn; the others have no gradient from now on. Throws Failure("INVALID_VALUE") where one that
   // learns and one that does not share memory, for then nothing would keep the second as it is.
@@ -130,6 +138,7 @@ class Model {
   ExtraFiles extra_;
   ModelFindings findings_;
   ForwardFacts facts_;
+  KnownHeads knownHeads_;
   NamedTensors parameters_;
   std::unordered_map<std::string, std::vector<std::string>> otherNames_;
   std::vector<std::pair<std::string, std::string>> overlaps_;

@@ -43,7 +43,7 @@ Evaluation evaluateUntrained(Loaded& loaded, const Batch& batch, const std::opti
   Model& model = *loaded.model;
   const auto inputs = preparedInputs(batch, preprocess, model.device());
   const auto output = loaded.serving ? loaded.serving->run(inputs) : model.infer(inputs);
-  return judge(output, batch.target, Loss(LossOptions{}, model.device()), batch.views);
+  return judge(model.mainOutput(output), batch.target, Loss(LossOptions{}, model.device()), batch.views);
 }
 
 }  // namespace
@@ -95,6 +95,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       method<&NativeModel::forward>("forward"),
                       method<&NativeModel::setTrainable>("setTrainable"),
                       method<&NativeModel::replaceHead>("replaceHead"),
+                      method<&NativeModel::nameHeads>("nameHeads"),
                       method<&NativeModel::addAdapters>("addAdapters"),
                       method<&NativeModel::mergeAdapters>("mergeAdapters"),
                       method<&NativeModel::adaptInput>("adaptInput"),
@@ -261,6 +262,22 @@ Napi::Value NativeModel::replaceHead(const Napi::CallbackInfo& info) {
       reportBytes(env, size);
       return writeNewHead(env, made);
     };
+  });
+}
+
+Napi::Value NativeModel::nameHeads(const Napi::CallbackInfo& info) {
+  KnownHeads heads{readStrings(info[0], "nameHeads: main"), std::nullopt};
+  if (!info[1].IsNull()) heads.auxiliary = readStrings(info[1], "nameHeads: auxiliary");
+  return run(info, [heads = std::move(heads)](Loaded& loaded) {
+    refuseServing(loaded, "nameHeads");
+    Model& model = *loaded.model;
+    const auto check = [&](const std::string& layer) {
+      if (!headAt(model.module(), layer)) throw Failure("NO_HEAD", "'" + layer + "' is not a Linear or Conv2d layer: it has no weight of 2 or 4 dimensions. `summary()` and `torchgraft inspect` list all layers.");
+    };
+    for (const std::string& layer : heads.main) check(layer);
+    for (const std::string& layer : heads.auxiliary.value_or(std::vector<std::string>{})) check(layer);
+    model.nameHeads(heads);
+    return nothing();
   });
 }
 

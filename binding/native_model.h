@@ -54,6 +54,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value forward(const Napi::CallbackInfo& info);
   Napi::Value setTrainable(const Napi::CallbackInfo& info);
   Napi::Value replaceHead(const Napi::CallbackInfo& info);
+  Napi::Value nameHeads(const Napi::CallbackInfo& info);
   Napi::Value addAdapters(const Napi::CallbackInfo& info);
   Napi::Value mergeAdapters(const Napi::CallbackInfo& info);
   Napi::Value adaptInput(const Napi::CallbackInfo& info);

@@ -47,7 +47,19 @@ std::optional<LayerOperands> layerOperands(const jit::Node* node) {
   return std::nullopt;
 }
 
-const std::string* weightPath(const Paths& paths, const jit::Value* value) { return paths.of(bareWeight(untransposed(value))); }
+const std::string* weightPath(const Paths& paths, const jit::Value* value) {
+  const auto* sources = paths.sourcesOf(value);
+  if (!sources || sources->empty()) return nullptr;
+  if (sources->size() == 1) return &sources->front();
+  // Standardised ones have a gain of the same layer.
+  const std::string owner = parentOf(sources->front());
+  const std::string* found = nullptr;
+  for (const std::string& path : *sources) {
+    if (parentOf(path) != owner) return nullptr;
+    if (path == weightOf(owner)) found = &path;
+  }
+  return found;
+}
 
 bool drawsNumbers(const jit::Node* node) {
   const auto* schema = node->maybeSchema();
@@ -58,10 +70,11 @@ bool drawsNumbers(const jit::Node* node) {
   return !(share && share->isDouble() && share->toDouble() == 0);
 }
 
-bool updatesStatistics(const jit::Node* node) {
+bool updatesStatistics(const jit::Node* node, const Paths& paths) {
   const std::string_view name = node->kind().toQualString();
   if (name != "aten::batch_norm" && name != "aten::native_batch_norm" && name != "aten::cudnn_batch_norm") return false;
-  return !isOff(node, "training");
+  const bool isOfWeight = paths.sourcesOf(node->input(0)) && node->input(3)->mustBeNone();
+  return !isOfWeight && !isOff(node, "training");
 }
 
 bool readsOutNumber(const jit::Node* node) {
@@ -90,7 +103,7 @@ std::unordered_set<std::string> writtenAttributes(const jit::Graph& graph, const
     const auto* schema = node->maybeSchema();
     if (!schema) return;
     const auto isOn = constantNamed(node, "training");
-    const bool updates = updatesStatistics(node) && isOn && isOn->isBool();
+    const bool updates = updatesStatistics(node, paths) && isOn && isOn->isBool();
     for (size_t i = 0; i < node->inputs().size() && i < schema->arguments().size(); ++i) {
       const auto& argument = schema->arguments()[i];
       const bool isRunning = updates && argument.name().find("running_") == 0;

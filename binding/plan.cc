@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -7,6 +8,7 @@
 #include "failure.h"
 #include "flops.h"
 #include "precision.h"
+#include "specialise.h"
 #include "trainer.h"
 
 namespace torchgraft {
@@ -48,7 +50,8 @@ namespace {
 
 constexpr auto kNaN = std::numeric_limits<double>::quiet_NaN();
 struct Outcome {
-  at::Tensor output;
+  // What is learned from: the main output, then auxiliary ones.
+  std::vector<at::Tensor> outputs;
   NamedTensors gradients;
   double milliseconds = 0;
 };
@@ -57,6 +60,17 @@ double difference(const NamedTensors& values, const NamedTensors& references) {
   double most = 0;
   for (size_t i = 0; i < references.size(); ++i) {
     const double apart = relativeDifference(values[i].second, references[i].second);
+    if (!(apart <= most)) most = apart;
+    if (std::isnan(most)) return most;
+  }
+  return most;
+}
+
+double difference(const std::vector<at::Tensor>& values, const std::vector<at::Tensor>& references) {
+  if (values.size() != references.size()) return kNaN;
+  double most = 0;
+  for (size_t i = 0; i < references.size(); ++i) {
+    const double apart = relativeDifference(values[i], references[i]);
     if (!(apart <= most)) most = apart;
     if (std::isnan(most)) return most;
   }
@@ -99,8 +113,7 @@ class Planner {
   PlanReport plan(const PlanRequest& request, std::shared_ptr<Engine>& engine) {
     model_.setTraining(true);
     if (!request.split) return unsplit("asked for by `split: false`", engine, request);
-    if (!model_.takesExactly(inputs_.size())) return unsplit("its forward has optional inputs", engine, request);
-    const Split& split = trainer_.split();
+    const Split& split = trainer_.split(inputs_.size());
     if (!split.suffix) return unsplit(split.reason, engine, request);
     report_.reason = split.reason;
     report_.prefixLayers = split.prefixLayers;
@@ -140,7 +153,8 @@ class Planner {
       }
       loss.backward();
       outcome.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-      outcome.output = mainOutput(output).detach().to(at::kFloat);
+      outcome.outputs = {model_.mainOutput(output).detach().to(at::kFloat)};
+      for (const at::Tensor& logits : model_.auxiliaryOutputs(output)) outcome.outputs.push_back(logits.detach().to(at::kFloat));
       for (const auto& [name, tensor] : model_.parameters()) {
         if (model_.isTrainable(name)) outcome.gradients.emplace_back(name, tensor.grad().defined() ? tensor.grad().clone() : at::Tensor());
       }
@@ -166,7 +180,7 @@ class Planner {
         // The first run reorders weights and builds kernels; where precisions compete, the second is the one that counts.
         if (milliseconds) outcome.milliseconds = attempt(run).milliseconds;
         trial.milliseconds = outcome.milliseconds;
-        trial.outputDifference = relativeDifference(outcome.output, reference_.output);
+        trial.outputDifference = difference(outcome.outputs, reference_.outputs);
         trial.gradientDifference = difference(outcome.gradients, reference_.gradients);
         const PlanBounds bounds = boundsOf(dtype);
         trial.accepted = trial.outputDifference <= bounds.output && trial.gradientDifference <= bounds.gradient;
@@ -243,14 +257,15 @@ class Planner {
 };
 
 // Null graphs and a reason where forward cannot be taken apart.
-const Split& Trainer::split() {
-  if (split_ && splitRevision_ == model_.revision()) return *split_;
+const Split& Trainer::split(size_t given) {
+  if (split_ && splitRevision_ == model_.revision() && split_->given == given) return *split_;
   model_.setTraining(true);
   splitRevision_ = model_.revision();
   try {
-    split_ = splitForward(model_.module());
+    split_ = splitForward(model_.module(), given);
   } catch (const std::exception& error) {
     split_ = Split{};
+    split_->given = given;
     split_->reason = std::string("its forward cannot be split: ") + error.what();
   }
   return *split_;
@@ -258,11 +273,14 @@ const Split& Trainer::split() {
 
 std::string Trainer::planKey() {
   if (model_.trainable().empty()) throw nothingLearns();
-  return split().suffix ? torchgraft::planKey(split(), model_.device()) : "";
+  const Split& parts = split(usualInputs());
+  return parts.suffix ? torchgraft::planKey(parts, model_.device()) : "";
 }
 
+size_t Trainer::usualInputs() const { return options_.preprocess ? 1 : usualArguments(model_.module()); }
+
 PlanReport Trainer::usePlan(const KnownPlan& known) {
-  const Split& parts = split();
+  const Split& parts = split(usualInputs());
   if (!parts.suffix) throw Failure("INVALID_VALUE", "usePlan: " + parts.reason + ".");
   bank_.reset();
   engine_ = std::make_shared<Engine>(model_, parts, EngineOptions{known.precision, known.variant});

@@ -1,15 +1,15 @@
 #include "serving.h"
 
-#include <torch/csrc/jit/passes/constant_propagation.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
 
 #include <algorithm>
 #include <chrono>
 
 #include "failure.h"
+#include "outputs.h"
 #include "plan.h"
 #include "precision.h"
 #include "split.h"
-#include "trainer.h"
 
 namespace torchgraft {
 
@@ -28,17 +28,17 @@ double timeOf(const Compiled& compiled, const std::vector<at::Tensor>& inputs) {
   return least;
 }
 
-// Arguments of forward that are not given have their defaults.
-void holdDefaults(std::shared_ptr<torch::jit::Graph>& graph, const torch::jit::Module& module, size_t given) {
-  const auto& arguments = module.get_method("forward").function().getSchema().arguments();
-  for (size_t i = graph->inputs().size(); i-- > given;) {
-    torch::jit::WithInsertPoint point(graph->block()->param_node()->next());
-    // The schema counts self.
-    graph->inputs().at(i)->replaceAllUsesWith(graph->insertConstant(*arguments.at(i + 1).default_value()));
-    graph->eraseInput(i);
+// The main output alone is computed, where the graph tells which it is.
+void keepMain(torch::jit::Graph& graph, const OutputPlace& place) {
+  for (const Output& output : outputsOf(graph)) {
+    if (output.place != place || output.values.size() != 1 || output.values[0]->node()->owningBlock() != graph.block()) continue;
+    graph.registerOutput(const_cast<torch::jit::Value*>(output.values[0]));
+    graph.eraseOutput(0);
+    return;
   }
-  torch::jit::ConstantPropagation(graph);
 }
+
+bool givesTensor(const torch::jit::Graph& graph) { return graph.outputs().at(0)->type()->isSubtypeOf(*c10::TensorType::get()); }
 
 std::vector<at::ScalarType> precisionsOf(const Model& model, std::optional<at::ScalarType> asked) {
   if (asked) return {*asked};
@@ -50,19 +50,23 @@ std::vector<at::ScalarType> precisionsOf(const Model& model, std::optional<at::S
 
 Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::optional<at::ScalarType> precision,
                  const std::vector<at::Tensor>& samples) {
-  const at::Tensor reference = mainOutput(model.infer(copiesOf(example))).to(at::kFloat);
-  auto graph = freezeForward(model.module());
+  const auto mainOf = [&](const c10::IValue& output) { return model.mainOutput(output).to(at::kFloat); };
+  const at::Tensor reference = mainOf(model.infer(copiesOf(example)));
+  auto graph = freezeForward(model.module(), example.size());
   if (!graph) throw Failure("MODEL_FAILED", "optimise: the model's forward changes its own attributes, so it cannot be frozen for serving.");
-  holdDefaults(graph, model.module(), example.size());
+  keepMain(*graph, model.facts().mainOutput);
+  torch::jit::EliminateDeadCode(graph);
   std::string failures;
   double fastest = 0;
   for (const at::ScalarType dtype : precisionsOf(model, precision)) {
-    for (const auto& [name, options] : compilations(model.device(), example.at(0), dtype)) {
+    for (auto [name, options] : compilations(model.device(), example.at(0), dtype)) {
       // Slower than the others by far: only where they are not right.
       if (compiled_ && name == "exact") continue;
+      // Parts of a batch are put together as tensors.
+      if (!givesTensor(*graph)) options.chunk = 0;
       try {
         auto compiled = std::make_unique<Compiled>(graph, options);
-        const double difference = relativeDifference(mainOutput(compiled->run(copiesOf(example)).at(0)).to(at::kFloat), reference);
+        const double difference = relativeDifference(mainOf(compiled->run(copiesOf(example)).at(0)), reference);
         if (!(difference <= boundsOf(dtype).output)) {
           failures += " " + precisionName(dtype) + " " + name + ": deviates by " + c10::str(difference) + ".";
           continue;
@@ -80,10 +84,10 @@ Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::opti
     }
   }
   if (!compiled_) throw Failure("MODEL_FAILED", "optimise: no way of compiling the model gives its own logits.", failures);
-  if (!samples.empty()) useEightBits(graph, example, samples, reference);
+  if (!samples.empty()) useEightBits(model, graph, example, samples, reference);
 }
 
-void Serving::useEightBits(const std::shared_ptr<torch::jit::Graph>& graph, const std::vector<at::Tensor>& example,
+void Serving::useEightBits(const Model& model, const std::shared_ptr<torch::jit::Graph>& graph, const std::vector<at::Tensor>& example,
                            const std::vector<at::Tensor>& samples, const at::Tensor& reference) {
   CompileOptions options = compiled_->options();
   options.fold = true;
@@ -101,7 +105,7 @@ void Serving::useEightBits(const std::shared_ptr<torch::jit::Graph>& graph, cons
   }
   if (!best) throw Failure("INVALID_VALUE", "optimise: this libtorch has no 8-bit convolutions. Take precision float32.");
   compiled->useEngine(*best);
-  const double difference = relativeDifference(mainOutput(compiled->run(copiesOf(example)).at(0)).to(at::kFloat), reference);
+  const double difference = relativeDifference(model.mainOutput(compiled->run(copiesOf(example)).at(0)).to(at::kFloat), reference);
   compiled_ = std::move(compiled);
   report_ = {"int8", engineName(*best) + ", channels-last", difference, fastest, report_.seconds};
 }

@@ -33,12 +33,12 @@ class Serving {
   Serving(Model& model, const std::vector<at::Tensor>& example, std::optional<at::ScalarType> precision,
           const std::vector<at::Tensor>& samples = {});
 
-  // What forward returns.
+  // The main output, where forward's graph tells which it is; else what forward returns.
   c10::IValue run(const std::vector<at::Tensor>& inputs) const;
   const ServingReport& report() const { return report_; }
 
  private:
-  void useEightBits(const std::shared_ptr<torch::jit::Graph>& graph, const std::vector<at::Tensor>& example, const std::vector<at::Tensor>& samples,
+  void useEightBits(const Model& model, const std::shared_ptr<torch::jit::Graph>& graph, const std::vector<at::Tensor>& example, const std::vector<at::Tensor>& samples,
                     const at::Tensor& reference);
 
   std::unique_ptr<Compiled> compiled_;

@@ -98,7 +98,7 @@ void Source::addFisher(Model& model, const std::vector<at::Tensor>& inputs, cons
     std::vector<at::Tensor> sample;
     for (const at::Tensor& input : inputs) sample.push_back(input.narrow(0, row, 1).clone());
     at::AutoGradMode gradients(true);
-    const at::Tensor output = mainOutput(model.run(sample));
+    const at::Tensor output = model.mainOutput(model.run(sample));
     if (output.dim() != 2) throw Failure("MODEL_FAILED", "The Fisher information is of outputs [n, classes]; the model gives " + c10::str(output.sizes()) + ".");
     const at::Tensor logProbability = at::log_softmax(output.to(at::kFloat), 1);
     at::Generator generator = seededGenerator(seed * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(samples_));

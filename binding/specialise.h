@@ -14,7 +14,16 @@ void specialise(std::shared_ptr<torch::jit::Graph>& graph, const torch::jit::Mod
 // more. False when an attribute is an object that cannot be one, or is assigned: the graph is of no use then.
 bool holdParameters(std::shared_ptr<torch::jit::Graph>& graph, const torch::jit::Module& module);
 
-// A specialised copy of forward as it is in eval mode, whatever mode the module is in; no call is left in it.
-std::shared_ptr<torch::jit::Graph> forwardInEval(const torch::jit::Module& module);
+// Of forward's arguments only the first `given` are inputs any more; those behind them have their defaults.
+void holdDefaults(std::shared_ptr<torch::jit::Graph>& graph, const torch::jit::Module& module, size_t given);
+
+// How many inputs forward is usually given: its arguments without a default, and one at least.
+size_t usualArguments(const torch::jit::Module& module);
+
+// A specialised copy of forward for so many arguments in which every `training` flag stays a read, whatever mode the module is
+// in. No call is left in it.
+std::shared_ptr<torch::jit::Graph> openForward(const torch::jit::Module& module, size_t given);
+// A copy of an open forward as it is in training, or in eval mode.
+std::shared_ptr<torch::jit::Graph> settled(torch::jit::Graph& open, bool training);
 
 }  // namespace torchgraft

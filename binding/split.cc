@@ -4,6 +4,7 @@
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
 #include <algorithm>
+#include <array>
 #include <unordered_set>
 
 #include "graph_paths.h"
@@ -21,6 +22,25 @@ namespace prim = c10::prim;
 using Values = std::vector<jit::Value*>;
 
 bool isTensor(const jit::Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
+
+// A number, a type or a place, or a list of them.
+bool isNumber(const jit::Value* value) {
+  c10::TypePtr type = value->type();
+  if (const auto list = type->cast<c10::ListType>()) type = list->getElementType();
+  const auto kind = type->kind();
+  return kind == c10::TypeKind::IntType || kind == c10::TypeKind::FloatType || kind == c10::TypeKind::BoolType || kind == c10::TypeKind::DeviceObjType;
+}
+
+// Asks a tensor for what does not depend on its values.
+bool asksSize(const jit::Node* node) {
+  static const std::array<c10::Symbol, 5> kKinds{c10::aten::size, c10::aten::dim, prim::dtype, prim::device, prim::layout};
+  return std::find(kKinds.begin(), kKinds.end(), node->kind()) != kKinds.end();
+}
+
+bool isFilled(const jit::Value* value) {
+  const auto kind = value->type()->kind();
+  return kind == c10::TypeKind::ListType || kind == c10::TypeKind::DictType;
+}
 
 // What one statement of forward, with its inner blocks, reads and writes.
 struct Statement {
@@ -83,7 +103,7 @@ class Splitter {
   }
 
   bool isSeed(const jit::Node* node) {
-    if (node->kind() == prim::SetAttr || drawsNumbers(node) || updatesStatistics(node)) return true;
+    if (node->kind() == prim::SetAttr || drawsNumbers(node) || updatesStatistics(node, paths_)) return true;
     if (node->kind() == prim::fork || node->kind() == prim::awaitable) forked_ = node->kind().toQualString();
     const std::string* path = node->kind() == prim::GetAttr ? paths_.of(node->output()) : nullptr;
     if (!path) return false;
@@ -209,7 +229,7 @@ class Splitter {
   // One pass over the statements in order; true when more of them turned hot. The prefix runs before the suffix, so a
   // cold statement may neither read what an earlier hot one has written, nor write what an earlier hot one reads.
   bool spread() {
-    bool changed = false;
+    bool changed = keepFilled();
     Values hotReads;
     Values hotWrites;
     for (Statement& statement : statements_) {
@@ -228,19 +248,52 @@ class Splitter {
     return changed;
   }
 
+  // A list or dict that the suffix fills is made there: what crosses may be used again. True when there was one.
+  bool keepFilled() {
+    Values filled;
+    for (const Statement& statement : statements_) {
+      if (!statement.hot) continue;
+      std::copy_if(statement.writes.begin(), statement.writes.end(), std::back_inserter(filled), isFilled);
+    }
+    bool changed = false;
+    for (Statement& statement : statements_) {
+      const auto outputs = statement.node->outputs();
+      if (statement.hot || std::none_of(outputs.begin(), outputs.end(), isFilled)) continue;
+      statement.hot = touch(filled, {outputs.begin(), outputs.end()});
+      changed = changed || statement.hot;
+    }
+    return changed;
+  }
+
   void findCrossing() {
     crossing_.clear();
     needed_.clear();
+    numbers_.clear();
     for (const Statement& statement : statements_) {
       if (!statement.hot) continue;
       for (jit::Value* value : statement.reads) need(value);
     }
     for (jit::Value* output : graph_->outputs()) need(output);
+    // Tensors come first: the suffix can ask them for sizes and types.
+    for (size_t i = 0; i < numbers_.size(); ++i) cross(numbers_[i]);
+  }
+
+  // Numbers that are made of sizes and types of what crosses.
+  bool isMeasured(const Statement& statement) const {
+    const auto outputs = statement.node->outputs();
+    if (!statement.node->blocks().empty() || !statement.writes.empty() || outputs.empty() || !std::all_of(outputs.begin(), outputs.end(), isNumber)) return false;
+    return std::all_of(statement.reads.begin(), statement.reads.end(), [&](const jit::Value* value) {
+      if (!varies(value)) return true;
+      if (isTensor(value)) return asksSize(statement.node) && needed_.count(value) > 0;
+      const Statement* maker = makerOf(value);
+      return maker && !maker->hot && isMeasured(*maker);
+    });
   }
 
   // What was put together in forward can be put together, and taken apart, in the suffix again. Parts of what an
   // operation gave as a list, as chunk() does, cross one by one.
   bool isRepeated(const Statement& statement) const {
+    if (isMeasured(statement) || isOfModule(statement)) return true;
     if (!statement.isContainer()) return false;
     const auto kind = statement.node->kind();
     if (kind == prim::ListConstruct || kind == prim::TupleConstruct) return !isChanged(statement.node->output());
@@ -248,8 +301,22 @@ class Splitter {
     return maker && isRepeated(*maker);
   }
 
+  // Made of parameters, of what comes in at most its type.
+  bool isOfModule(const Statement& statement) const {
+    const auto outputs = statement.node->outputs();
+    return statement.node->blocks().empty() && statement.writes.empty() && std::all_of(outputs.begin(), outputs.end(), [&](const jit::Value* output) {
+      const auto* sources = paths_.sourcesOf(output);
+      return sources && !sources->empty();
+    });
+  }
+
   void need(jit::Value* value) {
     if (!varies(value) || !needed_.insert(value).second) return;
+    if (isNumber(value)) numbers_.push_back(value);
+    else cross(value);
+  }
+
+  void cross(jit::Value* value) {
     const Statement* maker = makerOf(value);
     if (maker && maker->hot) return;
     if (maker && isRepeated(*maker)) {
@@ -317,10 +384,14 @@ class Splitter {
     }
   }
   void note(const jit::Value* value, std::vector<std::string>& layers) const {
-    const std::string* path = isTensor(value) ? paths_.of(value) : nullptr;
-    if (!path) return;
-    const std::string layer = parentOf(*path);
-    if (std::find(layers.begin(), layers.end(), layer) == layers.end()) layers.push_back(layer);
+    const auto add = [&](const std::string& path) {
+      const std::string layer = parentOf(path);
+      if (std::find(layers.begin(), layers.end(), layer) == layers.end()) layers.push_back(layer);
+    };
+    if (const std::string* path = isTensor(value) ? paths_.of(value) : nullptr) add(*path);
+    // A weight that is cast or standardised.
+    const auto* sources = paths_.sourcesOf(value);
+    for (const std::string& path : sources ? *sources : std::vector<std::string>{}) add(path);
   }
 
   std::shared_ptr<jit::Graph> graph_;
@@ -331,22 +402,27 @@ class Splitter {
   std::vector<Statement> statements_;
   std::unordered_map<const jit::Node*, size_t> owner_;
   std::unordered_set<const jit::Value*> needed_;
+  Values numbers_;
   Values crossing_;
   std::string forked_;
 };
 
 }  // namespace
 
-std::shared_ptr<jit::Graph> freezeForward(const jit::Module& module) {
+std::shared_ptr<jit::Graph> freezeForward(const jit::Module& module, size_t given) {
   auto graph = inlinedForward(module);
+  holdDefaults(graph, module, given);
   specialise(graph, module);
   return holdParameters(graph, module) ? graph : nullptr;
 }
 
-Split splitForward(const jit::Module& module) {
+Split splitForward(const jit::Module& module, size_t given) {
   auto graph = inlinedForward(module);
+  holdDefaults(graph, module, given);
   specialise(graph, module);
-  return Splitter(graph, module).make();
+  Split split = Splitter(graph, module).make();
+  split.given = given;
+  return split;
 }
 
 }  // namespace torchgraft

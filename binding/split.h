@@ -23,6 +23,8 @@ struct Split {
   bool tensorsOnly = true;
   // Why there is no prefix, for a person; empty when there is one.
   std::string reason;
+  // How many of forward's arguments come in; the others have their defaults.
+  size_t given = 0;
 };
 
 // Everything that no trainable parameter, no random number and no update of statistics feeds into is the prefix; the
@@ -31,10 +33,12 @@ struct Split {
 // The module must be in train mode as it will be while it learns (Model::setTraining(true)): a `training` flag that is
 // off there is taken for a constant, one that is on makes what reads it part of the suffix, in which it stays a read,
 // so that the suffix serves training and evaluation.
-Split splitForward(const torch::jit::Module& module);
+//
+// given: how many of forward's arguments come in.
+Split splitForward(const torch::jit::Module& module, size_t given);
 
-// The whole of forward with parameters as constants, without self. The module must be in eval mode. Null when forward
-// assigns attributes or reads one that cannot be a constant.
-std::shared_ptr<torch::jit::Graph> freezeForward(const torch::jit::Module& module);
+// The whole of forward with parameters as constants, without self, for so many arguments. The module must be in eval mode.
+// Null when forward assigns attributes or reads one that cannot be a constant.
+std::shared_ptr<torch::jit::Graph> freezeForward(const torch::jit::Module& module, size_t given);
 
 }  // namespace torchgraft

@@ -57,15 +57,6 @@ std::mutex& randomLock() {
   return lock;
 }
 
-at::Tensor mainOutput(const c10::IValue& output) {
-  if (output.isTensor()) return output.toTensor();
-  if (output.isTuple() && !output.toTupleRef().elements().empty() && output.toTupleRef().elements()[0].isTensor()) {
-    return output.toTupleRef().elements()[0].toTensor();
-  }
-  throw Failure("MODEL_FAILED", "The model returns a " + output.tagKind() +
-                                    ". Training and evaluation need a tensor, or a tuple that starts with one.");
-}
-
 Failure nothingLearns() {
   return Failure("NOT_TRAINABLE", "Nothing can learn: every parameter is frozen. Call unfreeze() or replaceHead() first.");
 }
@@ -83,8 +74,8 @@ std::vector<at::Tensor> preparedInputs(const Batch& batch, const std::optional<P
   return inputs;
 }
 
-Evaluation judge(const c10::IValue& output, const at::Tensor& target, const Loss& loss, const TestViews& views) {
-  const at::Tensor main = views.several() ? averaged(mainOutput(output), views) : mainOutput(output);
+Evaluation judge(const at::Tensor& output, const at::Tensor& target, const Loss& loss, const TestViews& views) {
+  const at::Tensor main = views.several() ? averaged(output, views) : output;
   Evaluation result;
   if (target.defined()) result.loss = loss(main, target).item<double>();
   result.logits = main.to(at::kCPU, at::kFloat).contiguous();
@@ -125,20 +116,15 @@ void Trainer::configureForgetting(std::shared_ptr<const Source> source) {
 }
 
 at::Tensor Trainer::taskOutput(const c10::IValue& output) const {
-  return distillation_ ? distillation_->task(mainOutput(output)) : mainOutput(output);
+  const at::Tensor main = model_.mainOutput(output);
+  return distillation_ ? distillation_->task(main) : main;
 }
 
 at::Tensor Trainer::lossOf(const c10::IValue& output, const Batch& batch) {
   const bool isEach = batch.weights.defined() || batch.groups.defined();
   const auto of = [&](const at::Tensor& logits) { return isEach ? loss_.each(logits, batch.target) : loss_(logits, batch.target); };
   at::Tensor loss = of(taskOutput(output));
-  if (output.isTuple()) {
-    const auto& elements = output.toTupleRef().elements();
-    for (size_t i = 1; i < elements.size(); ++i) {
-      // Auxiliary logits, as Inception and GoogLeNet return them in train mode.
-      if (elements[i].isTensor()) loss = loss + options_.auxiliaryWeight * of(elements[i].toTensor());
-    }
-  }
+  for (const at::Tensor& logits : model_.auxiliaryOutputs(output)) loss = loss + options_.auxiliaryWeight * of(logits);
   return isEach ? groupLoss_.mean(loss, batch.weights, batch.groups) : loss;
 }
 
@@ -162,7 +148,7 @@ std::optional<Mix> Trainer::mixOf(const Batch& batch, const std::vector<at::Tens
 const Engine* Trainer::engineFor(const Batch& batch) const {
   const Engine* fast = engine();
   if (!batch.rows.empty() && !fast) throw staleFeatures();
-  return batch.rows.empty() && !model_.takesExactly(batch.inputs.size()) ? nullptr : fast;
+  return fast && batch.rows.empty() && batch.inputs.size() != fast->given() ? nullptr : fast;
 }
 
 FeatureBank& Trainer::bank() const {
@@ -249,7 +235,7 @@ StepResult Trainer::step(const Batch& batch) {
     return model_.run(images);
   };
   at::Tensor taught;
-  if (distillation_) taught = distillation_->teach([&] { return mainOutput(forward(copiesOf(features), copiesOf(inputs))); });
+  if (distillation_) taught = distillation_->teach([&] { return model_.mainOutput(forward(copiesOf(features), copiesOf(inputs))); });
   model_.setTraining(true);
   const std::vector<Statistic> before = model_.copyStatistics();
   StepResult result;
@@ -264,13 +250,14 @@ StepResult Trainer::step(const Batch& batch) {
       throw Failure("NOT_TRAINABLE", "The loss does not depend on any trainable parameter. Unfreeze layers that lead to the output.");
     }
     if (distillation_) {
-      const at::Tensor forgotten = distillation_->loss(mainOutput(output), taught);
+      const at::Tensor forgotten = distillation_->loss(model_.mainOutput(output), taught);
       result.penalty = forgotten.item<double>();
       loss = loss + forgotten;
     }
     (precision_ == at::kHalf ? loss * scale_.factor : loss).backward();
     result.correct = countCorrect(taskOutput(output), mix ? dominantLabels(batch.target, *mix) : batch.target);
-    result.count = mainOutput(output).dim() == 0 ? 0 : mainOutput(output).size(0);
+    const at::Tensor main = model_.mainOutput(output);
+    result.count = main.dim() == 0 ? 0 : main.size(0);
     ++accumulated_;
     if (accumulated_ >= options_.accumulate || batch.flush) result.gradientNorm = finishAccumulation(result.penalty);
   } catch (...) {

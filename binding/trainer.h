@@ -95,8 +95,6 @@ struct StepResult {
 // models at work at the same time do not change each other's numbers.
 std::mutex& randomLock();
 
-// The first tensor of what forward returned. Throws Failure("MODEL_FAILED") when there is none.
-at::Tensor mainOutput(const c10::IValue& output);
 Failure nothingLearns();
 // Samples whose largest logit is the target; -1 when targets are no class indices.
 int64_t countCorrect(const at::Tensor& output, const at::Tensor& target);
@@ -109,8 +107,8 @@ struct Evaluation {
 
 // The batch as the model takes it: images normalised where there is a preprocessing, on the model's device.
 std::vector<at::Tensor> preparedInputs(const Batch& batch, const std::optional<Preprocess>& preprocess, const at::Device& device);
-// Logits of the main output, averaged over the views, and their loss when the batch has a target.
-Evaluation judge(const c10::IValue& output, const at::Tensor& target, const Loss& loss, const TestViews& views);
+// The main output, averaged over the views, and its loss when the batch has a target.
+Evaluation judge(const at::Tensor& output, const at::Tensor& target, const Loss& loss, const TestViews& views);
 
 // float16 gradients vanish below 6e-8, so the loss is multiplied by a factor that falls when they overflow and grows
 // while they do not: torch.amp.GradScaler with its defaults (Micikevicius et al., Mixed precision training, 2018).
@@ -165,7 +163,10 @@ class Trainer {
   std::vector<at::Tensor> trainingInputs(const Batch& batch) const;
   StepResult fit(const Batch& batch);
   FeatureBank& bank() const;
-  const Split& split();
+  // For so many of forward's arguments.
+  const Split& split(size_t given);
+  // How many inputs a batch has where none is at hand: an image, else what forward needs.
+  size_t usualInputs() const;
   // What crosses the cut for this batch: kept rows, or what the prefix gives for the inputs.
   std::vector<c10::IValue> featuresOf(const Batch& batch, const Engine& fast, const std::vector<at::Tensor>& inputs) const;
   // The engine, unless the model was changed since it was planned.

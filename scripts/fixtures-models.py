@@ -143,7 +143,7 @@ class FunctionalDropout(nn.Module):
 
 
 class TwoHeads(nn.Module):
-    """Two layers are added up to the output: no one of them is the classifier."""
+    """Two layers are added up to the output: together they are the classifier."""
 
     def __init__(self):
         super().__init__()

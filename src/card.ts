@@ -6,6 +6,11 @@ import { TorchgraftError } from './errors.js';
 /** Name of the extra file inside a saved model. */
 export const cardFile = 'torchgraft.json';
 
+const headsSchema = z.object({ main: z.array(z.string()).min(1), auxiliary: z.array(z.string()) });
+
+/** Paths of the layers that classify, main ones and those that help to train. */
+export type SavedHeads = z.output<typeof headsSchema>;
+
 const cardSchema = z.object({
   format: z.literal(1),
   task: z.enum(tasks).optional(),
@@ -27,6 +32,25 @@ export function parseCard(json: unknown): ModelCard {
   return cardSchema.parse(json);
 }
 
+/** The extra file: the card, where there is one, and beside it the heads, where they are known. */
+export function writeCard(
+  card: ModelCard | undefined,
+  heads: SavedHeads | undefined,
+): Record<string, string> {
+  if (!card && !heads) return {};
+  return { [cardFile]: JSON.stringify({ ...card, ...(heads ? { heads } : {}) }) };
+}
+
+/** The heads that a file's extra files name; undefined where none do. */
+export function readHeads(extra: Record<string, string>): SavedHeads | undefined {
+  try {
+    const json = JSON.parse(extra[cardFile] ?? '') as { card?: { heads?: unknown }; heads?: unknown };
+    return headsSchema.parse(json.heads ?? json.card?.heads);
+  } catch {
+    return undefined;
+  }
+}
+
 /** The card in a file's extra files; undefined for files of others, and for checkpoints of a first fine-tuning. */
 export function readCard(extra: Record<string, string>, source: string): ModelCard | undefined {
   const text = extra[cardFile];
@@ -37,8 +61,10 @@ export function readCard(extra: Record<string, string>, source: string): ModelCa
   } catch (cause) {
     throw new TorchgraftError('MODEL_UNREADABLE', `${source}: its ${cardFile} is not JSON.`, { cause });
   }
-  const { checkpoint, card } = (json ?? {}) as { checkpoint?: unknown; card?: unknown };
+  const { checkpoint, card, classes, heads } = (json ?? {}) as Record<string, unknown>;
   if (checkpoint && !card) return undefined;
+  // Saved with a head that was made, before any fine-tuning.
+  if (heads && !classes && !card) return undefined;
   const parsed = cardSchema.safeParse(checkpoint ? card : json);
   if (parsed.success) return parsed.data;
   throw new TorchgraftError(

@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { loadAddon } from './addon.js';
 import { writeAtomically } from './atomic-file.js';
-import { cardFile, type ModelCard, readCard } from './card.js';
+import { type ModelCard, readCard, readHeads, type SavedHeads, writeCard } from './card.js';
 import { cleanUp } from './clean-up.js';
 import { invalidType, invalidValue, TorchgraftError } from './errors.js';
 import { headShape, toNativeHead } from './head-options.js';
@@ -116,6 +116,7 @@ export async function loadModel(source: string | Uint8Array, options: LoadOption
   const name = typeof source === 'string' ? source : 'the given bytes';
   try {
     const card = readCard(native.extra, name);
+    await recallHeads(native);
     const sha256 = await hashing;
     if (typeof sha256 !== 'string') throw sha256;
     const origin = { name: basename(name), sha256 };
@@ -124,6 +125,17 @@ export async function loadModel(source: string | Uint8Array, options: LoadOption
   } catch (error) {
     await cleanUp(() => native.dispose(), true);
     throw error;
+  }
+}
+
+/** What its heads are was saved with a model that had one made; a file that was changed since has them found. */
+async function recallHeads(native: NativeModel): Promise<void> {
+  const heads = readHeads(native.extra);
+  if (!heads) return;
+  try {
+    await callNative(() => native.nameHeads(heads.main, heads.auxiliary));
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'NO_HEAD') throw error;
   }
 }
 
@@ -303,7 +315,8 @@ export class Model {
 
   /**
    * Gives the model a new classifying layer, with PyTorch's default initialisation; everything else stays
-   * bit-identical, and what was frozen stays frozen. Auxiliary heads (Inception, GoogLeNet) are replaced too.
+   * bit-identical, and what was frozen stays frozen. Auxiliary heads (Inception, GoogLeNet) and heads whose outputs are
+   * averaged (distilled DeiT) are replaced too.
    * Proven by a dry forward; when that fails, the model is as it was.
    *
    * @throws NO_HEAD, MODEL_FROZEN, MODEL_FAILED, BUSY, DISPOSED
@@ -402,8 +415,44 @@ export class Model {
    * @param card what the file shall carry beside the weights; default: what the model was loaded with
    */
   async save(path: string, card: ModelCard | undefined = this.card): Promise<void> {
-    const extra: Record<string, string> = card ? { [cardFile]: JSON.stringify(card) } : {};
+    const extra = writeCard(card, this.#knownHeads());
     await writeAtomically(path, (temporary) => callNative(() => this.native.save(temporary, extra)));
+  }
+
+  /**
+   * Runs `use` while the layer at this path is taken for the one that classifies; left out, the heads are those that are known
+   * or found.
+   *
+   * @throws NO_HEAD where it is no Linear or Conv2d
+   * @internal
+   */
+  async withHead<T>(layer: string | undefined, use: () => Promise<T>): Promise<T> {
+    if (!layer || this.#mainHeads().includes(layer)) return use();
+    const before = this.#knownHeads();
+    const made = this.#state.newHead;
+    await this.#nameHeads([layer], null);
+    try {
+      return await use();
+    } finally {
+      // One that was made meanwhile is the head from now on.
+      if (this.#state.newHead === made) await this.#nameHeads(before?.main ?? [], before?.auxiliary ?? null);
+    }
+  }
+
+  async #nameHeads(main: string[], auxiliary: string[] | null): Promise<void> {
+    await callNative(() => this.native.nameHeads(main, auxiliary));
+    await this.#changed();
+  }
+
+  #mainHeads(): string[] {
+    return this.#state.description.heads.filter(({ role }) => role === 'main').map(({ module }) => module);
+  }
+
+  #knownHeads(): SavedHeads | undefined {
+    const { headsKnown, heads } = this.#state.description;
+    if (!headsKnown) return undefined;
+    const auxiliary = heads.filter(({ role }) => role === 'auxiliary').map(({ module }) => module);
+    return { main: this.#mainHeads(), auxiliary };
   }
 
   async #changed(): Promise<void> {

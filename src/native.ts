@@ -57,19 +57,26 @@ export interface BufferDescription {
   dtype: string;
 }
 
-/** A layer whose output reaches the model's output without passing another layer with parameters. */
+/** A Linear or Conv2d whose output becomes logits without passing another layer with parameters. */
 export interface HeadDescription {
   module: string;
   kind: 'linear' | 'conv2d';
   inFeatures: number;
   outFeatures: number;
   hasBias: boolean;
-  /** Which element of the output tuple it feeds; 0 when the output is one tensor. */
+  /**
+   * `main` heads make the output that is trained and evaluated, several of them together where they are added up or averaged;
+   * `auxiliary` ones help to train, as in Inception.
+   */
+  role: 'main' | 'auxiliary';
+  /** Which of the tensors that forward returns it makes; 0 when it returns one. */
   output: number;
   /** It computes with normalised inputs and weights. */
   cosine: boolean;
   /** How the map right before it is pooled; `concat` is [max, avg]. Null where no pooling comes right before it. */
   pooling: 'avg' | 'concat' | null;
+  /** Operations between it and the output, in order, for example `softmax`; what only rearranges is left out. */
+  after: string[];
 }
 
 export interface ModelDescription {
@@ -78,10 +85,19 @@ export interface ModelDescription {
   buffers: BufferDescription[];
   /** Paths of the modules that own parameters, in the order forward uses them. */
   layers: string[];
+  /** Paths of those whose parameters forward never uses, as auxiliary heads of a network traced in eval mode. */
+  unusedLayers: string[];
+  /** Main ones first. */
   heads: HeadDescription[];
+  /** Why no main head was found, and what to do; null where there is one. */
+  headProblem: string | null;
+  /** The heads are known of a head that was made or named, and were not found in forward. */
+  headsKnown: boolean;
+  /** Where the main output lies in what forward returns: index or key, from the outermost; empty when that is one tensor. */
+  mainOutput: string[];
   /** Low-rank adapters that are not merged. */
   adapters: AdapterDescription[];
-  /** Of the convolution that comes first in forward; null where none does. */
+  /** Of the convolution that the input reaches first; null where something else comes first. */
   inputChannels: number | null;
   origin: 'scripted' | 'traced';
   /** No parameters at all: `torch.jit.freeze` made constants of them. */
@@ -178,7 +194,7 @@ export interface StepResult {
 export interface EvaluateResult {
   /** Mean loss of the batch; 0 when no target was given. */
   loss: number;
-  /** Logits of the main output, [n, classes]; of several views, logarithms of their mean probabilities. */
+  /** The main output, [n, classes]; of several views, logarithms of their mean probabilities. */
   logits: Tensor;
 }
 
@@ -251,6 +267,11 @@ export interface NativeModel extends NativeSource, NativeGrafts, NativeGradCam {
   /** Exactly these parameters learn from now on. Modules that are wholly frozen go to eval. */
   setTrainable(parameters: string[], trainBatchNorm: boolean): Promise<void>;
   replaceHead(request: ReplaceHeadRequest): Promise<ReplaceHeadResult>;
+  /**
+   * Paths of the layers that are main and auxiliary heads, whatever forward suggests; auxiliary ones are found where they are
+   * null, and all where `main` is empty.
+   */
+  nameHeads(main: string[], auxiliary: string[] | null): Promise<void>;
   /** PyTorch's default initialisation of every Linear, Conv and BatchNorm, seeded: the network, untrained. */
   reinitialise(seed: number): Promise<void>;
   /**

@@ -65,6 +65,14 @@ export function describeNotices(model: ModelDescription): string[] {
         `${model.savedWithoutGrad[0]}; all can learn now. Freeze those that should not.`,
     );
   }
+  if (model.unusedLayers.length > 0) {
+    const { length } = model.unusedLayers;
+    notices.push(
+      `Forward never uses ${length === 1 ? 'a layer that has' : `${length} layers that have`} parameters, ` +
+        `${length === 1 ? '' : 'for example '}${model.unusedLayers[0]}: ${length === 1 ? 'it counts' : 'they count'} for nothing in ` +
+        `last:K and the other strategies, and ${length === 1 ? 'does' : 'do'} not learn.`,
+    );
+  }
   if (model.foldedBatchNorm) {
     notices.push(
       'BatchNorm is already folded into the convolutions (mean 0, variance 1 throughout). It stays in eval mode: ' +

@@ -5,7 +5,7 @@ import { TorchgraftError } from './errors.js';
 import { buildGroups } from './fine-tune/groups.js';
 import { chooseTrainable, type Part, partPattern } from './fine-tune/strategies/learnable.js';
 import type { Model } from './model.js';
-import type { Plan } from './native.js';
+import type { HeadDescription, Plan } from './native.js';
 import { callNative } from './native-call.js';
 import { frozenNotice } from './notices.js';
 import { checkOptions } from './options.js';
@@ -13,6 +13,7 @@ import { checkOptions } from './options.js';
 const planOptions = z.strictObject({
   strategy: partPattern.default('head'),
   freeze: z.array(z.string()).default([]),
+  layer: z.string().optional(),
   imageSize: z.int().min(1).max(8192).optional(),
   precision: z.enum(['auto', 'float32', 'bfloat16', 'float16']).default('auto'),
 });
@@ -20,6 +21,7 @@ const planOptions = z.strictObject({
 /**
  * - `strategy`, `freeze`: as in `fineTune`, of the strategies in which the same parameters learn throughout; default
  *   `head`, none
+ * - `layer`: path of the classifying layer; default: the one that is known or found
  * - `imageSize`: side of the square images, pixels; default: the model's own, else 224
  * - `precision`: default `auto`
  */
@@ -30,36 +32,38 @@ export type PlanOptions = z.input<typeof planOptions>;
  * values cross, in which precision, and how closely that equals the model as it was loaded. Tried on four patterned
  * images with the head the model has; weights and what learns stay as they were.
  *
- * @throws MODEL_FROZEN, NOT_TRAINABLE, MODEL_FAILED, INVALID_VALUE, BUSY, DISPOSED
+ * @throws NO_HEAD, MODEL_FROZEN, NOT_TRAINABLE, MODEL_FAILED, INVALID_VALUE, BUSY, DISPOSED
  */
 export async function planModel(model: Model, options: PlanOptions = {}): Promise<Plan> {
-  const { strategy, freeze, imageSize, precision } = checkOptions(planOptions, options, 'planModel');
+  const { strategy, freeze, layer, imageSize, precision } = checkOptions(planOptions, options, 'planModel');
   const preprocessing = completePreprocessing({
     ...model.card?.preprocessing,
     ...(imageSize ? { size: imageSize, resize: imageSize } : {}),
   });
-  return withFrozenTrunk(model, { strategy, freeze, preprocessing }, () => {
+  const plan = () => {
     const example = patternedBatch(4, preprocessing.size);
     return callNative(() => model.native.plan(example, { precision, split: true }));
-  });
+  };
+  return model.withHead(layer, () => withFrozenTrunk(model, { strategy, freeze, preprocessing }, plan));
 }
 
 /**
  * Runs `use` while the model is configured as a fine-tuning would configure it, with the head it has; afterwards what
- * learns is as before. `use` is given how many features the main head takes in.
+ * learns is as before. `use` is given the main heads.
  *
- * @throws NO_HEAD where there is no one head of the main output, NOT_TRAINABLE, BUSY, DISPOSED
+ * @throws NO_HEAD where there is none, NOT_TRAINABLE, BUSY, DISPOSED
  */
 export async function withFrozenTrunk<T>(
   model: Model,
   setting: { strategy: string; freeze: string[]; preprocessing: Preprocessing },
-  use: (inFeatures: number) => Promise<T>,
+  use: (heads: HeadDescription[]) => Promise<T>,
 ): Promise<T> {
   const { strategy, freeze, preprocessing } = setting;
   const before = model.trainable;
   const summary = await model.summary();
   const heads = new Set(summary.heads.map(({ module }) => module));
   if (summary.frozen) throw new TorchgraftError('MODEL_FROZEN', `planModel: ${frozenNotice}`);
+  if (summary.headProblem) throw new TorchgraftError('NO_HEAD', `planModel: ${summary.headProblem}`);
   const head = summary.parameters
     .map(({ name }) => name)
     .filter((name) => heads.has(name.replace(/\.?[^.]+$/, '')));
@@ -73,7 +77,7 @@ export async function withFrozenTrunk<T>(
       loss: { kind: 'crossEntropy', labelSmoothing: 0 },
       preprocess: nativePreprocess(preprocessing),
     });
-    return use(summary.heads.find(({ output }) => output === 0)?.inFeatures ?? 0);
+    return use(summary.heads.filter(({ role }) => role === 'main'));
   };
   return cleaningUp(configureAndUse, () => model.setTrainable(before));
 }

@@ -110,8 +110,8 @@ t.test('images that cannot be decoded are listed', async (t) => {
 t.test('models without features to keep are refused', async (t) => {
   const mixing = await open(t, fixtureModel('../splits/mixes-samples'));
   await t.rejects(extractFeatures(mixing, data, small), { code: 'MODEL_FAILED', message: /whole batch/ });
-  const heads = await open(t, fixtureModel('two-heads'));
-  await t.rejects(extractFeatures(heads, data, small), { code: 'NO_HEAD', message: /2 Linear or Conv2d/ });
+  const weighed = await open(t, fixtureModel('../heads/weighed'));
+  await t.rejects(extractFeatures(weighed, data, small), { code: 'NO_HEAD', message: /--head-layer.*`fc`/s });
   const frozen = await open(t, fixtureModel('residual.frozen'));
   await t.rejects(extractFeatures(frozen, data, small), { code: 'MODEL_FROZEN' });
   const model = await open(t);

@@ -8,6 +8,7 @@ import { unlabelledImages } from '../domain/target-folder.js';
 import { loadModel } from '../model.js';
 import { domainTable } from '../report/domain-table.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import { headLayer } from './graft-flags.js';
 import {
   addPreprocessing,
   addReading,
@@ -20,6 +21,7 @@ import {
 
 interface AdaptFlags extends PreprocessingFlags, ReadingFlags {
   model: string;
+  headLayer?: string;
   source: string;
   target: string;
   out: string;
@@ -47,6 +49,7 @@ export function addAdaptDomain(program: Command): Command {
     .option('--report-target', "read the target's class folders too, and tell how each method does there")
     .option('--steps <n>', 'of training an adapter', wholeNumber(1), 300);
   addPreprocessing(command)
+    .option(...headLayer)
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option(
       '--seed <n>',
@@ -68,6 +71,7 @@ async function adapt(flags: AdaptFlags): Promise<DomainAdaptation> {
   await using model = await loadModel(modelFile(flags.model), { device: flags.device });
   const done = await adaptDomain(model, {
     ...{ source, target, method, steps, seed, batchSize, report: reportTarget ?? false },
+    ...(flags.headLayer ? { layer: flags.headLayer } : {}),
     preprocessing: preprocessingOf(flags),
     ...readingOf(flags),
     onMethod: (name) => process.stderr.write(`trying ${name}\n`),

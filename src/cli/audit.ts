@@ -7,6 +7,7 @@ import { loadModel } from '../model.js';
 import { extractFeatures } from '../probe/features.js';
 import { formatTable } from '../report/table.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import { headLayer } from './graft-flags.js';
 import { listenForInterrupt } from './interrupt.js';
 import {
   addPreprocessing,
@@ -21,6 +22,7 @@ import {
 
 interface AuditFlags extends PreprocessingFlags, ReadingFlags {
   model?: string;
+  headLayer?: string;
   data: string;
   top: number;
   seed: number;
@@ -34,6 +36,7 @@ export function addAudit(program: Command): Command {
     .option('--data <dir>', 'folder or manifest')
     .option('--model <file>', 'TorchScript model, or run folder; without one no labels are looked at');
   addPreprocessing(command)
+    .option(...headLayer)
     .option('--top <n>', 'most lines of each list', wholeNumber(1), 20)
     .option('--seed <n>', 'of folds, and of the split where the data has none', wholeNumber(0), 0);
   return addReading(command).action(async (flags: AuditFlags, self: Command) => {
@@ -72,6 +75,7 @@ async function doubtLabels(
 ): Promise<{ labels: LabelIssue[]; skipped: SkippedImage[] }> {
   await using model = await loadModel(modelFile(file), { device: flags.device });
   const features = await extractFeatures(model, data, {
+    ...(flags.headLayer ? { layer: flags.headLayer } : {}),
     preprocessing: preprocessingOf(flags),
     ...readingOf(flags),
     signal,

@@ -3,6 +3,7 @@ import { loadModel } from '../model.js';
 import type { ProbeMetric } from '../probe/interval.js';
 import { transferCheck } from '../probe/transfer-check.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import { headLayer } from './graft-flags.js';
 import {
   addPreprocessing,
   addReading,
@@ -15,6 +16,7 @@ import {
 
 interface CheckFlags extends PreprocessingFlags, ReadingFlags {
   model: string;
+  headLayer?: string;
   data: string;
   metric: ProbeMetric;
   untrained: number;
@@ -31,6 +33,7 @@ export function addCheck(program: Command): Command {
     .option('--model <file>', 'TorchScript model, or run folder')
     .option('--data <dir>', 'folder or manifest');
   addPreprocessing(command)
+    .option(...headLayer)
     .addOption(new Option('--metric <name>').choices(['macroF1', 'accuracy']).default('macroF1'))
     .option('--untrained <n>', 'untrained networks to compare with', wholeNumber(1), 3)
     .option('--shuffled', "compare with the model's own weights in a random order too")
@@ -43,6 +46,7 @@ export function addCheck(program: Command): Command {
     const { metric, untrained, seed, batchSize } = flags;
     const checked = await transferCheck(model, data, {
       ...{ metric, untrained, seed, batchSize, shuffled: flags.shuffled ?? false },
+      ...(flags.headLayer ? { layer: flags.headLayer } : {}),
       preprocessing: preprocessingOf(flags),
       ...readingOf(flags),
     });

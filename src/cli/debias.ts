@@ -7,6 +7,7 @@ import { type NamedSliceReport, reportSlices } from '../outcome-slices.js';
 import { retrainLastLayer } from '../probe/last-layer.js';
 import { sliceTables } from '../report/slice-tables.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import { headLayer } from './graft-flags.js';
 import {
   addReading,
   loadingOf,
@@ -20,6 +21,7 @@ import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 interface DebiasFlags extends SliceFlags, ReadingFlags {
   data: string;
   groups: string;
+  headLayer?: string;
   out?: string;
   from: 'val' | 'train';
   draws: number;
@@ -40,6 +42,7 @@ export function addDebias(program: Command): Command {
     .option('--out <file>', 'the new model (default: debiased.pt beside the old one)');
   addSlices(command)
     .addOption(new Option('--from <split>', 'what it learns from').choices(['val', 'train']).default('val'))
+    .option(...headLayer)
     .option('--draws <n>', 'balanced subsets whose solutions are averaged', wholeNumber(1), 10)
     .option('--strength <C,...>', 'inverse penalties to choose from (default: 1e-4 to 10)', numbers)
     .option('--seed <n>', 'of the subsets, and of the split, where the data has none', wholeNumber(0), 0);
@@ -62,6 +65,7 @@ async function debias(run: string, flags: DebiasFlags): Promise<void> {
   const { skipped: left, ...result } = await retrainLastLayer(classifier.model, data, {
     ...{ groups, from, draws, seed, ...reading },
     ...(flags.strength ? { C: flags.strength } : {}),
+    ...(flags.headLayer ? { layer: flags.headLayer } : {}),
   });
   await classifier.model.save(file);
   const after = await judge();

@@ -8,9 +8,16 @@ export interface GraftFlags {
   loraAlpha?: number;
   loraTarget: string[];
   head?: 'linear' | 'cosine';
+  headLayer?: string;
   hidden: number[];
   pooling?: 'avg' | 'concat';
 }
+
+/** `--head-layer`, of every command that needs a head. */
+export const headLayer = [
+  '--head-layer <path>',
+  'the layer that classifies, as `torchgraft inspect` lists it (default: known from the file, or found)',
+] as const;
 
 /** The options of {@link GraftFlags}. */
 export function addGrafts(command: Command): Command {
@@ -28,6 +35,7 @@ export function addGrafts(command: Command): Command {
       [],
     )
     .addOption(new Option('--head <kind>', 'of the new head (default: linear)').choices(['linear', 'cosine']))
+    .option(...headLayer)
     .option(
       '--hidden <n>',
       'width of a hidden layer of the new head; may be given often',
@@ -44,7 +52,8 @@ export function addGrafts(command: Command): Command {
 
 /** What the flags say, as options of fineTune. */
 export function toGrafts(flags: GraftFlags): Pick<FineTuneOptions, 'lora' | 'head'> {
-  const { loraRank: rank, loraAlpha: alpha, loraTarget: targets, head: kind, hidden, pooling } = flags;
+  const { loraRank: rank, loraAlpha: alpha, loraTarget: targets } = flags;
+  const { head: kind, headLayer: layer, hidden, pooling } = flags;
   const lora = {
     ...(rank === undefined ? {} : { rank }),
     ...(alpha === undefined ? {} : { alpha }),
@@ -52,6 +61,7 @@ export function toGrafts(flags: GraftFlags): Pick<FineTuneOptions, 'lora' | 'hea
   };
   const head = {
     ...(kind ? { kind } : {}),
+    ...(layer ? { layer } : {}),
     ...(hidden.length > 0 ? { hidden } : {}),
     ...(pooling ? { pooling } : {}),
   };

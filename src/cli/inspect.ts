@@ -6,23 +6,28 @@ import { type PlanOptions, planModel } from '../plan.js';
 import { modelTable } from '../report/model-table.js';
 import { planLines } from '../report/plan-lines.js';
 import { modelFile, wholeNumber } from './arguments.js';
+import { headLayer } from './graft-flags.js';
 
 interface InspectFlags {
   plan?: boolean;
   strategy: string;
   imageSize?: number;
+  headLayer?: string;
   json?: boolean;
 }
 
-function planOptions({ strategy, imageSize }: InspectFlags): PlanOptions {
-  return { strategy, ...(imageSize === undefined ? {} : { imageSize }) };
+function planOptions({ strategy, imageSize, headLayer: layer }: InspectFlags): PlanOptions {
+  return { strategy, ...(imageSize === undefined ? {} : { imageSize }), ...(layer ? { layer } : {}) };
 }
 
 /** For example `fc (512 -> 10, cosine, on max and avg pooling)`. */
-function describeHead({ module, inFeatures, outFeatures, cosine, pooling }: HeadDescription): string {
+function describeHead(head: HeadDescription): string {
+  const { module, inFeatures, outFeatures, role, cosine, pooling, after } = head;
   const parts = [`${inFeatures} -> ${outFeatures}`];
+  if (role === 'auxiliary') parts.push('auxiliary');
   if (cosine) parts.push('cosine');
   if (pooling) parts.push(pooling === 'concat' ? 'on max and avg pooling' : 'on avg pooling');
+  if (after.length > 0) parts.push(`then ${after.join(', ')}`);
   return `${module} (${parts.join(', ')})`;
 }
 
@@ -42,6 +47,7 @@ export function addInspect(program: Command): Command {
       "with --plan: side of the images (default: the model's own, or 224)",
       wholeNumber(1),
     )
+    .option(...headLayer)
     .option('--json', 'one JSON object on standard output')
     .action(async (path: string, flags: InspectFlags) => {
       await using model = await loadModel(modelFile(path), flags.plan ? {} : { device: 'cpu', threads: 1 });
@@ -54,18 +60,19 @@ export function addInspect(program: Command): Command {
         return;
       }
       const heads = summary.heads.map(describeHead);
-      const { adapters, inputChannels } = summary;
+      const { adapters, inputChannels, headProblem, unusedLayers } = summary;
       const lines = [
         modelTable(summary),
         '',
         `origin   ${summary.origin}`,
         `inputs   ${summary.inputs.map(({ name, type }) => `${name}: ${type}`).join(', ')}`,
         `output   ${summary.output}`,
-        `head     ${heads.join(', ') || 'none found'}`,
+        `head     ${heads.join(', ') || `none found. ${headProblem ?? ''}`}`,
         ...(inputChannels === null ? [] : [`channels ${inputChannels}`]),
         ...(adapters.length > 0
           ? [`adapters ${adapters.length} of rank ${adapters[0]?.rank}, not merged`]
           : []),
+        ...(unusedLayers.length > 0 ? [`unused   ${unusedLayers.join(', ')}: forward never uses them`] : []),
         ...(model.card ? [`classes  ${listNames(model.card.classes, 100)}`] : []),
         ...(plan ? planLines(plan) : []),
         ...model.notices.map((notice) => `note     ${notice}`),

@@ -11,6 +11,7 @@ interface RankFlags extends ReadingFlags {
   data: string;
   normalise: PerModel<Normalisation>;
   imageSize: PerModel<number>;
+  headLayer: PerModel<string>;
   by: RankBy;
   batchSize: number;
   seed: number;
@@ -38,6 +39,12 @@ export function addRank(program: Command): Command {
       '--image-size <[file:]px>',
       "side of the images, of one model or of all; may be given often (default: the model's own, or 224)",
       perModel(size),
+      new Map(),
+    )
+    .option(
+      '--head-layer <[file:]path>',
+      'the layer that classifies, of one model or of all; may be given often (default: known from the file, or found)',
+      perModel((text) => text),
       new Map(),
     )
     .addOption(
@@ -83,8 +90,9 @@ function perModel<T>(read: (text: string) => T): (text: string, before: PerModel
   };
 }
 
-function refuseUnused({ normalise, imageSize }: RankFlags, models: string[], self: Command): void {
-  const named = [...normalise.keys(), ...imageSize.keys()];
+function refuseUnused(flags: RankFlags, models: string[], self: Command): void {
+  const { normalise, imageSize, headLayer } = flags;
+  const named = [...normalise.keys(), ...imageSize.keys(), ...headLayer.keys()];
   const stray = named.find((file) => file !== '' && !models.includes(file));
   if (stray !== undefined) self.error(`error: an option is for ${stray}, which is none of the models`);
 }
@@ -95,11 +103,13 @@ function runModel(path: string): string {
   return existsSync(file) ? file : path;
 }
 
-function toCandidate(file: string, { normalise, imageSize }: RankFlags): Candidate {
+function toCandidate(file: string, { normalise, imageSize, headLayer }: RankFlags): Candidate {
+  const layer = headLayer.get(file) ?? headLayer.get('');
   const name = normalise.get(file) ?? normalise.get('');
   const side = imageSize.get(file) ?? imageSize.get('');
   return {
     file: runModel(file),
+    ...(layer ? { layer } : {}),
     preprocessing: { ...(side ? sideOf(side) : {}), ...(name ? normalisation(name) : {}) },
   };
 }

@@ -58,6 +58,10 @@ export async function adaptDomain(model: Model, options: AdaptDomainOptions): Pr
     throw invalidType('adaptDomain: expected a Model from loadModel.');
   }
   const checked = checkDomainOptions(options);
+  return model.withHead(checked.layer, () => adapt(model, checked));
+}
+
+async function adapt(model: Model, checked: CheckedDomainOptions): Promise<DomainAdaptation> {
   const labelled = checked.report ? labelledTarget(checked.target, checked.source) : [];
   const domains = await readDomains(model, checked);
   const { adapted, unavailable } = await tryMethods(model, domains, checked);

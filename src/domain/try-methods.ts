@@ -32,6 +32,7 @@ export async function readDomains(model: Model, checked: CheckedDomainOptions): 
 
 /** How features are computed. */
 export function extractionOf({
+  layer,
   preprocessing,
   batchSize,
   threads,
@@ -42,6 +43,7 @@ export function extractionOf({
 }: CheckedDomainOptions) {
   return {
     ...{ batchSize, threads, precision, cache, unreadable },
+    ...(layer ? { layer } : {}),
     ...(preprocessing ? { preprocessing } : {}),
     ...(signal ? { signal } : {}),
   } satisfies ExtractOptions;

@@ -45,7 +45,9 @@ export async function prepareModel(
       ? await requireReadable(data, { ...options, preprocessing }, 'fineTune')
       : [];
   if (options.strategy !== 'lora') await mergeAny(model);
-  const forgetting = await Forgetting.begin(model, options, preprocessing);
+  const forgetting = await model.withHead(options.head.layer, () =>
+    Forgetting.begin(model, options, preprocessing),
+  );
   try {
     const beginsWithProbe = /^(auto|lp-ft)/.test(options.strategy);
     const head = await prepareHead(model, data, preprocessing.size, {
@@ -105,24 +107,31 @@ async function prepareHead(
   const { classes } = data;
   const isSame = model.card?.classes.join('\0') === classes.join('\0') && taskOf(model.card) === taskOf(data);
   const description = await model.summary();
-  const main = description.heads.find(({ output }) => output === 0);
+  const main = description.heads.find(({ role }) => role === 'main');
   // A card may be another model's.
   const fits = main === undefined || main.outFeatures === classes.length;
   if (isSame && fits && !isShaped(head)) {
-    const layer = main?.module ?? '';
     const own = headParameters(description);
-    return { parameters: own, layer, classes: classes.length, fresh: [], standardiser: null };
+    return {
+      ...{ parameters: own, layers: mainLayers(description), classes: classes.length, fresh: [] },
+      standardiser: null,
+    };
   }
   try {
-    const { parameters, layers, standardiser } = await model.replaceHead({
+    const made = await model.replaceHead({
       ...head,
       ...{ classes: classes.length, seed, imageSize, standardise },
     });
-    const layer = layers[0] as string;
-    return { parameters, layer, classes: classes.length, fresh: parameters, standardiser };
+    const { parameters, standardiser } = made;
+    const layers = head.hidden.length > 0 ? made.layers.slice(0, 1) : mainLayers(await model.summary());
+    return { parameters, layers, classes: classes.length, fresh: parameters, standardiser };
   } catch (error) {
     throw explainSize(error, imageSize);
   }
+}
+
+function mainLayers({ heads }: ModelDescription): string[] {
+  return heads.filter(({ role }) => role === 'main').map(({ module }) => module);
 }
 
 function isPlain({ kind, pooling }: CheckedOptions['head']): boolean {

@@ -4,6 +4,7 @@ import type { Graft } from '../forgetting/forgetting.js';
 import { targetMetrics } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
 import { callNative } from '../native-call.js';
+import { ownerOf } from '../patterns.js';
 
 /** Learning rates are made for targets that spread about 1. */
 const spreads = { least: 0.05, most: 20 };
@@ -22,22 +23,27 @@ function spreadOf(samples: readonly Sample[], classes: readonly string[]) {
  * Begins a new head of a regression at the training targets' mean: its bias. Targets are not standardised, so what the saved
  * model gives is in their unit without another layer.
  *
- * @param head `fresh`: names of the parameters that are new, those of auxiliary heads among them; `layer`: the main head's path
+ * @param head `fresh`: names of the parameters that are new, those of auxiliary heads among them; `layers`: the main heads' paths
  * @param hidden widths of its hidden layers
  */
 export async function beginAtMean(
   model: Model,
   { splits, classes, task }: ImageDataset,
-  { fresh, layer }: Pick<Graft, 'fresh' | 'layer'>,
+  { fresh, layers }: Pick<Graft, 'fresh' | 'layers'>,
   hidden: readonly number[],
 ): Promise<void> {
-  // With hidden layers, which exclude auxiliary heads, the last one; else the main head's.
+  // With hidden layers, which exclude auxiliary heads, the last one; else the main heads', of which several are averaged.
   const biases = fresh.filter((name) => name.endsWith('.bias'));
-  const bias = hidden.length > 0 ? biases.at(-1) : biases.find((name) => name === `${layer}.bias`);
-  if (taskOf({ task }) !== 'regression' || bias === undefined) return;
+  const chosen =
+    hidden.length > 0 ? biases.slice(-1) : biases.filter((name) => layers.includes(ownerOf(name)));
+  if (taskOf({ task }) !== 'regression' || chosen.length === 0) return;
   const means = Float64Array.from(spreadOf(splits.train, classes), ({ mean }) => mean);
+  const value = { data: means, shape: [means.length], dtype: 'float64' as const };
   await callNative(() =>
-    model.native.setValues([bias], [{ data: means, shape: [means.length], dtype: 'float64' }]),
+    model.native.setValues(
+      chosen,
+      chosen.map(() => value),
+    ),
   );
 }
 

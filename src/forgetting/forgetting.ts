@@ -6,7 +6,7 @@ import type { Reading } from '../fine-tune/epoch.js';
 import type { CheckedOptions } from '../fine-tune/options.js';
 import type { Stage } from '../fine-tune/strategies/stage.js';
 import type { Model } from '../model.js';
-import type { NativeForgetting, Tensor } from '../native.js';
+import type { NativeForgetting, Tensor, Value } from '../native.js';
 import { callNative } from '../native-call.js';
 import { digestWeights } from '../weights-digest.js';
 import { digestRetainSet, type RetainSet, readRetainSet } from './retain-set.js';
@@ -17,8 +17,8 @@ type Options = Pick<CheckedOptions, 'regularisation' | 'distillation' | 'seed' |
 
 /** The head that a model got. */
 export interface Graft {
-  /** Path of the layer that makes the logits. */
-  layer: string;
+  /** Paths of the layers that make the logits: one, or several whose outputs are put together. */
+  layers: string[];
   classes: number;
   /** Names of the parameters that the source did not have. */
   fresh: string[];
@@ -81,10 +81,17 @@ export class Forgetting {
     }
   }
 
-  /** The model has its head. @throws INVALID_VALUE where the source head cannot be kept beside it */
+  /** The model has its head. @throws NO_HEAD where the source head cannot be kept beside it */
   async grafted(graft: Graft): Promise<void> {
     this.#graft = graft;
     if (!this.#witness) return;
+    if (graft.layers.length > 1) {
+      throw new TorchgraftError(
+        'NO_HEAD',
+        `fineTune: \`distillation\` is of one head, and the outputs of ${graft.layers.join(' and ')} are put together. Use ` +
+          '`regularisation` instead.',
+      );
+    }
     const witness = this.#witness;
     await this.#join(true);
     await cleaningUp(
@@ -99,7 +106,8 @@ export class Forgetting {
    */
   async enter({ optimizer }: Stage): Promise<{ forgetting?: NativeForgetting }> {
     const { regularisation, distillation } = this.#options;
-    const { layer, classes, fresh } = this.#graft as Graft;
+    const { layers, classes, fresh } = this.#graft as Graft;
+    const [layer = ''] = layers;
     const isAtStake = optimizer.kind !== 'lbfgs';
     await this.#join(isAtStake && distillation !== undefined);
     if (!isAtStake || (!regularisation && !distillation)) return {};
@@ -130,7 +138,8 @@ export class Forgetting {
 
   async #join(wanted: boolean): Promise<void> {
     if (this.#isJoined === wanted) return;
-    const { layer, classes } = this.#graft as Graft;
+    const { layers, classes } = this.#graft as Graft;
+    const [layer = ''] = layers;
     const { native } = this.#model;
     await callNative(() => (wanted ? native.joinSourceHead(layer) : native.partSourceHead(layer, classes)));
     this.#isJoined = wanted;
@@ -162,8 +171,13 @@ async function addFisher(
 
 /** Of the main output, where there are several. */
 async function logitsOf(model: Model, image: Tensor): Promise<Float32Array> {
+  const { mainOutput } = await model.summary();
   const output = await callNative(() => model.native.forward([image]));
-  return ((Array.isArray(output) ? output[0] : output) as Tensor).data as Float32Array;
+  const main = mainOutput.reduce<Value>(
+    (value, step) => (value as { [step: string]: Value })[step] as Value,
+    output,
+  );
+  return (main as Tensor).data as Float32Array;
 }
 
 /** What the source says of an image of noise: the joined head must say the same. */
@@ -182,7 +196,7 @@ class Witness {
     return new Witness(image, await logitsOf(model, image));
   }
 
-  async compare(model: Model, { classes, layer }: Graft): Promise<void> {
+  async compare(model: Model, { classes, layers }: Graft): Promise<void> {
     const says = (await logitsOf(model, this.#image)).subarray(classes);
     const largest = this.#said.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
     const isSame =
@@ -191,7 +205,7 @@ class Witness {
     if (isSame) return;
     throw new TorchgraftError(
       'NO_HEAD',
-      `fineTune: \`distillation\` cannot keep the source's head beside the new one in ${layer}: its outputs would be others. ` +
+      `fineTune: \`distillation\` cannot keep the source's head beside the new one in ${layers[0]}: its outputs would be others. ` +
         'Use `regularisation` instead.',
     );
   }

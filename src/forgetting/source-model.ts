@@ -111,7 +111,7 @@ export class SourceModel implements AsyncDisposable {
 
 /** Names of the parameters of the layers that make the main output. */
 export function headOf({ heads, parameters }: ModelDescription): Set<string> {
-  const layers = heads.filter(({ output }) => output === 0).map(({ module }) => `${module}.`);
+  const layers = heads.filter(({ role }) => role === 'main').map(({ module }) => `${module}.`);
   return new Set(
     parameters
       .map(({ name }) => name)

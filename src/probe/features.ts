@@ -9,13 +9,14 @@ import type { Reading } from '../fine-tune/epoch.js';
 import { CachedFeatures, type FeatureReport } from '../fine-tune/features.js';
 import { withBatch } from '../fine-tune/source.js';
 import type { Model } from '../model.js';
-import type { Plan } from '../native.js';
+import type { HeadDescription, Plan } from '../native.js';
 import { checkOptions } from '../options.js';
 import { withFrozenTrunk } from '../plan.js';
 import { poolCrossing } from './pooling.js';
 
 /** One for all that reads features. */
 export const extractSchema = z.strictObject({
+  layer: z.string().optional(),
   preprocessing: z
     .looseObject({})
     .transform((parts) => parts as Partial<Preprocessing>)
@@ -29,6 +30,7 @@ export const extractSchema = z.strictObject({
 });
 
 /**
+ * - `layer`: path of the classifying layer, whose inputs are the features; default: the one that is known or found
  * - `preprocessing`: parts that differ from the model's own, else from 224 px, resize 256, centre crop, ImageNet's mean
  *   and std, bilinear
  * - `batchSize`: images a forward; default 32
@@ -56,6 +58,8 @@ export interface FeatureSplit {
 /** What a frozen trunk makes of the images of a data set: the inputs of its head. */
 export interface Features {
   classes: string[];
+  /** Path of the layer that takes them in; of several that make the output together the first. */
+  layer: string;
   train: FeatureSplit;
   val: FeatureSplit;
   /** Images that could not be decoded, with `unreadable: 'skip'`. */
@@ -90,20 +94,25 @@ export async function extractFeatures(
     throw invalidType('extractFeatures: expected data from imageFolder or imageManifest.');
   const checked = checkOptions(extractSchema, options, 'extractFeatures');
   throwIfAborted(checked.signal);
+  return model.withHead(checked.layer, () => extract(model, data, checked));
+}
+
+async function extract(model: Model, data: ImageDataset, checked: Checked): Promise<Features> {
   await requireHead(model);
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...checked.preprocessing });
   const { batchSize, threads, unreadable } = checked;
   const reading: Reading = { preprocessing, batchSize, threads, unreadable };
-  return withFrozenTrunk(model, { strategy: 'head', freeze: [], preprocessing }, async (inFeatures) => {
+  return withFrozenTrunk(model, { strategy: 'head', freeze: [], preprocessing }, async (heads) => {
     const plan = await planTrunk(model, data, reading, checked);
     const kept = await openFeatures(model, plan, data, reading, checked);
     const skipped: SkippedImage[] = [];
-    const read = (samples: Sample[]) => readSplit(model, kept, samples, skipped, inFeatures);
+    const read = (samples: Sample[]) => readSplit(model, kept, samples, skipped, heads);
     const train = await read(data.splits.train);
     const val = await read(data.splits.val);
     if (skipped.length > 0) requireLeft(data, { train, val, skipped });
     return {
       classes: [...data.classes],
+      layer: heads[0]?.module ?? '',
       ...{ train, val, skipped, preprocessing },
       data: data.summary,
       computation: { plan, features: kept.report },
@@ -129,7 +138,7 @@ function requireLeft(
 }
 
 async function requireHead(model: Model): Promise<void> {
-  const { frozen, heads } = await model.summary();
+  const { frozen, headProblem } = await model.summary();
   if (frozen) {
     throw new TorchgraftError(
       'MODEL_FROZEN',
@@ -137,13 +146,8 @@ async function requireHead(model: Model): Promise<void> {
         'Export it again without torch.jit.freeze.',
     );
   }
-  const count = heads.filter(({ output }) => output === 0).length;
-  if (count === 1) return;
-  throw new TorchgraftError(
-    'NO_HEAD',
-    `extractFeatures: ${count} Linear or Conv2d layers feed the output of ${model.origin.name}; expected one. Give it a ` +
-      'classifying layer with `replaceHead({ layer, classes })` first.',
-  );
+  if (headProblem)
+    throw new TorchgraftError('NO_HEAD', `extractFeatures: ${model.origin.name}: ${headProblem}`);
 }
 
 type Checked = z.output<typeof extractSchema>;
@@ -190,9 +194,10 @@ async function readSplit(
   kept: CachedFeatures,
   samples: Sample[],
   skipped: SkippedImage[],
-  inFeatures: number,
+  heads: readonly HeadDescription[],
 ): Promise<FeatureSplit> {
   const parts: Float32Array[] = [];
+  let columns = heads[0]?.inFeatures ?? 0;
   const labels: number[] = [];
   const paths: string[] = [];
   const source = kept.evalSource(samples);
@@ -200,16 +205,18 @@ async function readSplit(
     const crossings = await withBatch(batch, (tensors) =>
       model.native.readFeatures((tensors as { rows: Int32Array }).rows),
     );
-    parts.push(poolCrossing(crossings, inFeatures, model.origin.name));
+    const { data, width } = poolCrossing(crossings, heads, model.origin.name);
+    parts.push(data);
+    columns = width;
     labels.push(...batch.labels);
     paths.push(...batch.paths);
   }
   skipped.push(...source.skipped);
-  const features = new Float32Array(paths.length * inFeatures);
+  const features = new Float32Array(paths.length * columns);
   let at = 0;
   for (const part of parts) {
     features.set(part, at);
     at += part.length;
   }
-  return { features, shape: [paths.length, inFeatures], labels: Int32Array.from(labels), paths };
+  return { features, shape: [paths.length, columns], labels: Int32Array.from(labels), paths };
 }

@@ -38,6 +38,10 @@ export async function writeHead(model: Model, features: Features, probe: ProbeRe
       `writeHead: ${probe.name} is not linear. Take nearestMeanProbe (euclidean), ridgeProbe or logisticProbe.`,
     );
   }
+  await model.withHead(features.layer, () => write(model, features, probe, linear));
+}
+
+async function write(model: Model, features: Features, probe: ProbeResult, linear: LinearMap): Promise<void> {
   const { size } = features.preprocessing;
   const before = { ...(await readHead(model, 'writeHead')), trainable: model.trainable };
   const { module, outFeatures } = before.head;
@@ -77,10 +81,15 @@ export async function readHead(
   model: Model,
   where: string,
 ): Promise<{ head: HeadDescription; map: LinearMap }> {
-  const { heads } = await model.summary();
-  const [head, other] = heads.filter(({ output }) => output === 0);
+  const { heads, headProblem } = await model.summary();
+  const [head, other] = heads.filter(({ role }) => role === 'main');
   const refuse = (why: string) => new TorchgraftError('NO_HEAD', `${where}: ${model.origin.name} ${why}`);
-  if (!head || other) throw refuse('has no one classifying layer that feeds its output.');
+  if (!head) throw refuse(`has no head. ${headProblem}`);
+  if (other) {
+    throw refuse(
+      `has several heads, \`${head.module}\` and \`${other.module}\`, whose outputs are put together; a probe is one. Use fineTune.`,
+    );
+  }
   if (heads.length > 1) throw refuse('has auxiliary heads, which a probe does not know. Use fineTune.');
   if (!head.hasBias) throw refuse(`has a head without bias, \`${head.module}\`. Use fineTune.`);
   const [weight, bias] = await callNative(() => model.native.values(namesOf(head)));

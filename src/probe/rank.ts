@@ -23,7 +23,7 @@ const schema = extractSchema.omit({ preprocessing: true }).extend({
 });
 
 /**
- * Those of extractFeatures except `preprocessing`, which belongs to each model, and
+ * Those of extractFeatures except `preprocessing`, which belongs to each model, as a `layer` of its own does, and
  * - `by`: what is sorted by, the largest first: `macroF1` (default) or `accuracy` of the probe, `logME`, `hScore`
  * - `device`: as in loadModel; default `auto`
  * - `seed`: of the probe's folds; default 0
@@ -36,9 +36,13 @@ export type RankOptions = Omit<ExtractOptions, 'preprocessing'> & {
   onModel?: (file: string) => void;
 };
 
-/** A candidate: its file, and the parts of its preprocessing that differ from its own or the default. */
+/**
+ * A candidate: its file, the path of its classifying layer where that is not found, and the parts of its preprocessing that
+ * differ from its own or the default.
+ */
 export interface Candidate {
   file: string;
+  layer?: string;
   preprocessing?: Partial<Preprocessing>;
 }
 
@@ -124,6 +128,7 @@ export async function rankModels(
 
 const candidateSchema = z.strictObject({
   file: z.string().min(1),
+  layer: z.string().optional(),
   preprocessing: z
     .looseObject({})
     .transform((parts) => parts as Partial<Preprocessing>)
@@ -139,12 +144,13 @@ function readCandidate(model: string | Candidate): z.output<typeof candidateSche
 }
 
 async function measure(
-  { file, preprocessing: parts }: z.output<typeof candidateSchema>,
+  { file, layer, preprocessing: parts }: z.output<typeof candidateSchema>,
   data: ImageDataset,
   { by: _, onModel: __, device, seed, ...extracting }: z.output<typeof schema>,
 ): Promise<RankedModel> {
   await using model = await loadModel(file, { device });
-  const given = { ...extracting, ...(parts ? { preprocessing: parts } : {}) } as ExtractOptions;
+  const own = { ...(layer ? { layer } : {}), ...(parts ? { preprocessing: parts } : {}) };
+  const given = { ...extracting, ...own } as ExtractOptions;
   const features = await extractFeatures(model, data, given);
   const probe = await quickProbe(features, { seed, signal: extracting.signal });
   const { preprocessing, skipped, train } = features;

@@ -111,20 +111,32 @@ for (const [name, order] of Object.entries(layers)) {
   });
 }
 
-const linear = { kind: 'linear', outFeatures: 5, hasBias: true, output: 0, cosine: false, pooling: null };
+const linear = {
+  ...{
+    kind: 'linear',
+    outFeatures: 5,
+    hasBias: true,
+    role: 'main',
+    output: 0,
+    cosine: false,
+    pooling: null,
+    after: [],
+  },
+};
+const behindSqueeze = ['relu', 'adaptive_avg_pool2d'];
 const heads: Record<string, object[]> = {
   residual: [{ ...linear, module: 'fc', inFeatures: 6, pooling: 'avg' }],
   'residual.traced-eval': [{ ...linear, module: 'fc', inFeatures: 6, pooling: 'avg' }],
   'residual.frozen': [],
-  squeeze: [{ ...linear, module: 'classifier.1', kind: 'conv2d', inFeatures: 8 }],
+  squeeze: [{ ...linear, module: 'classifier.1', kind: 'conv2d', inFeatures: 8, after: behindSqueeze }],
   inception: [
     { ...linear, module: 'fc', inFeatures: 9, pooling: 'avg' },
-    { ...linear, module: 'AuxLogits.fc', inFeatures: 7, output: 1, pooling: 'avg' },
+    { ...linear, module: 'AuxLogits.fc', inFeatures: 7, role: 'auxiliary', output: 1, pooling: 'avg' },
   ],
   vgg: [{ ...linear, module: 'classifier.6', inFeatures: 16 }],
   'two-heads': [
-    { ...linear, module: 'left', inFeatures: 4 },
-    { ...linear, module: 'right', inFeatures: 4 },
+    { ...linear, module: 'left', inFeatures: 4, after: ['add'] },
+    { ...linear, module: 'right', inFeatures: 4, after: ['add'] },
   ],
   'no-bias': [{ ...linear, module: 'fc', inFeatures: 6, hasBias: false }],
   tied: [{ ...linear, module: 'decoder', inFeatures: 4, outFeatures: 7 }],

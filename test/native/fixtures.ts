@@ -17,7 +17,7 @@ import type {
 export const native = loadAddon();
 export const folder = fileURLToPath(new URL('../fixtures/models', import.meta.url));
 
-interface StoredTensor {
+export interface StoredTensor {
   data: string;
   shape: number[];
   dtype: DType;

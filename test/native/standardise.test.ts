@@ -50,7 +50,6 @@ const kinds: { name: string; head: string; bias: boolean; more?: Partial<Replace
   { name: 'squeeze', head: 'classifier.1', bias: true },
   { name: 'no-bias', head: 'fc', bias: false },
   { name: 'inception', head: 'fc', bias: true },
-  { name: 'two-heads', head: 'left', bias: true, more: { layer: 'left', classes: 5 } },
 ];
 
 for (const { name, head, bias, more } of kinds) {

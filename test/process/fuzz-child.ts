@@ -57,6 +57,7 @@ const valid: Record<tiny.Method, () => unknown[]> = {
     tiny.biases(),
   ],
   gradients: () => [tiny.parameters],
+  nameHeads: () => [pick([[], ['fc'], ['conv', 'fc'], ['bn']]), pick([null, [], ['conv']])],
   forward: () => [[pick([tiny.images(2), tensor()])]],
   setTrainable: () => [pick([['fc.weight'], tiny.parameters, []]), below(2) === 0],
   replaceHead: () => [

@@ -5,7 +5,7 @@ import { namesOf, ownParameters } from '../../patterns.js';
 import { compareStandings } from '../../standing.js';
 import type { EpochReport } from '../report.js';
 import { bodyLayers } from './layers.js';
-import { leaveOut } from './learnable.js';
+import { leaveOut, usedParameters } from './learnable.js';
 import { makeStage, type Stage, type Strategy, type StrategyContext } from './stage.js';
 
 const defaultStages = 4;
@@ -41,7 +41,7 @@ export function gradual(context: StrategyContext): Strategy {
 function partsFromTop({ model, summary, head, options }: StrategyContext, wanted: number): string[][] {
   const layers = bodyLayers(summary, head);
   const count = Math.min(wanted, layers.length + 1);
-  const names = namesOf(summary);
+  const names = { ...namesOf(summary), parameters: usedParameters(summary) };
   return Array.from({ length: count }, (_, stage) => {
     if (stage === 0) return leaveOut(model, head, options.freeze);
     // The last stage has what forward does not use through a layer, too.

@@ -42,12 +42,22 @@ export function leaveOut(model: Model, chosen: readonly string[], freeze: string
   );
 }
 
+/** Of all but the layers that forward never uses, which have nothing to learn from. */
+export function usedParameters({ parameters, unusedLayers }: ModelDescription): string[] {
+  const unused = new Set(unusedLayers);
+  // A tied one is used where any of its layers is.
+  const isUsed = (name: string) => !unused.has(ownerOf(name));
+  return parameters
+    .filter(({ name, otherNames }) => [name, ...otherNames].some(isUsed))
+    .map(({ name }) => name);
+}
+
 function partOf(model: Model, summary: ModelDescription, part: Part): string[] {
   switch (part) {
     case 'head':
       return [];
     case 'full':
-      return model.select(/(?:)/);
+      return usedParameters(summary);
     case 'norm':
       return found(part, normParameters(summary), 'normalisation layers');
     case 'bias':
@@ -57,14 +67,14 @@ function partOf(model: Model, summary: ModelDescription, part: Part): string[] {
   }
 }
 
-function normParameters({ modules, parameters }: ModelDescription): string[] {
-  const norms = new Set(modules.filter(({ type }) => type.includes('Norm')).map(({ path }) => path));
-  return parameters.map(({ name }) => name).filter((name) => norms.has(ownerOf(name)));
+function normParameters(summary: ModelDescription): string[] {
+  const norms = new Set(summary.modules.filter(({ type }) => type.includes('Norm')).map(({ path }) => path));
+  return usedParameters(summary).filter((name) => norms.has(ownerOf(name)));
 }
 
 /** `bias`, and `in_proj_bias` of attention. */
-function biases({ parameters }: ModelDescription): string[] {
-  return parameters.map(({ name }) => name).filter((name) => /(?:^|[._])bias$/.test(name));
+function biases(summary: ModelDescription): string[] {
+  return usedParameters(summary).filter((name) => /(?:^|[._])bias$/.test(name));
 }
 
 function found(part: Part, names: string[], what: string): string[] {
