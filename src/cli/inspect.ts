@@ -5,12 +5,14 @@ import { type PlanOptions, planModel } from '../plan.js';
 import { modelTable } from '../report/model-table.js';
 import { planLines } from '../report/plan-lines.js';
 import { modelFile, wholeNumber } from './arguments.js';
+import { inspectSafely } from './inspect-safe.js';
 
 interface InspectFlags {
   plan?: boolean;
   strategy: string;
   imageSize?: number;
   json?: boolean;
+  safe?: boolean;
 }
 
 function planOptions({ strategy, imageSize }: InspectFlags): PlanOptions {
@@ -41,8 +43,10 @@ export function addInspect(program: Command): Command {
       "with --plan: side of the images (default: the model's own, or 224)",
       wholeNumber(1),
     )
+    .option('--safe', 'look at the file without opening it: nothing of it runs')
     .option('--json', 'one JSON object on standard output')
     .action(async (path: string, flags: InspectFlags) => {
+      if (flags.safe) return inspectSafely(modelFile(path), flags.json === true);
       await using model = await loadModel(modelFile(path), flags.plan ? {} : { device: 'cpu', threads: 1 });
       const summary = await model.summary();
       const plan = flags.plan ? await planModel(model, planOptions(flags)) : undefined;

@@ -1,0 +1,32 @@
+// What JavaScript names a file by: its path, or its bytes.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <string>
+
+#include "archive/byte_source.h"
+
+namespace torchgraft {
+
+class FileOrBytes {
+ public:
+  FileOrBytes(std::string path, std::shared_ptr<const std::string> bytes) : path_(std::move(path)), bytes_(std::move(bytes)) {}
+
+  // What errors call it.
+  std::string name() const { return bytes_ ? "The given bytes" : path_; }
+  // Throws Failure("FILE_NOT_FOUND").
+  std::shared_ptr<archive::ByteSource> open() const {
+    return bytes_ ? archive::ByteSource::of(bytes_) : archive::ByteSource::open(path_);
+  }
+
+ private:
+  std::string path_;
+  std::shared_ptr<const std::string> bytes_;
+};
+
+// A path, or a Uint8Array, which is copied. Throws Failure("INVALID_TYPE").
+FileOrBytes readSource(const Napi::Value& value, const std::string& where);
+
+}  // namespace torchgraft
