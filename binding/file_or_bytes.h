@@ -15,7 +15,7 @@ class FileOrBytes {
   FileOrBytes(std::string path, std::shared_ptr<const std::string> bytes) : path_(std::move(path)), bytes_(std::move(bytes)) {}
 
   // What errors call it.
-  std::string name() const { return bytes_ ? "The given bytes" : path_; }
+  std::string name() const { return bytes_ ? "The model given as bytes" : path_; }
   // Throws Failure("FILE_NOT_FOUND").
   std::shared_ptr<archive::ByteSource> open() const {
     return bytes_ ? archive::ByteSource::of(bytes_) : archive::ByteSource::open(path_);

@@ -90,6 +90,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       method<&NativeModel::replaceHead>("replaceHead"),
                       method<&NativeModel::addAdapters>("addAdapters"),
                       method<&NativeModel::mergeAdapters>("mergeAdapters"),
+                      method<&NativeModel::putAdapters>("putAdapters"),
                       method<&NativeModel::adaptInput>("adaptInput"),
                       method<&NativeModel::reinitialise>("reinitialise"),
                       method<&NativeModel::estimateStatistics>("estimateStatistics"),

@@ -57,6 +57,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value replaceHead(const Napi::CallbackInfo& info);
   Napi::Value addAdapters(const Napi::CallbackInfo& info);
   Napi::Value mergeAdapters(const Napi::CallbackInfo& info);
+  Napi::Value putAdapters(const Napi::CallbackInfo& info);
   Napi::Value adaptInput(const Napi::CallbackInfo& info);
   Napi::Value reinitialise(const Napi::CallbackInfo& info);
   Napi::Value estimateStatistics(const Napi::CallbackInfo& info);

@@ -14,6 +14,8 @@ import type {
   AddAdaptersRequest,
   ModelDescription,
   NativeModel,
+  PutAdaptersRequest,
+  ReplaceHeadRequest,
   ReplaceHeadResult,
   Tensor,
   Value,
@@ -121,7 +123,7 @@ export async function loadModel(source: string | Uint8Array, options: LoadOption
     stopped.abort();
     throw error;
   });
-  const name = path ?? 'the given bytes';
+  const name = path ?? 'the model given as bytes';
   try {
     const card = readCard(native.extra, name);
     const sha256 = await hashing;
@@ -275,13 +277,20 @@ export class Model {
    * @throws NO_HEAD, MODEL_FROZEN, MODEL_FAILED, BUSY, DISPOSED
    */
   async replaceHead(options: HeadOptions): Promise<ReplaceHeadResult> {
-    const { imageSize, example, ...checked } = checkOptions(headOptions, options, 'replaceHead');
-    const request = toNativeHead(checked, 'replaceHead');
-    const inputs = example ?? [blankImage(imageSize, this.#description.inputChannels ?? 3)];
-    const made = await callNative(() => this.native.replaceHead({ ...request, example: inputs }));
-    this.#newHead = { options: checked, made };
+    const head = this.#headRequest(options, 'replaceHead');
+    const made = await callNative(() => this.native.replaceHead(head.request));
+    this.#newHead = { options: head.options, made };
     await this.#changed();
     return made;
+  }
+
+  #headRequest(
+    given: HeadOptions,
+    where: string,
+  ): { request: ReplaceHeadRequest; options: NewHead['options'] } {
+    const { imageSize, example, ...options } = checkOptions(headOptions, given, where);
+    const inputs = example ?? [blankImage(imageSize, this.#description.inputChannels ?? 3)];
+    return { request: { ...toNativeHead(options, where), example: inputs }, options };
   }
 
   /**
@@ -293,6 +302,22 @@ export class Model {
    */
   async addAdapters(request: AddAdaptersRequest): Promise<void> {
     await callNative(() => this.native.addAdapters(request));
+    await this.#changed();
+  }
+
+  /**
+   * Gives the model what an adapter file holds: all or none.
+   *
+   * @param newHead of the head to make first; undefined where the model has it
+   * @internal
+   */
+  async putAdapters(
+    content: Omit<PutAdaptersRequest, 'head'>,
+    newHead: HeadOptions | undefined,
+  ): Promise<void> {
+    const head = newHead && this.#headRequest(newHead, 'putAdapters');
+    const made = await callNative(() => this.native.putAdapters({ ...content, head: head?.request ?? null }));
+    if (head) this.#newHead = { options: head.options, made };
     await this.#changed();
   }
 

@@ -48,6 +48,7 @@ class Archive {
 
   void open() {
     checkSizes(directory_, bytes_->size());
+    if (!directory_.find("version") && !directory_.find(".data/version")) throw Unfit("is damaged: its record version is missing.");
     try {
       reader_.emplace(bytes_);
     } catch (const std::exception& error) {
@@ -170,6 +171,7 @@ bool isOpened(const Finding& finding) { return finding.kind == "torchscript" || 
 
 void checkArchive(const std::shared_ptr<ByteSource>& bytes, const char* wanted) {
   Finding finding = tellKind(*bytes);
+  if (finding.kind == "damaged-zip") throw Unfit(finding.facts.front().second);
   if (finding.kind != wanted) throw WrongKind(std::move(finding));
   Archive archive(bytes);
   archive.open();
@@ -185,6 +187,7 @@ void checkCheckpointFile(const std::shared_ptr<ByteSource>& bytes) { checkArchiv
 
 void checkSafeModelFile(const std::shared_ptr<ByteSource>& bytes) {
   const ModelFileFacts facts = inspectModelFile(bytes, "");
+  if (facts.finding.kind == "damaged-zip") throw Unfit(facts.finding.facts.front().second);
   if (facts.finding.kind != "torchscript") throw WrongKind(facts.finding);
   if (!facts.damage.empty()) throw Unfit(facts.damage);
   if (!facts.script.restoring.empty()) {

@@ -65,7 +65,7 @@ function report(file: NativeFile, path: string | undefined): ModelFileReport {
     nativeClasses,
     reaching,
   } = file;
-  const name = path ?? 'The given bytes';
+  const name = path ?? 'The model given as bytes';
   const isOpened = facts.kind === 'torchscript' || facts.kind === 'checkpoint';
   const content = { bytes, records, tensors, moduleClasses: classes, operators };
   const read = readCardOf(card, name);

@@ -31,5 +31,5 @@ function translateWrongFile(error: unknown, path: string | undefined): Torchgraf
 export function sentenceOf(facts: FileFacts, path: string | undefined): string {
   const { is, advice } =
     facts.kind === 'unknown-operator' ? unknownOperator(facts.operator ?? '') : describeKind(facts, path);
-  return `${path ?? 'The given bytes'} ${is} ${advice}`.trim();
+  return `${path ?? 'The model given as bytes'} ${is} ${advice}`.trim();
 }
