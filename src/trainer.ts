@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { openingFile } from './archive/wrong-file.js';
 import { writeAtomically } from './atomic-file.js';
 import { cardFile } from './card.js';
 import { invalidType } from './errors.js';
@@ -188,7 +189,7 @@ export class Trainer {
 
   /** Goes on from a checkpoint of the same model and optimizer. @throws CHECKPOINT_INVALID; nothing is changed then */
   async loadCheckpoint(path: string): Promise<void> {
-    const extra = await callNative(() => this.#model.native.loadCheckpoint(path));
+    const extra = await openingFile(path, () => this.#model.native.loadCheckpoint(path));
     this.#plan.restore(extra[cardFile]);
   }
 }

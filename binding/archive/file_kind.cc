@@ -188,7 +188,7 @@ Finding tellZip(const ByteSource& bytes) {
   }
   const Directory& directory = *read;
   if (directory.records().empty()) return {"zip", {{"names", ""}, {"records", "0"}}};
-  if (directory.find("extra/torchgraft.json") && directory.find("extra/torchgraft.session")) return {"checkpoint", {}};
+  if (directory.find("extra/torchgraft.session")) return {"checkpoint", {}};
   if (directory.find("constants.pkl") && directory.find("data.pkl")) return {"torchscript", {}};
   if (directory.find("model.json") && directory.find("version") && !directory.find("archive_format")) return {"torchscript", {}};
   if (directory.find("bytecode.pkl")) return {"mobile", {}};

@@ -130,6 +130,9 @@ Record readEntry(const std::string& directory, size_t& at) {
   record.stored = fields.u32(20);
   record.size = fields.u32(24);
   record.header = fields.u32(42);
+  // Of what is marked as a folder, by a bit of DOS or a slash, miniz reads nothing and says that it has.
+  const bool isFolder = (fields.u32(38) & 0x10) || record.name.back() == '/';
+  if (isFolder && record.size > 0) refuseDamaged("its record " + record.name + " is marked as a folder.");
   const std::string extra = fields.text(kEntryBytes + nameBytes, extraBytes);
   widen(Fields(extra.data(), extra.size()), extra.size(), record);
   fields.text(kEntryBytes + nameBytes + extraBytes, commentBytes);

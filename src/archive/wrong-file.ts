@@ -23,8 +23,22 @@ function translateWrongFile(error: unknown, path: string | undefined): Torchgraf
     backtrace?: string;
   };
   if (!code || typeof facts?.kind !== 'string') return undefined;
+  return wrongFile(code, facts, path, backtrace);
+}
+
+/** An error that says what a file is in place of what it should be. */
+export function wrongFile(
+  code: ErrorCode,
+  facts: FileFacts,
+  path: string | undefined,
+  backtrace?: string,
+): TorchgraftError {
   const cause = backtrace === undefined ? {} : { cause: new Error(backtrace) };
-  return new TorchgraftError(code, sentenceOf(facts, path), cause);
+  const isOther = code === 'CHECKPOINT_INVALID' && !['torchscript', 'damaged-zip'].includes(facts.kind);
+  const sentence = isOther
+    ? `${path} is no checkpoint of torchgraft: it ${describeKind(facts, path).is}`
+    : sentenceOf(facts, path);
+  return new TorchgraftError(code, sentence, cause);
 }
 
 /** What a file is, and what to do with it. */

@@ -15,6 +15,8 @@ export interface Entry {
   localName?: string;
   flags?: number;
   method?: number;
+  /** Of DOS: 0x10 marks a folder. */
+  attributes?: number;
 }
 
 const table = Uint32Array.from({ length: 256 }, (_, byte) => {
@@ -71,7 +73,8 @@ export function writeZip(
       Buffer.concat([
         numbers([0x02014b50, 4], [20, 2]),
         common,
-        numbers([name.length, 2], [0, 2], [0, 2], [0, 2], [0, 2], [0, 4], [entry.offset ?? offset, 4]),
+        numbers([name.length, 2], [0, 2], [0, 2], [0, 2], [0, 2], [entry.attributes ?? 0, 4]),
+        numbers([entry.offset ?? offset, 4]),
         name,
       ]),
     );

@@ -156,6 +156,10 @@ export const hostileFiles: Record<string, HostileFile> = {
     bytes: lastEntry({ localName: 'm/extra/c' }),
     message: /two headers .* disagree/,
   },
+  'a record marked as a folder': {
+    bytes: lastEntry({ attributes: 0x10 }),
+    message: /m\/extra\/b is marked as a folder/,
+  },
   'an encrypted record': { bytes: lastEntry({ flags: 1 }), message: /an encrypted record/ },
   'an unknown compression': { bytes: lastEntry({ method: 12 }), message: /compressed in a way \(12\)/ },
   'one record twice': { bytes: lastEntry({ name: 'm/extra/a' }), message: /two records of one name/ },

@@ -1,8 +1,7 @@
 /** A child process: opens the files named on its command line, and prints what came of each, and its peak memory. */
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { loadAddon } from '../../src/addon.js';
-import type { NativeModel } from '../../src/native.js';
+import { contentOf } from './content.js';
 
 export interface Outcome {
   /** `loads`, or the error's code. */
@@ -18,17 +17,6 @@ export interface Outcomes {
 }
 
 const native = loadAddon();
-
-export async function contentOf(model: NativeModel): Promise<string> {
-  const { parameters, buffers } = await model.describe();
-  const names = [...parameters, ...buffers].map(({ name }) => name);
-  const hash = createHash('sha256').update(JSON.stringify([names, model.extra]));
-  for (const name of names) {
-    const [value] = await model.values([name]).catch(() => [undefined]);
-    if (value) hash.update(new Uint8Array(value.data.buffer, value.data.byteOffset, value.data.byteLength));
-  }
-  return hash.digest('hex');
-}
 
 async function open(file: string): Promise<Outcome> {
   try {
