@@ -6,9 +6,9 @@
 namespace torchgraft {
 
 FileOrBytes readSource(const Napi::Value& value, const std::string& where) {
-  if (value.IsString()) return {pathOf(value, where), nullptr};
-  const at::Tensor copy = readBytes(value, where);
-  return {"", std::make_shared<const std::string>(static_cast<const char*>(copy.const_data_ptr()), copy.nbytes())};
+  if (value.IsString()) return FileOrBytes(pathOf(value, where));
+  const auto copy = std::make_shared<const at::Tensor>(readBytes(value, where));
+  return FileOrBytes(archive::ByteSource::of(copy, copy->const_data_ptr(), copy->nbytes()));
 }
 
 }  // namespace torchgraft

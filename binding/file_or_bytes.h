@@ -12,18 +12,17 @@ namespace torchgraft {
 
 class FileOrBytes {
  public:
-  FileOrBytes(std::string path, std::shared_ptr<const std::string> bytes) : path_(std::move(path)), bytes_(std::move(bytes)) {}
+  explicit FileOrBytes(std::string path) : path_(std::move(path)) {}
+  explicit FileOrBytes(std::shared_ptr<archive::ByteSource> bytes) : bytes_(std::move(bytes)) {}
 
   // What errors call it.
   std::string name() const { return bytes_ ? "The model given as bytes" : path_; }
   // Throws Failure("FILE_NOT_FOUND").
-  std::shared_ptr<archive::ByteSource> open() const {
-    return bytes_ ? archive::ByteSource::of(bytes_) : archive::ByteSource::open(path_);
-  }
+  std::shared_ptr<archive::ByteSource> open() const { return bytes_ ? bytes_ : archive::ByteSource::open(path_); }
 
  private:
   std::string path_;
-  std::shared_ptr<const std::string> bytes_;
+  std::shared_ptr<archive::ByteSource> bytes_;
 };
 
 // A path, or a Uint8Array, which is copied. Throws Failure("INVALID_TYPE").

@@ -43,19 +43,22 @@ class FileBytes : public ByteSource {
 
 class MemoryBytes : public ByteSource {
  public:
-  explicit MemoryBytes(std::shared_ptr<const std::string> bytes) : bytes_(std::move(bytes)) {}
+  MemoryBytes(std::shared_ptr<const void> owner, const void* data, size_t size)
+      : owner_(std::move(owner)), data_(static_cast<const char*>(data)), size_(size) {}
 
-  size_t size() const override { return bytes_->size(); }
+  size_t size() const override { return size_; }
 
   size_t read(uint64_t position, void* target, size_t count, const char*) const override {
-    if (position >= bytes_->size()) return 0;
-    const size_t there = std::min<uint64_t>(count, bytes_->size() - position);
-    std::memcpy(target, bytes_->data() + position, there);
+    if (position >= size_) return 0;
+    const size_t there = std::min<uint64_t>(count, size_ - position);
+    std::memcpy(target, data_ + position, there);
     return there;
   }
 
  private:
-  std::shared_ptr<const std::string> bytes_;
+  std::shared_ptr<const void> owner_;
+  const char* data_;
+  size_t size_;
 };
 
 const char* nameOf(mode_t mode) {
@@ -79,8 +82,13 @@ std::shared_ptr<ByteSource> ByteSource::open(const std::string& path) {
   return std::make_shared<FileBytes>(descriptor, static_cast<size_t>(facts.st_size));
 }
 
+std::shared_ptr<ByteSource> ByteSource::of(std::shared_ptr<const void> owner, const void* data, size_t size) {
+  return std::make_shared<MemoryBytes>(std::move(owner), data, size);
+}
+
 std::shared_ptr<ByteSource> ByteSource::of(std::shared_ptr<const std::string> bytes) {
-  return std::make_shared<MemoryBytes>(std::move(bytes));
+  const std::string& text = *bytes;
+  return of(std::move(bytes), text.data(), text.size());
 }
 
 void ByteSource::readAll(uint64_t position, void* target, size_t count) const {
