@@ -1,4 +1,4 @@
-// What the addon exports: load, decodeJpeg, resizePixels, logME, hScore, ridge, info and live. One instance of state for each environment.
+// What the addon exports: load, inspectFile, decodeJpeg, resizePixels, logME, hScore, ridge, info and live. One instance of state for each environment.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -11,6 +11,7 @@
 #include "decode.h"
 #include "jpeg.h"
 #include "memory.h"
+#include "native_inspect.h"
 #include "native_model.h"
 #include "native_transferability.h"
 #include "precision.h"
@@ -68,6 +69,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   state->constructor = Napi::Persistent(NativeModel::define(env));
   state->arrayBuffer = Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>());
   exports.Set("load", Napi::Function::New<NativeModel::load>(env, "load"));
+  exports.Set("inspectFile", Napi::Function::New<inspectFile>(env, "inspectFile"));
   exports.Set("decodeJpeg", Napi::Function::New<decodeJpegInto>(env, "decodeJpeg"));
   exports.Set("resizePixels", Napi::Function::New<resizePixelsInto>(env, "resizePixels"));
   exports.Set("logME", Napi::Function::New<logMEOf>(env, "logME"));

@@ -1,6 +1,7 @@
 // The parts of Trainer that keep and restore whole states: best weights in memory, checkpoints in files.
 #include <torch/csrc/jit/serialization/pickle.h>
 
+#include "archive/model_file.h"
 #include "failure.h"
 #include "trainer.h"
 
@@ -28,7 +29,10 @@ std::string pickle(const c10::IValue& value) {
   return {bytes.begin(), bytes.end()};
 }
 
-c10::IValue unpickle(const std::string& bytes) { return jit::pickle_load({bytes.begin(), bytes.end()}); }
+c10::IValue unpickle(const std::string& bytes) {
+  archive::checkPickleFile(archive::ByteSource::of(std::make_shared<const std::string>(bytes)));
+  return jit::pickle_load({bytes.begin(), bytes.end()});
+}
 
 TensorDict toDict(const NamedTensors& tensors) {
   TensorDict dict;
@@ -96,8 +100,9 @@ std::string Trainer::loadCheckpoint(const std::string& path) {
   at::NoGradGuard guard;
   ExtraFiles extra{{kExtraFile, ""}, {kOptimizerFile, ""}, {kBestFile, ""}, {kGroupsFile, ""}, {kSessionFile, ""}};
   try {
-    const jit::Module saved = jit::load(path, at::kCPU, extra);
-    if (extra[kSessionFile].empty()) refuse(path, "it is a model, not a checkpoint.");
+    const auto bytes = archive::ByteSource::open(path);
+    archive::checkCheckpointFile(bytes);
+    const jit::Module saved = jit::load(bytes, at::kCPU, extra);
     NamedTensors found;
     for (const auto& entry : saved.named_parameters(true)) found.emplace_back(entry.name, entry.value.detach());
     for (const auto& entry : saved.named_buffers(true)) found.emplace_back(entry.name, entry.value);
@@ -121,8 +126,13 @@ std::string Trainer::loadCheckpoint(const std::string& path) {
     groupLoss_.restore(groups);
     accumulated_ = 0;
     optimizer_.zeroGrad();
-  } catch (const Failure&) {
-    throw;
+  } catch (const Failure& failure) {
+    if (failure.code != "FILE_NOT_FOUND") throw;
+    throw Failure("CHECKPOINT_INVALID", failure.what());
+  } catch (const archive::Unfit& unfit) {
+    throw Failure("CHECKPOINT_INVALID", path + " " + unfit.what());
+  } catch (const archive::WrongKind& wrong) {
+    throw Failure("CHECKPOINT_INVALID", path + " is not a checkpoint (" + wrong.finding.kind + ").", {}, wrong.facts());
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {

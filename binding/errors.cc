@@ -20,7 +20,7 @@ ErrorParts currentError() {
   try {
     throw;
   } catch (const Failure& failure) {
-    return {failure.code, failure.what(), failure.detail};
+    return {failure.code, failure.what(), failure.detail, failure.facts};
   } catch (const Napi::Error& error) {
     return {"NATIVE", error.Message(), {}};
   } catch (const c10::Error& error) {
@@ -41,11 +41,16 @@ ErrorParts currentError() {
 Napi::Value makeError(Napi::Env env, const ErrorParts& parts) {
   Napi::Object error = Napi::Error::New(env, parts.message).Value();
   // Defined, not set: a setter on Error.prototype must not swallow the code.
-  auto define = [&](const char* name, const std::string& value) {
-    error.DefineProperty(Napi::PropertyDescriptor::Value(name, Napi::String::New(env, value), napi_default_jsproperty));
+  auto define = [&](Napi::Object& object, const char* name, const Napi::Value& value) {
+    object.DefineProperty(Napi::PropertyDescriptor::Value(name, value, napi_default_jsproperty));
   };
-  define("code", parts.code);
-  if (!parts.backtrace.empty()) define("backtrace", parts.backtrace);
+  define(error, "code", Napi::String::New(env, parts.code));
+  if (!parts.backtrace.empty()) define(error, "backtrace", Napi::String::New(env, parts.backtrace));
+  if (!parts.facts.empty()) {
+    Napi::Object facts = Napi::Object::New(env);
+    for (const auto& [name, value] : parts.facts) define(facts, name.c_str(), Napi::String::New(env, value));
+    define(error, "facts", facts);
+  }
   return error;
 }
 

@@ -4,6 +4,8 @@
 #include <napi.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace torchgraft {
 
@@ -12,12 +14,13 @@ struct ErrorParts {
   std::string message;
   // libtorch's own text with its backtrace; may be empty.
   std::string backtrace;
+  std::vector<std::pair<std::string, std::string>> facts = {};
 };
 
 // Describes the exception being handled. Call it inside a catch block only.
 ErrorParts currentError();
 
-// An Error with `code`, and `backtrace` where there is one. JavaScript thread only.
+// An Error with `code`, and `backtrace` and `facts` where there are some. JavaScript thread only.
 Napi::Value makeError(Napi::Env env, const ErrorParts& parts);
 
 }  // namespace torchgraft

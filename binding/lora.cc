@@ -185,8 +185,8 @@ void saveMerged(Model& model, const std::string& path, const ExtraFiles& extra) 
   model.setTraining(false);
   std::ostringstream stream(std::ios::binary);
   model.module().save(stream);
-  const std::string bytes = stream.str();
-  Model merged = Model::load(path, &bytes, model.device());
+  const auto bytes = std::make_shared<const std::string>(std::move(stream).str());
+  Model merged = Model::load(archive::ByteSource::of(bytes), path, model.device(), /*safe=*/false);
   mergeAdapters(merged);
   merged.save(path, extra);
 }

@@ -10,6 +10,7 @@
 #include <memory>
 #include <sstream>
 
+#include "archive/model_file.h"
 #include "failure.h"
 #include "follow_mode.h"
 #include "graph_paths.h"
@@ -28,19 +29,38 @@ bool isBatchNorm(const jit::Module& module) { return module.hasattr("running_mea
 
 std::string firstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-jit::Module read(const std::string& path, const std::string* bytes, const at::Device& device, ExtraFiles& extra) {
+// libtorch's own words, of which the first line may be empty, or only say that others follow.
+std::string reasonOf(const std::string& words) {
+  const auto last = words.rfind("RuntimeError: ");
+  if (last != std::string::npos) return firstLine(words.substr(last + 14));
+  return firstLine(words.substr(std::min(words.find_first_not_of(" \n"), words.size())));
+}
+
+[[noreturn]] void refuseModel(const std::string& name, const std::exception& error) {
+  static const std::string kUnknown = "Unknown builtin op: ";
+  const std::string words = error.what();
+  Failure::Facts facts;
+  const auto at = words.find(kUnknown);
+  if (at != std::string::npos) {
+    const auto from = at + kUnknown.size();
+    facts = {{"kind", "unknown-operator"}, {"operator", words.substr(from, words.find_first_of(".\n", from) - from)}};
+  }
+  throw Failure("MODEL_UNREADABLE", name + " cannot be read as a TorchScript model: " + reasonOf(words), words, facts);
+}
+
+jit::Module read(std::shared_ptr<archive::ByteSource> bytes, const std::string& name, const at::Device& device, bool safe,
+                 ExtraFiles& extra) {
   try {
-    if (!bytes) return jit::load(path, device, extra);
-    std::istringstream stream(*bytes, std::ios::binary);
-    return jit::load(stream, device, extra);
+    safe ? archive::checkSafeModelFile(bytes) : archive::checkModelFile(bytes);
+    return jit::load(std::move(bytes), device, extra);
+  } catch (const archive::WrongKind& wrong) {
+    throw Failure("MODEL_UNREADABLE", name + " " + wrong.what(), {}, wrong.facts());
+  } catch (const archive::Unfit& unfit) {
+    throw Failure("MODEL_UNREADABLE", name + " " + unfit.what());
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {
-    const std::string name = bytes ? "The given bytes" : path;
-    throw Failure("MODEL_UNREADABLE",
-                  name + " cannot be read as a TorchScript model: " + firstLine(error.what()) +
-                      " Expected a file written by torch.jit.save or torchgraft's save().",
-                  error.what());
+    refuseModel(name, error);
   }
 }
 
@@ -61,9 +81,9 @@ void write(const jit::Module& module, const std::string& path, const ExtraFiles&
 
 }  // namespace
 
-Model Model::load(const std::string& path, const std::string* bytes, const at::Device& device) {
+Model Model::load(std::shared_ptr<archive::ByteSource> bytes, const std::string& name, const at::Device& device, bool safe) {
   ExtraFiles extra{{kExtraFile, ""}};
-  jit::Module module = read(path, bytes, device, extra);
+  jit::Module module = read(std::move(bytes), name, device, safe, extra);
   return Model(std::move(module), device, std::move(extra));
 }
 

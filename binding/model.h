@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "convert.h"
+#include "archive/byte_source.h"
 #include "graph.h"
 #include "torch.h"
 
@@ -48,8 +50,9 @@ struct Statistic {
 
 class Model {
  public:
-  // From a path, or from bytes when `bytes` is given. Never under InferenceMode: parameters must stay trainable.
-  static Model load(const std::string& path, const std::string* bytes, const at::Device& device);
+  // Never under InferenceMode: parameters must stay trainable. `name` is what errors call the file; with `safe` it is opened
+  // only where that runs no code of its own.
+  static Model load(std::shared_ptr<archive::ByteSource> bytes, const std::string& name, const at::Device& device, bool safe);
 
   torch::jit::Module& module() { return module_; }
   const at::Device& device() const { return device_; }

@@ -28,6 +28,18 @@ Napi::Value NativeModel::mergeAdapters(const Napi::CallbackInfo& info) {
   return change(info, "mergeAdapters", [](Model& model) { torchgraft::mergeAdapters(model); });
 }
 
+Napi::Value NativeModel::putAdapters(const Napi::CallbackInfo& info) {
+  return run(info, [this, content = readAdapterContent(info[0])](Loaded& loaded) -> Finish {
+    refuseServing(loaded, "putAdapters");
+    NewHead made = torchgraft::putAdapters(*loaded.model, content);
+    loaded.trainer.reset();
+    return [this, made = std::move(made), size = loaded.model->bytes()](Napi::Env env) {
+      reportBytes(env, size);
+      return writeNewHead(env, made);
+    };
+  });
+}
+
 Napi::Value NativeModel::adaptInput(const Napi::CallbackInfo& info) {
   auto request = readObject(info[0], "adaptInput");
   const int64_t channels = readInteger(request, "channels", "adaptInput", 1, 4096);

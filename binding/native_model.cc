@@ -1,8 +1,8 @@
 #include "native_model.h"
 
 #include <atomic>
-#include <filesystem>
 
+#include "archive/byte_source.h"
 #include "describe.h"
 #include "errors.h"
 #include "failure.h"
@@ -28,13 +28,6 @@ at::Device deviceNamed(const std::string& name) {
     throw Failure("INVALID_VALUE", "load: device '" + name + "' is not a device. Expected 'cpu', 'cuda' or 'cuda:0'.");
   }
   throw Failure("DEVICE_UNAVAILABLE", "load: this libtorch sees no device '" + name + "'. Use 'cpu' or 'auto'; `torchgraft doctor` lists what is there.");
-}
-
-// A pipe would be waited for without end, and what else is no file is no model.
-void refuseUnlessFile(const std::string& path) {
-  std::error_code failed;
-  if (std::filesystem::is_regular_file(path, failed)) return;
-  throw Failure("FILE_NOT_FOUND", "load: there is no file " + path + (failed ? ": " + failed.message() + "." : " (it is something else)."));
 }
 
 // Without training there is no chosen loss; cross-entropy is the one classifiers are compared by.
@@ -98,6 +91,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       method<&NativeModel::nameHeads>("nameHeads"),
                       method<&NativeModel::addAdapters>("addAdapters"),
                       method<&NativeModel::mergeAdapters>("mergeAdapters"),
+                      method<&NativeModel::putAdapters>("putAdapters"),
                       method<&NativeModel::adaptInput>("adaptInput"),
                       method<&NativeModel::reinitialise>("reinitialise"),
                       method<&NativeModel::estimateStatistics>("estimateStatistics"),
@@ -161,14 +155,8 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
     auto options = readObject(info[1], "load: options");
     const std::string device = readString(options, "device", "load");
     const int threads = static_cast<int>(readInteger(options, "threads", "load", 1, 1024));
-    std::string path;
-    std::shared_ptr<std::string> bytes;
-    if (info[0].IsString()) {
-      path = pathOf(info[0], "load: source");
-    } else {
-      const at::Tensor copy = readBytes(info[0], "load: source");
-      bytes = std::make_shared<std::string>(static_cast<const char*>(copy.const_data_ptr()), copy.nbytes());
-    }
+    const bool safe = !isAbsent(options, "safe") && readBool(options, "safe", "load");
+    FileOrBytes source = readSource(info[0], "load: source");
     const at::Device place = deviceNamed(device);
     auto* state = env.GetInstanceData<AddonState>();
     state->constructing = true;
@@ -180,7 +168,7 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
       throw;
     }
     state->constructing = false;
-    return Unwrap(object)->start(env, std::move(path), std::move(bytes), place, threads);
+    return Unwrap(object)->start(env, std::move(source), safe, place, threads);
   } catch (const Napi::Error&) {
     throw;
   } catch (...) {
@@ -188,20 +176,18 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
   }
 }
 
-Napi::Promise NativeModel::start(Napi::Env env, std::string path, std::shared_ptr<std::string> bytes,
-                                 at::Device device, int threads) {
+Napi::Promise NativeModel::start(Napi::Env env, FileOrBytes source, bool safe, at::Device device, int threads) {
   session_ = Session::create(env, env.GetInstanceData<AddonState>()->sessions, threads);
   auto loaded = loaded_;
   Napi::Object self = Value();
-  return session_->submit(env, self, [this, loaded, path = std::move(path), bytes, device]() -> Finish {
+  return session_->submit(env, self, [this, loaded, source = std::move(source), safe, device]() -> Finish {
     try {
-      if (!bytes) refuseUnlessFile(path);
-      loaded->model = std::make_unique<Model>(Model::load(path, bytes.get(), device));
+      loaded->model = std::make_unique<Model>(Model::load(source.open(), source.name(), device, safe));
     } catch (...) {
       // Nobody will ever hold this object, so its thread ends here and not when it is collected.
       return [this, error = currentError()](Napi::Env env) -> Napi::Value {
         release(env);
-        throw Failure(error.code, error.message, error.backtrace);
+        throw Failure(error.code, error.message, error.backtrace, error.facts);
       };
     }
     const int64_t size = loaded->model->bytes();

@@ -6,6 +6,7 @@
 #include <memory>
 #include <unordered_set>
 
+#include "file_or_bytes.h"
 #include "model.h"
 #include "serving.h"
 #include "session.h"
@@ -34,7 +35,7 @@ Trainer& trainerOf(Loaded& loaded, const char* verb);
 class NativeModel : public Napi::ObjectWrap<NativeModel> {
  public:
   static Napi::Function define(Napi::Env env);
-  // load(source, { device, threads }) -> Promise<NativeModel>
+  // load(source, { device, threads, safe? }) -> Promise<NativeModel>
   static Napi::Value load(const Napi::CallbackInfo& info);
   static int live();
 
@@ -57,6 +58,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value nameHeads(const Napi::CallbackInfo& info);
   Napi::Value addAdapters(const Napi::CallbackInfo& info);
   Napi::Value mergeAdapters(const Napi::CallbackInfo& info);
+  Napi::Value putAdapters(const Napi::CallbackInfo& info);
   Napi::Value adaptInput(const Napi::CallbackInfo& info);
   Napi::Value reinitialise(const Napi::CallbackInfo& info);
   Napi::Value estimateStatistics(const Napi::CallbackInfo& info);
@@ -91,8 +93,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value run(const Napi::CallbackInfo& info, Job job);
   // A change after which parameters are new tensors: an optimizer made before would step the old ones.
   Napi::Value change(const Napi::CallbackInfo& info, const char* verb, std::function<void(Model&)> work);
-  Napi::Promise start(Napi::Env env, std::string path, std::shared_ptr<std::string> bytes, at::Device device,
-                      int threads);
+  Napi::Promise start(Napi::Env env, FileOrBytes source, bool safe, at::Device device, int threads);
   // Frees the weights and the thread. Idempotent.
   void release(Napi::Env env);
   void reportBytes(Napi::Env env, int64_t bytes);

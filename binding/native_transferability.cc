@@ -5,12 +5,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "errors.h"
+#include "alone.h"
 #include "failure.h"
 #include "native_model.h"
 #include "plain.h"
 #include "requests.h"
-#include "session.h"
 #include "transferability.h"
 
 namespace torchgraft {
@@ -68,42 +67,6 @@ LabelledFeatures readLabelled(const Napi::CallbackInfo& info, const std::string&
   return given;
 }
 
-// A session of its own: unlike a task of libuv's it is waited for when the process exits, before libtorch's static
-// objects go, and it leaves libuv's threads to those who read files.
-Napi::Value runAlone(Napi::Env env, Work work) {
-  auto session = Session::create(env, env.GetInstanceData<AddonState>()->sessions, at::get_num_threads());
-  env.GetInstanceData<AddonState>()->alone.insert(session);
-  return session->submit(env, Napi::Object::New(env), [session, work = std::move(work)]() -> Finish {
-    const auto close = [session](Napi::Env env) {
-      session->close();
-      env.GetInstanceData<AddonState>()->alone.erase(session);
-    };
-    try {
-      return [close, finish = work()](Napi::Env env) {
-        close(env);
-        return finish(env);
-      };
-    } catch (...) {
-      return [close, error = currentError()](Napi::Env env) -> Napi::Value {
-        close(env);
-        throw Failure(error.code, error.message, error.backtrace);
-      };
-    }
-  });
-}
-
-template <class Read>
-Napi::Value start(const Napi::CallbackInfo& info, const Read& read) {
-  Napi::Env env = info.Env();
-  try {
-    return runAlone(env, read());
-  } catch (const Napi::Error&) {
-    throw;
-  } catch (...) {
-    throw Napi::Error(env, makeError(env, currentError()));
-  }
-}
-
 Finish number(double value) {
   return [value](Napi::Env env) { return Napi::Number::New(env, value); };
 }
@@ -142,14 +105,14 @@ Work ridgeWork(const Napi::CallbackInfo& info) {
 }  // namespace
 
 Napi::Value logMEOf(const Napi::CallbackInfo& info) {
-  return start(info, [&]() -> Work {
+  return runAlone(info, [&]() -> Work {
     const LabelledFeatures given = readLabelled(info, "logME", 1);
     return [given] { return number(logME(given.features, given.labels, given.classes)); };
   });
 }
 
 Napi::Value hScoreOf(const Napi::CallbackInfo& info) {
-  return start(info, [&]() -> Work {
+  return runAlone(info, [&]() -> Work {
     // One sample has no covariance.
     const LabelledFeatures given = readLabelled(info, "hScore", 2);
     if (!info[3].IsBoolean()) throw Failure("INVALID_TYPE", "hScore: shrinkage must be true or false.");
@@ -159,7 +122,7 @@ Napi::Value hScoreOf(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ridgeOf(const Napi::CallbackInfo& info) {
-  return start(info, [&] { return ridgeWork(info); });
+  return runAlone(info, [&] { return ridgeWork(info); });
 }
 
 }  // namespace torchgraft

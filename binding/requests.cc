@@ -97,6 +97,26 @@ AdapterRequest readAdapterRequest(const Napi::Value& value) {
   return request;
 }
 
+AdapterContent readAdapterContent(const Napi::Value& value) {
+  constexpr uint32_t kMostTensors = 1 << 16;
+  const std::string where = "putAdapters";
+  auto object = readObject(value, where);
+  AdapterContent content;
+  if (!isAbsent(object, "head")) content.head = readHeadRequest(object.Get("head"));
+  content.adapters = readAdapterRequest(object.Get("adapters"));
+  content.down = readTensors(object.Get("down"), where + ": down", kMostTensors);
+  content.up = readTensors(object.Get("up"), where + ": up", kMostTensors);
+  const size_t layers = content.adapters.layers.size();
+  if (content.down.size() != layers || content.up.size() != layers) {
+    throw Failure("SHAPE_MISMATCH", where + ": " + std::to_string(layers) + " layer(s), but other numbers of tensors.");
+  }
+  auto names = readStrings(object.Get("names"), where + ": names");
+  auto values = readTensors(object.Get("values"), where + ": values", kMostTensors);
+  if (names.size() != values.size()) throw Failure("SHAPE_MISMATCH", where + ": " + std::to_string(names.size()) + " name(s), but other numbers of tensors.");
+  for (size_t i = 0; i < names.size(); ++i) content.values.emplace_back(std::move(names[i]), std::move(values[i]));
+  return content;
+}
+
 std::vector<int64_t> readRows(const Napi::Value& value, const std::string& where) {
   const at::Tensor rows = readInts(value, where);
   if (rows.numel() == 0) throw Failure("SHAPE_MISMATCH", where + " is empty.");

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "adapter_content.h"
 #include "head.h"
 #include "lora.h"
 #include "serving.h"
@@ -25,6 +26,8 @@ struct ServingRequest {
 HeadRequest readHeadRequest(const Napi::Value& value);
 // { layers, rank, scale, seed }
 AdapterRequest readAdapterRequest(const Napi::Value& value);
+// { head: NativeHead | null, adapters, down, up, names, values }
+AdapterContent readAdapterContent(const Napi::Value& value);
 TrainingOptions readTrainingOptions(const Napi::Value& value);
 // The property `preprocess` of `object`; empty when it is absent.
 std::optional<Preprocess> readPreprocess(const Napi::Object& object, const std::string& where);

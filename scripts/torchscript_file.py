@@ -5,8 +5,11 @@ import torch
 
 def save_without_paths(module, path):
     """Saves without debug records: they hold source paths, and are most of a small file."""
-    path = str(path)
-    module.save(path)
+    module.save(str(path))
+    strip_paths(str(path))
+
+
+def strip_paths(path):
     reader = torch._C.PyTorchFileReader(path)
     records = {name: reader.get_record(name) for name in reader.get_all_records()}
     writer = torch._C.PyTorchFileWriter(path)

@@ -1,4 +1,5 @@
 export { type Adaptation, type AdaptationCheck, type AdaptOptions, adapt } from './adapt.js';
+export { inspectModelFile, type ModelFileReport } from './archive/inspect.js';
 export { findLabelIssues, type LabelIssue, type LabelIssueOptions } from './audit/label-issues.js';
 export {
   type DuplicateImage,

@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { loadAddon } from './addon.js';
+import { openingFile } from './archive/wrong-file.js';
 import { writeAtomically } from './atomic-file.js';
 import { type ModelCard, readCard, readHeads, type SavedHeads, writeCard } from './card.js';
 import { cleanUp } from './clean-up.js';
-import { invalidType, invalidValue, TorchgraftError } from './errors.js';
+import { invalidType, invalidValue } from './errors.js';
 import { headShape, toNativeHead } from './head-options.js';
 import { Desk, type Holder, Loan } from './loan.js';
 import type {
@@ -16,6 +17,8 @@ import type {
   ModelDescription,
   NativeModel,
   NativeTraining,
+  PutAdaptersRequest,
+  ReplaceHeadRequest,
   ReplaceHeadResult,
   Tensor,
   Value,
@@ -25,15 +28,20 @@ import type { GradCamResult } from './native-grad-cam.js';
 import { describeNotices } from './notices.js';
 import { checkOptions, suggest } from './options.js';
 import { lastLayers, matchNames, namesOf, ownParameters } from './patterns.js';
+import { requireFile } from './regular-file.js';
 
 const loadOptions = z.strictObject({
   device: z.string().default('auto'),
   threads: z.int().min(1).max(1024).optional(),
+  safe: z.boolean().default(false),
 });
 
 /**
  * - `device`: `auto` (the first GPU that this libtorch sees, else the CPU), `cpu`, `cuda` or `cuda:1`; default `auto`
  * - `threads`: threads for libtorch's work on this model; default: all that the process may use
+ * - `safe`: refuse, before anything of it runs, a model that runs code of its own when it is opened, or whose code could
+ *   reach files, other processes or memory; default false. `forward` still runs the model's code, so one that you do not
+ *   trust belongs in a child process with limits all the same
  */
 export type LoadOptions = z.input<typeof loadOptions>;
 
@@ -94,26 +102,31 @@ const freezeOptions = z.strictObject({ trainBatchNorm: z.boolean().default(false
 export type FreezeOptions = z.input<typeof freezeOptions>;
 
 /**
- * Loads a TorchScript model, scripted or traced, ready to be changed, trained and run.
+ * Loads a TorchScript model, scripted or traced, ready to be changed, trained and run. Checksums, sizes and nesting are
+ * checked first, so a damaged file is refused. Opening a model may run code that is in it: see `safe`, and
+ * `inspectModelFile`, which runs nothing.
  *
  * @param source path of a file, or its bytes
  * @throws FILE_NOT_FOUND, MODEL_UNREADABLE, DEVICE_UNAVAILABLE, LIBTORCH_NOT_FOUND, ADDON_NOT_FOUND
  */
 export async function loadModel(source: string | Uint8Array, options: LoadOptions = {}): Promise<Model> {
-  const { device, threads } = checkOptions(loadOptions, options, 'loadModel');
+  const { device, threads, safe } = checkOptions(loadOptions, options, 'loadModel');
   if (typeof source !== 'string' && !(source instanceof Uint8Array)) {
     throw invalidType('loadModel: expected the path of a TorchScript file, or its bytes as a Uint8Array.');
   }
-  if (typeof source === 'string' && !existsSync(source)) {
-    throw new TorchgraftError('FILE_NOT_FOUND', `No model at ${source}.`);
-  }
+  const path = typeof source === 'string' ? source : undefined;
+  if (path !== undefined) await requireFile(path, 'model');
   const addon = loadAddon();
   const place = device === 'auto' ? (addon.info().gpus > 0 ? 'cuda:0' : 'cpu') : device;
   // Beside the loading, which is on a thread of its own.
-  const hashing = hash(source).catch((error: unknown) => error as Error);
+  const stopped = new AbortController();
+  const hashing = hash(source, stopped.signal).catch((error: unknown) => error as Error);
   const loading = { device: place, threads: threads ?? availableParallelism() };
-  const native = await callNative(() => addon.load(source, loading));
-  const name = typeof source === 'string' ? source : 'the given bytes';
+  const native = await openingFile(path, () => addon.load(source, { ...loading, safe })).catch((error) => {
+    stopped.abort();
+    throw error;
+  });
+  const name = path ?? 'the model given as bytes';
   try {
     const card = readCard(native.extra, name);
     await recallHeads(native);
@@ -139,9 +152,9 @@ async function recallHeads(native: NativeModel): Promise<void> {
   }
 }
 
-async function hash(source: string | Uint8Array): Promise<string> {
+async function hash(source: string | Uint8Array, signal: AbortSignal): Promise<string> {
   const sha256 = createHash('sha256');
-  if (typeof source === 'string') await pipeline(createReadStream(source), sha256);
+  if (typeof source === 'string') await pipeline(createReadStream(source), sha256, { signal });
   else sha256.update(source);
   return sha256.digest('hex');
 }
@@ -322,13 +335,20 @@ export class Model {
    * @throws NO_HEAD, MODEL_FROZEN, MODEL_FAILED, BUSY, DISPOSED
    */
   async replaceHead(options: HeadOptions): Promise<ReplaceHeadResult> {
-    const { imageSize, example, ...checked } = checkOptions(headOptions, options, 'replaceHead');
-    const request = toNativeHead(checked, 'replaceHead');
-    const inputs = example ?? [blankImage(imageSize, this.#state.description.inputChannels ?? 3)];
-    const made = await callNative(() => this.native.replaceHead({ ...request, example: inputs }));
-    this.#state.newHead = { options: checked, made };
+    const head = this.#headRequest(options, 'replaceHead');
+    const made = await callNative(() => this.native.replaceHead(head.request));
+    this.#state.newHead = { options: head.options, made };
     await this.#changed();
     return made;
+  }
+
+  #headRequest(
+    given: HeadOptions,
+    where: string,
+  ): { request: ReplaceHeadRequest; options: NewHead['options'] } {
+    const { imageSize, example, ...options } = checkOptions(headOptions, given, where);
+    const inputs = example ?? [blankImage(imageSize, this.#state.description.inputChannels ?? 3)];
+    return { request: { ...toNativeHead(options, where), example: inputs }, options };
   }
 
   /**
@@ -340,6 +360,22 @@ export class Model {
    */
   async addAdapters(request: AddAdaptersRequest): Promise<void> {
     await callNative(() => this.native.addAdapters(request));
+    await this.#changed();
+  }
+
+  /**
+   * Gives the model what an adapter file holds: all or none.
+   *
+   * @param newHead of the head to make first; undefined where the model has it
+   * @internal
+   */
+  async putAdapters(
+    content: Omit<PutAdaptersRequest, 'head'>,
+    newHead: HeadOptions | undefined,
+  ): Promise<void> {
+    const head = newHead && this.#headRequest(newHead, 'putAdapters');
+    const made = await callNative(() => this.native.putAdapters({ ...content, head: head?.request ?? null }));
+    if (head) this.#state.newHead = { options: head.options, made };
     await this.#changed();
   }
 

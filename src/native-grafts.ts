@@ -1,5 +1,5 @@
 /** What crosses to the addon to change what a model's forward computes with. */
-import type { Tensor } from './native.js';
+import type { ReplaceHeadRequest, ReplaceHeadResult, Tensor } from './native.js';
 
 /** A low-rank adapter of a layer: it computes with weight + scale * (up down) in place of its weight. */
 export interface AdapterDescription {
@@ -20,6 +20,18 @@ export interface AddAdaptersRequest {
   seed: number;
 }
 
+export interface PutAdaptersRequest {
+  /** The new head; null where the model has it. */
+  head: ReplaceHeadRequest | null;
+  adapters: AddAdaptersRequest;
+  /** A, [rank, in], and B, [out, rank], of each layer. */
+  down: Tensor[];
+  up: Tensor[];
+  /** Of the head. */
+  names: string[];
+  values: Tensor[];
+}
+
 export interface AdaptInputRequest {
   channels: number;
   /** Inputs for the dry forward. */
@@ -38,6 +50,8 @@ export interface NativeGrafts {
   addAdapters(request: AddAdaptersRequest): Promise<void>;
   /** Adds what adapters have learned to the weights, and removes them. */
   mergeAdapters(): Promise<void>;
+  /** The head, adapters and values of an adapter file. All or none: when it fails, the model is as it was. */
+  putAdapters(content: PutAdaptersRequest): Promise<ReplaceHeadResult>;
   /** Another number of input channels, by the first convolution's weight. */
   adaptInput(request: AdaptInputRequest): Promise<void>;
 }

@@ -2,7 +2,8 @@
  * Everything that crosses between TypeScript and the addon, in one place. JavaScript never holds a tensor: strings,
  * numbers and plain tensors cross, once per batch. All methods of `NativeModel` that return promises run on the
  * model's own native thread, one at a time; a second call while one runs is refused with BUSY.
- * Native errors carry `code` (an ErrorCode), `message`, and `backtrace` (libtorch's own words) where there is one.
+ * Native errors carry `code` (an ErrorCode), `message`, `backtrace` (libtorch's own words) where there is one, and `facts`
+ * ({@link FileFacts}) where a file is of another kind.
  */
 import type { NativeSource } from './native-forgetting.js';
 import type { NativeGradCam } from './native-grad-cam.js';
@@ -329,10 +330,41 @@ export interface NativeModel extends NativeSource, NativeGrafts, NativeGradCam {
   readonly extra: Record<string, string>;
 }
 
+/** What a file turned out to be, and a few words about it by name; {@link describeKind} makes sentences of them. */
+export type FileFacts = { kind: string } & Record<string, string | undefined>;
+
+/** A file that was looked at and not opened. Lists are empty for what is no TorchScript, and where they could not be read. */
+export interface NativeFile {
+  facts: FileFacts;
+  bytes: number;
+  /** What is wrong with it, continuing a sentence that begins with its name; '' where it may be opened. */
+  damage: string;
+  /** The text of the extra file with the card; '' where there is none. */
+  card: string;
+  records: { name: string; bytes: number; storedBytes: number }[];
+  /** Parameters and buffers in their order, dtypes in PyTorch's words. */
+  tensors: { name: string; dtype: string; shape: number[] }[];
+  /** Classes of modules, as `__torch__.torch.nn.modules.conv.Conv2d`. */
+  classes: string[];
+  /** `aten::conv2d` and so on, sorted. */
+  operators: string[];
+  /** Classes of libtorch's own, written in C++, `quantized.Conv2dPackedParamsBase`. */
+  nativeClasses: string[];
+  /** Classes whose code runs when the file is opened. */
+  restoring: string[];
+  /** Operators and classes that reach files, other processes or memory. */
+  reaching: string[];
+}
+
 export interface NativeBinding {
   /** e.g. { torch: '2.13.0', compiledFor: '2.13.0', napi: 9, cpuCapability: 'AVX2', cuda: false, gpus: 0 } */
   info(): NativeInfo;
-  load(source: string | Uint8Array, options: { device: string; threads: number }): Promise<NativeModel>;
+  load(
+    source: string | Uint8Array,
+    options: { device: string; threads: number; safe?: boolean },
+  ): Promise<NativeModel>;
+  /** What a file is and holds, read without opening it: nothing of it runs. */
+  inspectFile(source: string | Uint8Array): Promise<NativeFile>;
   /**
    * Decodes a JPEG file, or its bytes, on one of libuv's threads, and writes RGB bytes [side, side, 3] into `target` at
    * `offset`. Gives the original's size in pixels after EXIF orientation; undefined for what is no JPEG, for a damaged

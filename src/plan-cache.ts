@@ -11,6 +11,7 @@ import {
   clearCacheFiles,
   removeCacheFile,
 } from './cache-files.js';
+import { fromCheckedJson, toCheckedJson } from './checked-json.js';
 import { cacheDirectory } from './libtorch/cache.js';
 import type { Plan } from './native.js';
 import { versions } from './versions.js';
@@ -78,7 +79,9 @@ export function planPath(key: string, setting: Record<string, unknown>): string 
 /** The plan in a file; undefined where there is none, or none that can be read: it is made anew then. */
 export async function recallPlan(path: string): Promise<RememberedPlan | undefined> {
   try {
-    const plan = remembered.parse(JSON.parse(await readFile(path, 'utf8')));
+    const { content, isChecked } = fromCheckedJson(await readFile(path, 'utf8'));
+    if (!isChecked) return undefined;
+    const plan = remembered.parse(content);
     const now = new Date();
     // It goes later than others then; where that cannot be noted it serves all the same.
     await utimes(path, now, now).catch(() => undefined);
@@ -94,7 +97,7 @@ export async function rememberPlan(path: string, plan: Plan): Promise<void> {
   if (!kept.success) return;
   try {
     await mkdir(dirname(path), { recursive: true });
-    await writeAtomically(path, (temporary) => writeFile(temporary, JSON.stringify(kept.data)));
+    await writeAtomically(path, (temporary) => writeFile(temporary, toCheckedJson(kept.data)));
     for (const file of (await planCacheFiles()).slice(mostPlans)) await removeCacheFile(file);
   } catch {
     return;

@@ -23,6 +23,7 @@ import {
   reportTargetSlices,
 } from './outcome-slices.js';
 import type { Outcomes } from './outcomes.js';
+import { requireFile } from './regular-file.js';
 import { versions } from './versions.js';
 
 /** What a fine-tuning was and came to, as plain JSON: the content of run.json. Older files lack what may be undefined. */
@@ -160,7 +161,8 @@ const recordSchema = z
 
 /** Reads a run.json. @throws FILE_NOT_FOUND, DATA_INVALID where it is none or damaged */
 export async function readRunRecord(path: string): Promise<RunRecord> {
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+  const read = requireFile(path, 'record of a run').then(() => readFile(path, 'utf8'));
+  const text = await read.catch((cause: unknown) => {
     throw new TorchgraftError(
       'FILE_NOT_FOUND',
       `No run at ${path}: \`torchgraft train\` writes this file when it ends.`,

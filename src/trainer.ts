@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { openingFile } from './archive/wrong-file.js';
 import { writeAtomically } from './atomic-file.js';
 import { cardFile } from './card.js';
 import { invalidType, TorchgraftError } from './errors.js';
@@ -198,7 +199,7 @@ export class Trainer {
 
   /** Goes on from a checkpoint of the same model and optimizer. @throws CHECKPOINT_INVALID; nothing is changed then */
   async loadCheckpoint(path: string): Promise<void> {
-    const extra = await this.#during(({ native }) => callNative(() => native.loadCheckpoint(path)));
+    const extra = await this.#during(({ native }) => openingFile(path, () => native.loadCheckpoint(path)));
     this.#plan.restore(extra[cardFile]);
   }
 

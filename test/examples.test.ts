@@ -70,7 +70,7 @@ const programs = new Map<string, string>();
 const [example, serving] = blocksOf('README.md');
 programs.set('readme', example?.source ?? '');
 programs.set('readme-serving', serving?.source ?? '');
-for (const name of ['train', 'inspect', 'serve', 'predictor'])
+for (const name of ['train', 'inspect', 'serve', 'predictor', 'untrusted'])
   programs.set(name, read(`examples/${name}.ts`));
 for (const [index, { source }] of recipes.entries()) programs.set(`recipe-${index}`, source);
 for (const [name, source] of programs) writeFileSync(join(folder, `${name}.mts`), source);
@@ -145,6 +145,23 @@ t.test('examples/serve.ts answers images, refuses what is none, and ends cleanly
   server.kill('SIGTERM');
   t.same(await ended, [0, null]);
 });
+
+t.test(
+  'examples/untrusted.ts classifies in a child process, and opens no model that runs code',
+  async (t) => {
+    const image = 'assets/defects/val/dent/dent-00.jpg';
+    t.match(
+      await runProgram('untrusted', 'defects.pt', image),
+      /^assets\/defects\/val\/dent\/dent-00\.jpg \w+ [01]\.\d{3}\n$/,
+    );
+    const restoring = join(root, 'test', 'fixtures', 'files', 'restoring.pt');
+    t.match(
+      await runProgram('untrusted', restoring, image),
+      /^refused: .*runs code when it is opened: Restoring\.\n$/,
+    );
+    t.match(await runProgram('untrusted', image), /^refused: .*is an image, not a model/);
+  },
+);
 
 t.test('examples/predictor.ts answers, counts, swaps while it serves, and ends cleanly', async (t) => {
   const server = spawn(process.execPath, [join(folder, 'predictor.mjs'), 'defects.pt', '0'], {

@@ -191,5 +191,5 @@ t.test('a checkpoint is no model of a classifier, and says so', async (t) => {
   const checkpoint = join(t.testdir(), 'checkpoint.pt');
   await train(await open(t), small, { ...quick, checkpoint });
   const { loadClassifier } = await import('../src/index.js');
-  await t.rejects(loadClassifier(checkpoint), { code: 'NOT_A_CLASSIFIER' });
+  await t.rejects(loadClassifier(checkpoint), { code: 'MODEL_UNREADABLE', message: /is a checkpoint/ });
 });

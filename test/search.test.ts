@@ -184,7 +184,7 @@ const journalOf = (folder: string) =>
     .split('\n')
     .slice(1)
     .map((line) => {
-      const { seconds, ...entry } = JSON.parse(line);
+      const { seconds, check, ...entry } = JSON.parse(line);
       return entry;
     });
 

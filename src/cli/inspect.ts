@@ -7,6 +7,7 @@ import { modelTable } from '../report/model-table.js';
 import { planLines } from '../report/plan-lines.js';
 import { modelFile, wholeNumber } from './arguments.js';
 import { headLayer } from './graft-flags.js';
+import { inspectSafely } from './inspect-safe.js';
 
 interface InspectFlags {
   plan?: boolean;
@@ -14,6 +15,7 @@ interface InspectFlags {
   imageSize?: number;
   headLayer?: string;
   json?: boolean;
+  safe?: boolean;
 }
 
 function planOptions({ strategy, imageSize, headLayer: layer }: InspectFlags): PlanOptions {
@@ -48,8 +50,10 @@ export function addInspect(program: Command): Command {
       wholeNumber(1),
     )
     .option(...headLayer)
+    .option('--safe', 'look at the file without opening it: nothing of it runs')
     .option('--json', 'one JSON object on standard output')
     .action(async (path: string, flags: InspectFlags) => {
+      if (flags.safe) return inspectSafely(modelFile(path), flags.json === true);
       await using model = await loadModel(modelFile(path), flags.plan ? {} : { device: 'cpu', threads: 1 });
       const summary = await model.summary();
       const plan = flags.plan ? await planModel(model, planOptions(flags)) : undefined;

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { Sample } from '../data/dataset.js';
 import { taskOf } from '../data/task.js';
-import type { TorchgraftError } from '../errors.js';
+import { TorchgraftError } from '../errors.js';
 import type { ReportContent } from '../html-report/content.js';
 import { drawDoubted } from '../html-report/doubts.js';
 import {
@@ -56,13 +56,33 @@ export function addReport(program: Command): Command {
     .option('--out <file>', 'the report (default: report.html in the run folder)')
     .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
     .action(async (run: string, flags: ReportFlags) => {
-      const record = await readRunRecord(join(run, 'run.json'));
+      const source = join(run, 'run.json');
+      const record = await readRunRecord(source);
       const file = flags.out ?? join(run, 'report.html');
-      const { missing = [], ...content } = await gatherAgain(run, record, flags);
-      await saveReport(file, { ...content, missing });
+      const draw = async () => {
+        const { missing = [], ...content } = await gatherAgain(run, record, flags);
+        await saveReport(file, { ...content, missing });
+        return missing;
+      };
+      const missing = await draw().catch((cause: unknown) => {
+        throw isUnexpected(cause) ? unreadable(source, cause) : cause;
+      });
       for (const line of missing) process.stderr.write(`note   ${line}\n`);
       process.stdout.write(`${file}\n`);
     });
+}
+
+/** Of a record that is not as any run writes it, drawing fails somewhere, without a code. */
+function isUnexpected(error: unknown): boolean {
+  return !(error as { code?: unknown }).code;
+}
+
+function unreadable(source: string, cause: unknown): TorchgraftError {
+  return new TorchgraftError(
+    'DATA_INVALID',
+    `${source} was changed or damaged since it was written: ${(cause as Error).message}. Restore it, or train again.`,
+    { cause },
+  );
 }
 
 /** What can still be known of a run: the model may be gone, and the images moved or changed. */

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { text } from 'node:stream/consumers';
-import { openPromise } from 'yauzl';
+import { loadAddon } from '../addon.js';
+import { openingFile, wrongFile } from '../archive/wrong-file.js';
 import { writeAtomically } from '../atomic-file.js';
 import { cardFile } from '../card.js';
 import type { Task } from '../data/task.js';
@@ -10,6 +10,7 @@ import type { Model } from '../model.js';
 import type { Precision } from '../native.js';
 import { callNative } from '../native-call.js';
 import { type CheckpointModel, differenceOf } from './checkpoint-model.js';
+import { parseState } from './checkpoint-state.js';
 import type { TrainSums } from './epoch.js';
 import type { CheckedOptions } from './options.js';
 import type { EpochReport } from './report.js';
@@ -92,43 +93,34 @@ export function strangeStage(path: string): TorchgraftError {
 
 /** Puts a checkpoint's weights, optimizer, random state and best weights back. @throws CHECKPOINT_INVALID */
 export async function loadCheckpoint(path: string, model: Model): Promise<void> {
-  await callNative(() => model.native.loadCheckpoint(path));
+  await openingFile(path, () => model.native.loadCheckpoint(path));
 }
 
-/** The extra file with our JSON, without the weights: a TorchScript file is a zip archive. */
-async function readCardFile(path: string): Promise<string | undefined> {
+/** The extra file with our JSON, without the weights; checksums and sizes of all the file are checked on the way. */
+async function readCardFile(path: string): Promise<string> {
+  const { facts, damage, card } = await openingFile(path, () => loadAddon().inspectFile(path)).catch(
+    (cause) => {
+      throw new TorchgraftError('CHECKPOINT_INVALID', (cause as Error).message, { cause });
+    },
+  );
+  if (facts.kind !== 'checkpoint') throw wrongFile('CHECKPOINT_INVALID', facts, path);
+  if (damage) throw new TorchgraftError('CHECKPOINT_INVALID', `${path} ${damage}`);
+  return card;
+}
+
+function parse(path: string, json: string): CheckpointState {
   try {
-    const zip = await openPromise(path, { autoClose: false });
-    try {
-      for await (const entry of zip.eachEntry()) {
-        if (!entry.fileName.endsWith(`/extra/${cardFile}`)) continue;
-        return await text(await zip.openReadStreamPromise(entry));
-      }
-      return undefined;
-    } finally {
-      zip.close();
-    }
+    return parseState((JSON.parse(json) as { checkpoint?: unknown } | null)?.checkpoint);
   } catch (cause) {
-    throw new TorchgraftError('CHECKPOINT_INVALID', `${path} is damaged or not a checkpoint.`, { cause });
+    throw new TorchgraftError('CHECKPOINT_INVALID', `${path}: its state cannot be read${whyOf(cause)}.`, {
+      cause,
+    });
   }
 }
 
-function parse(path: string, json: string | undefined): CheckpointState {
-  try {
-    const state =
-      json === undefined ? undefined : (JSON.parse(json) as { checkpoint?: CheckpointState }).checkpoint;
-    if (
-      state &&
-      Array.isArray(state.history) &&
-      Array.isArray(state.stages) &&
-      Number.isInteger(state.epoch)
-    ) {
-      return state;
-    }
-  } catch (cause) {
-    throw new TorchgraftError('CHECKPOINT_INVALID', `${path}: its state cannot be read.`, { cause });
-  }
-  throw new TorchgraftError('CHECKPOINT_INVALID', `${path} is a model, not a checkpoint.`);
+function whyOf(cause: unknown): string {
+  const issue = (cause as { issues?: { path: PropertyKey[]; message: string }[] }).issues?.[0];
+  return issue ? `: ${issue.path.join('.')}: ${issue.message}` : '';
 }
 
 /** The options that decide what a run computes, as JSON. */

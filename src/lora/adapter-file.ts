@@ -1,6 +1,7 @@
-import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { readSafetensors, type TensorFile, writeSafetensors } from '../archive/safetensors.js';
+import { isSealIntact, seal, sealKey, unsealed } from '../archive/seal.js';
 import { writeAtomically } from '../atomic-file.js';
 import { type ModelCard, parseCard } from '../card.js';
 import { invalidValue, TorchgraftError } from '../errors.js';
@@ -8,15 +9,16 @@ import type { HeadOptions, Model } from '../model.js';
 import type { AdapterDescription, ModelDescription, Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
 import { ownerOf } from '../patterns.js';
+import { requireFile } from '../regular-file.js';
 import { hashBase } from './base.js';
-import { readSafetensors, type TensorFile, writeSafetensors } from './safetensors.js';
 
 /** The names that PEFT gives tensors of an adapter. */
 const prefix = 'base_model.model.';
 const metadataKey = 'torchgraft.adapter';
 
 const contentSchema = z.object({
-  format: z.literal(1),
+  /** 2: with a checksum of the file; 1, without, is of version 0.1. */
+  format: z.union([z.literal(1), z.literal(2)]),
   /** {@link hashBase}. */
   base: z.string().regex(/^[0-9a-f]{64}$/),
   rank: z.int().min(1),
@@ -54,7 +56,7 @@ export async function saveAdapter(model: Model, path: string): Promise<void> {
   }
   const head = headNames(summary, model);
   const content: Content = {
-    ...{ format: 1, base: await hashBase(model, head), rank: first.rank, alpha: first.scale * first.rank },
+    ...{ format: 2, base: await hashBase(model, head), rank: first.rank, alpha: first.scale * first.rank },
     ...{ layers: adapters.map(({ layer }) => layer), head, newHead: model.newHead?.options ?? null },
     card: model.card,
   };
@@ -69,21 +71,22 @@ export async function saveAdapter(model: Model, path: string): Promise<void> {
     const [value] = await callNative(() => model.native.values([name]));
     tensors.set(`${prefix}${name}`, value as Tensor);
   }
-  const metadata = { format: 'pt', [metadataKey]: JSON.stringify(content) };
+  const metadata = { format: 'pt', [sealKey]: unsealed, [metadataKey]: JSON.stringify(content) };
   const bytes = writeSafetensors({ tensors, metadata });
+  await seal(bytes);
   await writeAtomically(path, (temporary) => writeFile(temporary, bytes));
 }
 
 /**
  * Gives a pretrained model the adapters, the head and the card of a file of {@link saveAdapter}. `save` then writes the
- * fine-tuned model; fineTune with the same `lora` options goes on from it.
+ * fine-tuned model; fineTune with the same `lora` options goes on from it. When it fails, the model is as it was.
  *
- * @throws ADAPTER_MISMATCH when the file was made for other weights, which leaves the model as it was; ADAPTER_INVALID for a
- * damaged file; FILE_NOT_FOUND; INVALID_VALUE when the model has adapters; NO_HEAD, BUSY, DISPOSED
+ * @throws ADAPTER_MISMATCH when the file was made for other weights; ADAPTER_INVALID for a damaged file, or one that does not
+ * fit; FILE_NOT_FOUND; INVALID_VALUE when the model has adapters; NO_HEAD, BUSY, DISPOSED
  */
 export async function loadAdapter(model: Model, path: string): Promise<void> {
-  if (!existsSync(path)) throw new TorchgraftError('FILE_NOT_FOUND', `No adapter at ${path}.`);
-  const { content, tensors, card } = parse(path, await readFile(path));
+  await requireFile(path, 'adapter');
+  const { content, tensors, card } = await parse(path, await readFile(path));
   const before = await model.summary();
   if (before.adapters.length > 0) {
     throw invalidValue('loadAdapter: the model has adapters. Load it again, or call mergeAdapters() first.');
@@ -95,34 +98,46 @@ export async function loadAdapter(model: Model, path: string): Promise<void> {
         `that the adapter was trained on${baseName(card)}.`,
     );
   }
-  await prepareHead(model, before, content, tensors, card);
   const { rank, alpha, layers, head } = content;
-  await model.addAdapters({ layers, rank, scale: alpha / rank, seed: 0 });
-  const { adapters } = await model.summary();
-  const values = new Map<string, Tensor>(
-    head.map((name) => [name, tensorOf(path, tensors, `${prefix}${name}`)]),
-  );
-  for (const { layer, down, up } of adapters) {
-    values.set(down, asMatrix(tensorOf(path, tensors, peftName(layer, 'lora_A'))));
-    values.set(up, asMatrix(tensorOf(path, tensors, peftName(layer, 'lora_B'))));
+  const tensor = (name: string) => tensorOf(path, tensors, name);
+  const adapters = {
+    adapters: { layers, rank, scale: alpha / rank, seed: 0 },
+    down: layers.map((layer) => asMatrix(tensor(peftName(layer, 'lora_A')))),
+    up: layers.map((layer) => asMatrix(tensor(peftName(layer, 'lora_B')))),
+    ...{ names: head, values: head.map((name) => tensor(`${prefix}${name}`)) },
+  };
+  try {
+    await model.putAdapters(adapters, newHeadOf(before, content, tensors, card));
+  } catch (error) {
+    throw misfit(path, error);
   }
-  await callNative(() => model.native.setValues([...values.keys()], [...values.values()]));
   if (card) model.card = card;
 }
 
-/** The head that the file's values are of, made anew unless the model has one like it. */
-async function prepareHead(
-  model: Model,
+/** The head that the file's values are of, to be made anew unless the model has one like it. */
+function newHeadOf(
   { parameters, buffers }: ModelDescription,
   { head, newHead }: Content,
   tensors: TensorFile['tensors'],
   card: ModelCard | undefined,
-): Promise<void> {
+): HeadOptions | undefined {
   const shapes = new Map([...parameters, ...buffers].map(({ name, shape }) => [name, shape.join()]));
   const isThere = head.every((name) => shapes.get(name) === tensors.get(`${prefix}${name}`)?.shape.join());
-  if (isThere || !newHead) return;
+  if (isThere || !newHead) return undefined;
   const size = card?.preprocessing.size;
-  await model.replaceHead({ ...(newHead as unknown as HeadOptions), ...(size ? { imageSize: size } : {}) });
+  return { ...(newHead as unknown as HeadOptions), ...(size ? { imageSize: size } : {}) };
+}
+
+/** What the file holds is not the caller's mistake: it was made for this model by its own words. */
+function misfit(path: string, error: unknown): unknown {
+  const { code, message } = error as { code?: string; message?: string };
+  const isOfFile = ['INVALID_TYPE', 'INVALID_VALUE', 'SHAPE_MISMATCH', 'NO_HEAD', 'MODEL_FAILED'].includes(
+    code ?? '',
+  );
+  if (!isOfFile) return error;
+  return new TorchgraftError('ADAPTER_INVALID', `${path} does not fit the model that it names: ${message}`, {
+    cause: error,
+  });
 }
 
 /** Of the new head where one was made, else of the layers that make the output; with what normalises its input. */
@@ -161,12 +176,15 @@ function tensorOf(path: string, tensors: TensorFile['tensors'], name: string): T
   );
 }
 
-function parse(path: string, bytes: Uint8Array) {
+async function parse(path: string, bytes: Uint8Array) {
   try {
     const { tensors, metadata } = readSafetensors(bytes);
+    const isIntact = await isSealIntact(bytes);
+    if (isIntact === false) throw new Error('its checksum does not fit. Copy it again.');
     const text = metadata[metadataKey];
     if (text === undefined) throw new Error(`it has no metadata \`${metadataKey}\`.`);
     const content = contentSchema.parse(JSON.parse(text));
+    if (content.format === 2 && isIntact === undefined) throw new Error('it has no checksum.');
     const card = content.card === undefined ? undefined : parseCard(content.card);
     for (const layer of content.layers) {
       for (const part of ['lora_A', 'lora_B'] as const) tensorOf(path, tensors, peftName(layer, part));

@@ -2,8 +2,10 @@ import { existsSync } from 'node:fs';
 import { open, readFile, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeAtomically } from '../atomic-file.js';
+import { fromCheckedJson, toCheckedJson } from '../checked-json.js';
 import { cleaningUp } from '../clean-up.js';
 import { invalidValue, TorchgraftError } from '../errors.js';
+import { requireFile } from '../regular-file.js';
 
 const entrySchema = z.object({
   trial: z.int().min(0),
@@ -25,7 +27,11 @@ const entrySchema = z.object({
 /** One line of the journal: a trial brought to a rung. */
 export type JournalEntry = z.output<typeof entrySchema>;
 
-const headerSchema = z.object({ format: z.literal(1), identity: z.record(z.string(), z.unknown()) });
+/** 2: each line has a checksum; 1 is of before. */
+const headerSchema = z.object({
+  format: z.union([z.literal(1), z.literal(2)]),
+  identity: z.record(z.string(), z.unknown()),
+});
 
 /**
  * The record of a search: JSON lines, a header with what decides the trials, then one line for each rung that a trial
@@ -60,12 +66,14 @@ export class Journal {
   }
 
   static async #resume(path: string, identity: Record<string, unknown>): Promise<Journal> {
+    await requireFile(path, 'journal');
     const text = await readFile(path, 'utf8');
     const [head, ...lines] = text
       .slice(0, text.lastIndexOf('\n') + 1)
       .split('\n')
       .slice(0, -1);
     const header = read(headerSchema, head, `${path}, line 1`);
+    const isChecked = header.format === 2;
     const names = Object.keys({ ...header.identity, ...identity });
     const changed = names.find(
       (name) => JSON.stringify(header.identity[name]) !== JSON.stringify(identity[name]),
@@ -77,9 +85,11 @@ export class Journal {
           `${JSON.stringify(identity[changed])}). Resume with the same, or take another folder.`,
       );
     }
-    const entries = lines.map((line, index) => read(entrySchema, line, `${path}, line ${index + 2}`));
+    const entries = lines.map((line, index) =>
+      read(entrySchema, line, `${path}, line ${index + 2}`, isChecked),
+    );
     const journal = new Journal(path, entries);
-    if (!text.endsWith('\n')) await journal.#rewrite(identity);
+    if (!text.endsWith('\n') || !isChecked) await journal.#rewrite(identity);
     return journal;
   }
 
@@ -93,7 +103,7 @@ export class Journal {
     const file = await open(this.#path, 'a');
     await cleaningUp(
       async () => {
-        await file.write(`${JSON.stringify(entry)}\n`);
+        await file.write(`${toCheckedJson(entry)}\n`);
         await file.sync();
       },
       () => file.close(),
@@ -102,14 +112,18 @@ export class Journal {
   }
 
   async #rewrite(identity: Record<string, unknown>): Promise<void> {
-    const lines = [{ format: 1, identity }, ...this.entries].map((line) => `${JSON.stringify(line)}\n`);
+    const lines = [{ format: 2, identity }, ...this.entries].map((line) => `${toCheckedJson(line)}\n`);
     await writeAtomically(this.#path, (temporary) => writeFile(temporary, lines.join('')));
   }
 }
 
-function read<T>(schema: z.ZodType<T>, line: string | undefined, where: string): T {
+function read<T>(schema: z.ZodType<T>, line: string | undefined, where: string, mustBeChecked = false): T {
   try {
-    return schema.parse(JSON.parse(line ?? ''));
+    const { content, isChecked } = fromCheckedJson(line ?? '');
+    const parsed = schema.parse(content);
+    const isNew = (parsed as { format?: unknown }).format === 2;
+    if ((mustBeChecked || isNew) && !isChecked) throw new Error('It has no checksum.');
+    return parsed;
   } catch (cause) {
     throw new TorchgraftError(
       'CHECKPOINT_INVALID',

@@ -74,6 +74,18 @@ const valid: Record<tiny.Method, () => unknown[]> = {
     { ...tiny.adapters(), layers: pick([['conv'], ['conv', 'fc'], ['fc', 'fc'], ['bn'], []]) },
   ],
   mergeAdapters: () => [],
+  putAdapters: () => [
+    {
+      ...tiny.adapterContent(),
+      ...pick([
+        {},
+        {},
+        { head: null },
+        { down: [tensor(), tensor()] },
+        { names: ['fc.bias'], values: [tensor()] },
+      ]),
+    },
+  ],
   adaptInput: () => [
     { channels: pick([1, 2, 3, 3, 3, 5]), example: pick([[tiny.images(1)], [tensor()], []]) },
   ],

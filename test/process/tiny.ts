@@ -9,6 +9,7 @@ import type {
   NativeTraining,
   OptimiseRequest,
   Plan,
+  PutAdaptersRequest,
   ReplaceHeadRequest,
   Tensor,
 } from '../../src/native.js';
@@ -109,6 +110,20 @@ export function head(changes: Partial<ReplaceHeadRequest> = {}): ReplaceHeadRequ
 /** Adapters of rank 1 in every layer that can have one. */
 export function adapters(): AddAdaptersRequest {
   return { layers: ['conv', 'fc'], rank: 1, scale: 2, seed: 1 };
+}
+
+/** What an adapter file of a head of 5 classes might hold. */
+export function adapterContent(): PutAdaptersRequest {
+  const zeros = (...shape: number[]): Tensor => ({
+    data: new Float32Array(shape.reduce((product, size) => product * size, 1)),
+    shape,
+    dtype: 'float32',
+  });
+  return {
+    head: head(),
+    adapters: { ...adapters(), layers: ['conv'] },
+    ...{ down: [zeros(1, 27)], up: [zeros(4, 1)], names: ['fc.bias'], values: [zeros(5)] },
+  };
 }
 
 /** New values for fc.bias, [3], and bn.running_mean, [4]. */

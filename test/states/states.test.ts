@@ -5,6 +5,7 @@ import t from 'tap';
 import { loadAddon } from '../../src/addon.js';
 import type { NativeModel } from '../../src/native.js';
 import {
+  adapterContent,
   adapters,
   augmentedBatch,
   augmentedTraining,
@@ -93,6 +94,7 @@ const calls: Record<Method, (model: NativeModel) => Promise<unknown>> = {
   nameHeads: (model) => model.nameHeads(['fc'], null),
   addAdapters: (model) => model.addAdapters(adapters()),
   mergeAdapters: (model) => model.mergeAdapters(),
+  putAdapters: (model) => model.putAdapters(adapterContent()),
   adaptInput: (model) => model.adaptInput({ channels: 3, example: [images(1)] }),
   reinitialise: (model) => model.reinitialise(1),
   estimateStatistics: (model) => model.estimateStatistics({ inputs: [images(2)], before: 0 }),
@@ -151,6 +153,7 @@ const table: Record<Method, string[]> = {
   replaceHead:    ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   nameHeads:      ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   addAdapters:    ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
+  putAdapters:    ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   mergeAdapters:  ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   adaptInput:     ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
   reinitialise:   ['ok' , 'ok' , 'ok' , 'ok' , 'ok' , froz , 'ok' , 'ok' , 'ok' , 'BUSY', 'DISPOSED', 'DISPOSED'],
