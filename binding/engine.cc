@@ -7,6 +7,7 @@
 #include "content_hash.h"
 #include "fold_norm.h"
 #include "precision.h"
+#include "row_major.h"
 
 namespace torchgraft {
 
@@ -91,6 +92,7 @@ Engine::Engine(Model& model, const Split& split, const EngineOptions& options)
     foldFixedNorms(*suffix, model.module());
     jit::EliminateDeadCode(suffix);
   }
+  keepRowMajor(*suffix, model.module());
   suffix_ = jit::Code(suffix, "suffix");
 }
 

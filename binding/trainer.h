@@ -95,6 +95,18 @@ struct StepResult {
 // models at work at the same time do not change each other's numbers.
 std::mutex& randomLock();
 
+// That generator as it is now, to be put back.
+class KeptGenerator {
+ public:
+  explicit KeptGenerator(const at::Device& device);
+  // No destructor does it, for it may throw.
+  void restore();
+
+ private:
+  at::Generator generator_;
+  at::Tensor state_;
+};
+
 // The first tensor of what forward returned. Throws Failure("MODEL_FAILED") when there is none.
 at::Tensor mainOutput(const c10::IValue& output);
 Failure nothingLearns();
