@@ -10,7 +10,7 @@
 namespace torchgraft {
 
 struct PlanRequest {
-  // Empty: bfloat16 where the device has it natively, it proves equal and a sample's arithmetic is worth it, else float32.
+  // Empty: bfloat16 where the device has it natively, it proves equal, and what is frozen has arithmetic enough; else float32.
   std::optional<at::ScalarType> precision;
   // False runs the model unsplit.
   bool split = true;
@@ -27,7 +27,7 @@ struct PlanTrial {
   // 'fused', 'folded', 'exact' or 'unsplit'.
   std::string variant;
   std::string precision;
-  // Forward and backward, milliseconds a batch.
+  // Forward and backward of the last run, milliseconds; for people, nothing is chosen by it.
   double milliseconds = 0;
   // Deviation from the unsplit model in float32, as Verdict has it; not a number where it failed.
   double outputDifference = 0;

@@ -17,6 +17,7 @@ struct Outcome {
   double loss = 0;
   // Of each parameter that learns, in one order; undefined where it got none.
   std::vector<std::pair<std::string, at::Tensor>> gradients;
+  // It took.
   double milliseconds = 0;
 };
 

@@ -7,7 +7,7 @@ import type { Task } from '../data/task.js';
 import type { EarlyStoppingState } from '../early-stopping.js';
 import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
-import type { Precision } from '../native.js';
+import type { Plan } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { TrainSums } from './epoch.js';
 import type { CheckedOptions } from './options.js';
@@ -28,8 +28,8 @@ export interface CheckpointState {
   baseline: EpochReport<Task>;
   history: EpochReport<Task>[];
   stopping: EarlyStoppingState;
-  /** What `auto` came to; a resumed run takes the same. */
-  precision: Precision;
+  /** Of the stage under way; a resumed run computes by the same. */
+  plan: Plan;
   /** Options that decide the weights; a resumed run must have the same. */
   recipe: Record<string, unknown>;
 }

@@ -25,7 +25,9 @@ export interface StageReport {
   /** Layers before the cut, compiled and without gradients; and the last of them, null when there is none. */
   frozenLayers: number;
   frozenUpTo: string | null;
+  /** In which it was computed, and why; with L-BFGS what learns has float32 all the same. */
   precision: Precision;
+  precisionReason: string;
   views: ComputationReport['views'];
   /** Why another stage followed or none did, where the strategy decided it. */
   decision?: string;
@@ -138,6 +140,7 @@ function makeReport(
     frozenLayers: plan.prefixLayers.length,
     frozenUpTo: plan.prefixLayers.at(-1) ?? null,
     precision: plan.precision,
+    precisionReason: plan.precisionReason,
     views,
   };
 }

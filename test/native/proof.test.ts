@@ -47,15 +47,15 @@ function judge(): Judged[] {
 const judged = judge();
 const of = (network: Judged['network'], fault: string, precision?: Judged['precision']) => {
   const found = judged.filter(
-    (one) =>
-      one.network === network && one.fault === fault && (precision ?? one.precision) === one.precision,
+    (one) => one.network === network && one.fault === fault && (precision ?? one.precision) === one.precision,
   );
   t.ok(found.length > 0, `${network}, ${fault}`);
   return found;
 };
 
 t.test('a right way of computing is taken in both precisions', async (t) => {
-  for (const { precision, accepted, failure } of of('mobile', 'none')) t.ok(accepted, `${precision} ${failure}`);
+  for (const { precision, accepted, failure } of of('mobile', 'none'))
+    t.ok(accepted, `${precision} ${failure}`);
 });
 
 t.test('a planted fault is refused in both precisions', async (t) => {
@@ -78,7 +78,8 @@ t.test('a gradient that is zero but for rounding is compared with rounding', asy
     t.notOk(accepted, 'its own norm says nothing');
     t.match(failure, /gradient of conv\.bias/);
   }
-  for (const { precision, accepted, failure } of of('zero', 'none')) t.ok(accepted, `${precision} ${failure}`);
+  for (const { precision, accepted, failure } of of('zero', 'none'))
+    t.ok(accepted, `${precision} ${failure}`);
   for (const { accepted, failure } of of('zero', 'bias gradient')) t.notOk(accepted, failure);
 });
 
@@ -86,7 +87,15 @@ t.test('shapes, gradients on one side, and what is no number', async (t) => {
   for (const fault of ['same', 'none on both sides', 'zero on both sides']) {
     for (const { accepted } of of('strange', fault)) t.ok(accepted, fault);
   }
-  for (const fault of ['shape', 'none', 'not a number', 'loss', 'loss not a number', 'none in the reference', 'zero in the reference']) {
+  for (const fault of [
+    'shape',
+    'none',
+    'not a number',
+    'loss',
+    'loss not a number',
+    'none in the reference',
+    'zero in the reference',
+  ]) {
     for (const { accepted } of of('strange', fault)) t.notOk(accepted, fault);
   }
 });

@@ -52,7 +52,9 @@ const ways: Record<string, () => Promise<void>> = {
   async adapters() {
     const adapted = layers.filter((layer) => !heads.some(({ module }) => module === layer));
     await model.addAdapters({ layers: adapted, rank: 2, scale: 2, seed: 1 });
-    const added = (await model.describe()).parameters.map(({ name }) => name).filter((name) => !names.includes(name));
+    const added = (await model.describe()).parameters
+      .map(({ name }) => name)
+      .filter((name) => !names.includes(name));
     await model.setTrainable(added, false);
     await configure({ groups: [{ parameters: added, learningRate: 0.001, weightDecay: 0 }] });
     await model.plan(batch, { precision: 'float32', split: true });
