@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { cleaningUp, cleanUp } from './clean-up.js';
 import { TorchgraftError } from './errors.js';
 
 /**
@@ -26,7 +27,7 @@ export async function writeAtomically(
     await flush(temporary, 'r+');
     await rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
+    await cleanUp(() => rm(temporary, { force: true }), true);
     throw error;
   }
   // Windows cannot flush a folder.
@@ -35,11 +36,10 @@ export async function writeAtomically(
 
 async function flush(path: string, mode: 'r' | 'r+'): Promise<void> {
   const handle = await open(path, mode);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await cleaningUp(
+    () => handle.sync(),
+    () => handle.close(),
+  );
 }
 
 async function removeLeftovers(folder: string, name: string): Promise<void> {

@@ -14,6 +14,8 @@ export type ErrorCode =
   | 'DEVICE_UNAVAILABLE'
   /** No file at the given path, or it cannot be read. */
   | 'FILE_NOT_FOUND'
+  /** A file cannot be opened because the process has as many open as it may (`ulimit -n`). */
+  | 'TOO_MANY_FILES'
   /** The file is not a TorchScript model that libtorch can read. */
   | 'MODEL_UNREADABLE'
   /** The model was made by `torch.jit.freeze`: it has no parameters to train. */

@@ -52,7 +52,7 @@ export function addDebias(program: Command): Command {
 async function debias(run: string, flags: DebiasFlags): Promise<void> {
   const { groups, from, draws, seed } = flags;
   const reading = readingOf(flags);
-  const data = await readData(flags.data, seed, sliceRulesOf(flags));
+  const data = await readData(flags.data, seed, sliceRulesOf(flags), readingOf(flags));
   const source = modelFile(run);
   const file = flags.out ?? join(dirname(source), 'debiased.pt');
   await using classifier = await loadClassifier(source, loadingOf(flags));

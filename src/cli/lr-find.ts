@@ -48,7 +48,7 @@ export function addLrFind(program: Command): Command {
 async function find(flags: LrFindFlags): Promise<LearningRateSearch> {
   const { device, threads, lowest, highest, steps } = flags;
   const options = toTrainingOptions(flags);
-  const data = await readData(flags.data, flags.seed);
+  const data = await readData(flags.data, flags.seed, undefined, options);
   await using model = await loadModel(flags.model, { device, ...(threads ? { threads } : {}) });
   const interrupt = listenForInterrupt('nothing was written.');
   const progress = new Progress({ stream: process.stderr });

@@ -55,7 +55,7 @@ export function addWiseFt(program: Command): Command {
 
 async function interpolate(run: string, flags: WiseFtFlags, signal: AbortSignal): Promise<void> {
   const { choose, tolerance, batchSize, retain, alphas } = flags;
-  const data = await readData(flags.data, flags.seed);
+  const data = await readData(flags.data, flags.seed, undefined, readingOf(flags));
   const own = modelFile(run);
   const out = flags.out ?? join(dirname(own), 'wise-ft.pt');
   await using model = await loadModel(own, loadingOf(flags));

@@ -45,7 +45,9 @@ export async function measureBaselines(
     const labels = await auditLabels(features, options);
     return { majority, transfer, audit: { duplicates, labels } };
   } catch (error) {
-    if (isWithoutFeatures(error)) return without;
+    // Of the part alone: the whole is checked before.
+    const isSpoiled = options.unreadable === 'skip' && (error as TorchgraftError).code === 'DATA_INVALID';
+    if (isWithoutFeatures(error) || isSpoiled) return without;
     throw error;
   }
 }
