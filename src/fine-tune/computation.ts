@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { mixesImages } from '../augment-option.js';
+import { leastTrained } from '../data/batches.js';
 import type { ImageDataset, Sample } from '../data/dataset.js';
 import type { DecodedImages } from '../data/decoded-images.js';
 import { BatchLoader } from '../data/loader.js';
@@ -130,7 +131,7 @@ export class Computation {
     const view = options.augment ? 'canvas' : 'eval';
     return this.#images(train, {
       ...{ ...reading, view, seed, epoch, firstBatch },
-      ...{ shuffle: true, balanced: sampler === 'balanced' },
+      ...{ shuffle: true, balanced: sampler === 'balanced', least: leastTrained },
     });
   }
 

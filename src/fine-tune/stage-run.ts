@@ -1,3 +1,4 @@
+import { batchCount, leastTrained } from '../data/batches.js';
 import { nativePreprocess } from '../data/preprocessing.js';
 import type { Task } from '../data/task.js';
 import type { Forgetting } from '../forgetting/forgetting.js';
@@ -93,7 +94,8 @@ export class StageRun {
   learningRates(epoch: number, batch: number, history: readonly EpochReport<Task>[]): number[] {
     const { schedule, scheduleSpan, accumulate, epochs } = this.stage;
     const { options, data, firstEpoch } = this.#settings;
-    const stepsPerEpoch = Math.ceil(Math.ceil(data.splits.train.length / options.batchSize) / accumulate);
+    const batches = batchCount(data.splits.train.length, { batchSize: options.batchSize, least: leastTrained });
+    const stepsPerEpoch = Math.ceil(batches / accumulate);
     const span =
       scheduleSpan === 'run' ? { first: 1, epochs: this.#settings.epochs } : { first: firstEpoch, epochs };
     const factor = learningRateFactor(schedule, {
