@@ -6,13 +6,21 @@
 
 #include "content_hash.h"
 #include "fold_norm.h"
+#include "graph_paths.h"
 #include "precision.h"
+#include "row_major.h"
 
 namespace torchgraft {
 
 namespace {
 
 namespace jit = torch::jit;
+
+void addTensor(ContentHash& hash, const at::Tensor& tensor) {
+  const at::Tensor plain = tensor.detach().cpu().contiguous();
+  hash.add(c10::str(plain.scalar_type(), plain.sizes()));
+  hash.add(plain.const_data_ptr(), plain.nbytes());
+}
 
 // What a graph computes: operations in their order, names of what is read from the module, and tensors in the graph by
 // value. Values are numbered as they come, for the numbers they carry depend on what else the graph was cut out of.
@@ -46,9 +54,7 @@ class GraphHash {
       hash_.add(c10::str(*value));
       return;
     }
-    const at::Tensor tensor = value->toTensor().cpu().contiguous();
-    hash_.add(c10::str(tensor.scalar_type(), tensor.sizes()));
-    hash_.add(tensor.const_data_ptr(), tensor.nbytes());
+    addTensor(hash_, value->toTensor());
   }
 
   ContentHash& hash_;
@@ -75,11 +81,17 @@ std::string prefixKey(const Split& split, at::ScalarType dtype) {
   return hash.hex();
 }
 
-std::string planKey(const Split& split, const at::Device& device) {
+std::string planKey(const Split& split, Model& model) {
   ContentHash hash;
-  hash.add(device.str());
+  hash.add(model.device().str());
   if (split.prefix) GraphHash(hash).add(split.prefix->block());
   GraphHash(hash).add(split.suffix->block());
+  const Paths paths(*split.suffix);
+  eachNode(split.suffix->block(), [&](const jit::Node* node) {
+    const std::string* path = node->kind() == c10::prim::GetAttr ? paths.of(node->output()) : nullptr;
+    const c10::IValue value = path ? attributeAt(model.module(), *path) : c10::IValue();
+    if (value.isTensor()) addTensor(hash, value.toTensor());
+  });
   return hash.hex();
 }
 
@@ -91,6 +103,7 @@ Engine::Engine(Model& model, const Split& split, const EngineOptions& options)
     foldFixedNorms(*suffix, model.module());
     jit::EliminateDeadCode(suffix);
   }
+  keepRowMajor(*suffix, model.module());
   suffix_ = jit::Code(suffix, "suffix");
 }
 

@@ -56,7 +56,7 @@ class Engine {
 
 // 32 hexadecimal digits that are equal for equal prefixes: graph, weights and precision. '' without one.
 std::string prefixKey(const Split& split, at::ScalarType dtype);
-// Likewise for what a plan depends on: the prefix, what the suffix does, and the device.
-std::string planKey(const Split& split, const at::Device& device);
+// Likewise for what a plan depends on: the prefix, what the suffix does and the values it reads, and the device.
+std::string planKey(const Split& split, Model& model);
 
 }  // namespace torchgraft

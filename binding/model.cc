@@ -11,11 +11,13 @@
 #include <sstream>
 
 #include "archive/model_file.h"
+#include "compile.h"
 #include "failure.h"
 #include "follow_mode.h"
 #include "graph_paths.h"
 #include "initialise.h"
 #include "outputs.h"
+#include "row_major.h"
 #include "standardiser.h"
 #include "tied.h"
 
@@ -143,6 +145,8 @@ void Model::refresh() {
   otherNames_ = otherNames(module_);
   overlaps_ = torchgraft::overlappingParameters(parameters_);
   facts_ = analyseForward(module_, knownHeads_);
+  rowMajor_.reset();
+  knowsRowMajor_ = false;
   findWritten();
   std::vector<std::string> names;
   for (const auto& [name, tensor] : parameters_) {
@@ -284,12 +288,26 @@ c10::IValue Model::run(const std::vector<at::Tensor>& inputs) {
   std::vector<c10::IValue> arguments;
   for (const at::Tensor& input : inputs) arguments.emplace_back(input.to(device_));
   try {
-    return module_.forward(std::move(arguments));
+    return forward(std::move(arguments));
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {
     refuseForward(inputs, error);
   }
+}
+
+c10::IValue Model::forward(std::vector<c10::IValue> arguments) {
+  // Without gradients nothing can go wrong.
+  if (at::GradMode::is_enabled() && !knowsRowMajor_) {
+    auto graph = inlinedForward(module_);
+    if (keepRowMajor(*graph, module_) > 0) rowMajor_.emplace(graph, "forward");
+    knowsRowMajor_ = true;
+  }
+  if (!rowMajor_ || !at::GradMode::is_enabled()) return module_.forward(std::move(arguments));
+  arguments.insert(arguments.begin(), module_._ivalue());
+  const auto& schema = module_.get_method("forward").function().getSchema().arguments();
+  while (arguments.size() < schema.size()) arguments.push_back(schema[arguments.size()].default_value().value());
+  return interpret(*rowMajor_, std::move(arguments)).at(0);
 }
 
 void refuseForward(const std::vector<at::Tensor>& inputs, const std::exception& error) {

@@ -135,6 +135,7 @@ class Model {
   bool neighbourLearns(const std::string& path, bool next) const;
   // The mode of every module is to be found anew.
   void forgetMode();
+  c10::IValue forward(std::vector<c10::IValue> arguments);
 
   torch::jit::Module module_;
   at::Device device_;
@@ -159,6 +160,9 @@ class Model {
   // Read once after each change: walking all modules takes longer than a step of a head.
   std::optional<std::vector<Flag>> flags_;
   std::optional<bool> training_;
+  // Forward with keepRowMajor(), where it makes a difference; made when it is first needed.
+  std::optional<torch::jit::Code> rowMajor_;
+  bool knowsRowMajor_ = false;
   uint64_t revision_ = 0;
 };
 

@@ -10,7 +10,7 @@
 namespace torchgraft {
 
 struct PlanRequest {
-  // Empty: chosen by a measured trial where the device has native bfloat16, else float32.
+  // Empty: bfloat16 where the device has it natively, it proves equal, and what is frozen has arithmetic enough; else float32.
   std::optional<at::ScalarType> precision;
   // False runs the model unsplit.
   bool split = true;
@@ -27,14 +27,13 @@ struct PlanTrial {
   // 'fused', 'folded', 'exact' or 'unsplit'.
   std::string variant;
   std::string precision;
-  // Forward and backward, milliseconds a batch.
+  // Forward and backward of the last run, milliseconds; for people, nothing is chosen by it.
   double milliseconds = 0;
-  // Largest deviation from the unsplit model in float32, relative to the largest value of each tensor; not a number
-  // where it failed.
+  // Deviation from the unsplit model in float32, as Verdict has it; not a number where it failed.
   double outputDifference = 0;
   double gradientDifference = 0;
   bool accepted = false;
-  // libtorch's words where it could not be built or run.
+  // Why not accepted: what deviates, or libtorch's words where it could not be built or run.
   std::string failure;
 };
 
@@ -68,14 +67,10 @@ struct KnownPlan {
   bool cacheable = false;
 };
 
-// Bounds of what counts as equal, for outputs and for gradients, relative to each tensor's largest value.
-struct PlanBounds {
-  double output;
-  double gradient;
-};
 // Largest deviation relative to the reference's largest value; not a number where shapes differ.
 double relativeDifference(const at::Tensor& value, const at::Tensor& reference);
-PlanBounds boundsOf(at::ScalarType precision);
+// Up to which a compiled model's outputs count as the model's own when it serves.
+double outputBound(at::ScalarType precision);
 // For a trial: forward may write into what it is given.
 std::vector<at::Tensor> copiesOf(const std::vector<at::Tensor>& tensors);
 std::vector<c10::IValue> copiesOf(const std::vector<c10::IValue>& values);

@@ -67,7 +67,7 @@ Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::opti
       try {
         auto compiled = std::make_unique<Compiled>(graph, options);
         const double difference = relativeDifference(mainOf(compiled->run(copiesOf(example)).at(0)), reference);
-        if (!(difference <= boundsOf(dtype).output)) {
+        if (!(difference <= outputBound(dtype))) {
           failures += " " + precisionName(dtype) + " " + name + ": deviates by " + c10::str(difference) + ".";
           continue;
         }

@@ -26,7 +26,7 @@ struct ServingReport {
 class Serving {
  public:
   // Tries ways of compiling on the example, whose first dimension is the batch, and keeps the fastest of those that
-  // give the model's own logits within boundsOf(precision). precision: empty to choose by the trial too.
+  // give the model's own logits within outputBound(precision). precision: empty to choose by the trial too.
   // Throws Failure("MODEL_FAILED") when the model cannot be frozen or no way gives equal logits.
   // samples: images for 8-bit convolutions, whose ranges they give; they are taken whatever they cost, which the report
   // tells. Throws Failure("INVALID_VALUE") when there is none in the model or libtorch.

@@ -226,6 +226,18 @@ class Splitter {
     });
   }
 
+  // What the suffix writes into must be new for each of its runs: a list or a dictionary, and a tensor that depends on no
+  // input, for the prefix may keep it.
+  bool isWrittenLater(const Statement& statement, const Values& hotWrites) const {
+    if (statement.node->kind() == prim::GetAttr) return false;
+    const bool given = std::any_of(statement.reads.begin(), statement.reads.end(), [this](const jit::Value* value) { return varies(value); });
+    const auto outputs = statement.node->outputs();
+    return std::any_of(outputs.begin(), outputs.end(), [&](const jit::Value* output) {
+      if (isTensor(output) && given) return false;
+      return std::any_of(hotWrites.begin(), hotWrites.end(), [&](const jit::Value* w) { return isTensor(w) == isTensor(output) && mayAlias(w, output); });
+    });
+  }
+
   // One pass over the statements in order; true when more of them turned hot. The prefix runs before the suffix, so a
   // cold statement may neither read what an earlier hot one has written, nor write what an earlier hot one reads.
   bool spread() {
@@ -244,6 +256,11 @@ class Splitter {
       if (!statement.hot) continue;
       hotReads.insert(hotReads.end(), statement.reads.begin(), statement.reads.end());
       hotWrites.insert(hotWrites.end(), statement.writes.begin(), statement.writes.end());
+    }
+    for (Statement& statement : statements_) {
+      if (statement.hot || !isWrittenLater(statement, hotWrites)) continue;
+      statement.hot = true;
+      changed = true;
     }
     return changed;
   }

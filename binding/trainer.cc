@@ -57,6 +57,18 @@ std::mutex& randomLock() {
   return lock;
 }
 
+KeptGenerator::KeptGenerator(const at::Device& device) : generator_(at::globalContext().defaultGenerator(device)) {
+  const std::lock_guard<std::mutex> lock(randomLock());
+  const std::lock_guard<std::mutex> guard(generator_.mutex());
+  state_ = generator_.get_state();
+}
+
+void KeptGenerator::restore() {
+  const std::lock_guard<std::mutex> lock(randomLock());
+  const std::lock_guard<std::mutex> guard(generator_.mutex());
+  generator_.set_state(state_);
+}
+
 Failure nothingLearns() {
   return Failure("NOT_TRAINABLE", "Nothing can learn: every parameter is frozen. Call unfreeze() or replaceHead() first.");
 }

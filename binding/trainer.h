@@ -95,6 +95,18 @@ struct StepResult {
 // models at work at the same time do not change each other's numbers.
 std::mutex& randomLock();
 
+// That generator as it is now, to be put back.
+class KeptGenerator {
+ public:
+  explicit KeptGenerator(const at::Device& device);
+  // No destructor does it, for it may throw.
+  void restore();
+
+ private:
+  at::Generator generator_;
+  at::Tensor state_;
+};
+
 Failure nothingLearns();
 // Samples whose largest logit is the target; -1 when targets are no class indices.
 int64_t countCorrect(const at::Tensor& output, const at::Tensor& target);

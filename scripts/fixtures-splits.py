@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 import torch
 from torch import Tensor, nn
@@ -358,12 +358,52 @@ class Activations(Layers):
         return self.fc(tokens.mean(1))
 
 
+class Upsampled(Layers):
+    """Interpolation by a factor, behind what learns: its sizes are appended to a list in a loop."""
+
+    def __init__(self):
+        super().__init__()
+        self.smooth = nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=False)
+        self.near = nn.Upsample(scale_factor=2.0, mode="nearest")
+
+    def forward(self, x):
+        x = torch.relu(self.body(torch.relu(self.stem(x))))
+        return self.classify(F.interpolate(self.near(self.smooth(x)), scale_factor=0.5, mode="area"))
+
+
+class LaterAppended(Layers):
+    """What learns appends to a list that the frozen part has begun."""
+
+    def forward(self, x):
+        parts = [torch.relu(self.stem(x))]
+        parts.append(parts[0] * 0.5)
+        for i in range(x.size(2) // 4):
+            parts.append(torch.relu(self.body(parts[i])))
+        return self.classify(torch.stack(parts).mean(0))
+
+
+class Filled(Layers):
+    """What learns adds to a tensor and to a dictionary that no image has touched before."""
+
+    def forward(self, x):
+        total = torch.zeros(1, 6, 8, 8)
+        sides: Dict[str, Tensor] = {}
+        x = torch.relu(self.stem(x))
+        y = torch.relu(self.body(x))
+        total += y.mean(0, keepdim=True)
+        if "side" in sides:
+            y = y + sides["side"]
+        sides["side"] = y
+        return self.classify(y + sides["side"] + total)
+
+
 # fmt: off
 MODELS = [
     CrossingWritten, ReadBeforeWrite, Aliases, InputWritten, SumWritten, Inplace,
     DataControl, MixesSamples, BatchMean, Sizes, Indices,
     Assigns, WritesBuffer, Counter, Noise, DropoutMap,
     Branches, Shared, Dense, Grown, Chunks, NoGrad, WithOptional, Forked, Activations,
+    Upsampled, LaterAppended, Filled,
 ]
 # fmt: on
 

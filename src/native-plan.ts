@@ -2,7 +2,7 @@
 
 /** How a session is to compute; see {@link Plan}. */
 export interface NativePlanRequest {
-  /** `auto`: bfloat16 where the device has it natively and a measured trial shows that it is faster, else float32. */
+  /** `auto`: bfloat16 where the device has it natively, it proves equal, and what is frozen has arithmetic enough; else float32. */
   precision: Precision | 'auto';
   /** False runs the model unsplit. */
   split: boolean;
@@ -16,14 +16,15 @@ export interface PlanTrial {
   /** `fused`: BatchNorm folded, activations and sums inside the convolutions; `folded`; `exact`: neither. */
   variant: 'fused' | 'folded' | 'exact';
   precision: Precision;
-  /** Forward and backward of the batch; the first run's where only one was needed. */
+  /** Forward and backward of the batch; nothing is chosen by it. */
   milliseconds: number;
-  /** Largest deviation from the unsplit model in float32, relative to the largest output; null where it failed. */
+  /** 2-norm of the outputs' deviation from the unsplit model's in float32, relative to theirs; null where it failed. */
   outputDifference: number | null;
-  /** Likewise for the gradients of all that learns, relative to each parameter's largest. */
+  /** Likewise of the gradients of all that learns, as one. Each is judged by itself. */
   gradientDifference: number | null;
+  /** In float32 equal but for rounding; in a lower precision no further off than the unsplit model there, and proven in float32. */
   accepted: boolean;
-  /** libtorch's words where it could not be built or run, else ''. */
+  /** Why not: what deviates, or libtorch's words where it could not be built or run; else ''. */
   failure: string;
 }
 

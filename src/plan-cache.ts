@@ -68,8 +68,8 @@ export async function clearPlans(options?: ClearOptions): Promise<CacheFile[]> {
 }
 
 /**
- * The file of a plan. It depends on what the addon hashes (frozen weights, operations, device), on versions and
- * processor, on which images come, and on the precision that is asked for.
+ * The file of a plan. It depends on what the addon hashes (weights, operations, device), on versions and processor, and on
+ * what it was proven on and for.
  */
 export function planPath(key: string, setting: Record<string, unknown>): string {
   const text = JSON.stringify([key, setting, versions(), cpus()[0]?.model ?? '']);

@@ -44,9 +44,9 @@ export interface TrainerOptions {
   /** Of dropout. Default 0. */
   seed?: number;
   /**
-   * Of activations and of the weights of what is frozen; what learns and the loss stay float32. Default `auto`: where
-   * something is frozen, bfloat16 if the device has it natively and a short trial on the first batch shows that it is
-   * faster; else float32.
+   * Of activations and of the weights of what is frozen; what learns and the loss stay float32. Default `auto`: bfloat16
+   * where the device has it natively, what is frozen takes 100 million operations a sample or more, and it proves equal on
+   * the first batch; else float32. No clock decides.
    */
   precision?: Precision | 'auto';
   /** False runs the model as it was loaded, frozen layers included. Default true. */

@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import t from 'tap';
 import { featureCacheFolder } from '../src/feature-cache.js';
 import { type FineTuneOptions, type FineTuneResult, fineTune, type ImageDataset } from '../src/index.js';
-import { defects, figures, fixtureModel, open, quick, residual } from './defects.js';
+import { bitsOf, defects, figures, fixtureModel, open, quick, residual } from './defects.js';
 
 const small = defects(12, 6);
 const images = 12 + 6;
@@ -100,6 +100,25 @@ t.test('what decides the features is not shared', async (t) => {
   t.equal(files().length, 1 + others.length);
   const more = await run({}, defects(14, 6));
   t.ok((kept(more)?.computed ?? 0) > 0 && (kept(more)?.found ?? 0) > 0, 'of other data only what is new');
+});
+
+t.test('the same bits, views and optimizers, wherever outputs are kept', async (t) => {
+  for (const strategy of ['head', 'last:2', 'lp-ft:last:2'] as const) {
+    const found: unknown[] = [];
+    for (const cache of ['disk', 'memory', 'none'] as const) {
+      const model = await open(t);
+      const probe = strategy === 'lp-ft:last:2' ? { probeEpochs: 2 } : {};
+      const given = {
+        ...{ ...quick, strategy, cache, augment: 'default', epochs: 3 },
+        ...probe,
+      } satisfies FineTuneOptions;
+      const { stages, computation } = await fineTune(model, small, given);
+      const done = stages.map(({ optimizer, views }) => [optimizer, views]);
+      found.push({ done, views: computation.views, bits: await bitsOf(model) });
+    }
+    t.same(found[1], found[0], `${strategy}, memory`);
+    t.same(found[2], found[0], `${strategy}, none`);
+  }
 });
 
 t.test('in memory alone, nothing is left behind', async (t) => {

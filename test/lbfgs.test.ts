@@ -255,7 +255,6 @@ const refused: [FineTuneOptions, RegExp][] = [
   [{ schedule: 'constant:0.1' }, /Leave `schedule` out/],
   [{ schedule: { kind: 'constant', warmupEpochs: 1 } }, /Leave `schedule` out/],
   [{ learningRates: { fc: 0.1 } }, /Leave `learningRates` out/],
-  [{ cache: 'none' }, /Use cache `memory` or `disk`/],
   [{ split: false }, /Leave `split` out/],
   [{ head: { hidden: [4], dropout: 0.1 } }, /Leave `head\.dropout` out/],
   [{ trainBatchNorm: true }, /Leave `trainBatchNorm` out/],

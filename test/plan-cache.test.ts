@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { loadAddon } from '../src/addon.js';
 import { completePreprocessing } from '../src/data/preprocessing.js';
-import { makePlan } from '../src/fine-tune/computation.js';
+import { makePlan, type PlanSettings } from '../src/fine-tune/computation.js';
 import type { Model } from '../src/model.js';
 import type { Plan } from '../src/native.js';
 import {
@@ -91,34 +91,75 @@ t.test('a cache that cannot be written is passed over', async (t) => {
   t.same(await planCacheFiles(), []);
 });
 
-t.test('precision `auto` is decided once a run, and left where it does not prove equal', async (t) => {
-  const asked: unknown[] = [];
-  /** Proves equal in the precisions given alone. */
-  const proving = (equal: string[]) => {
-    const plan = (_: unknown, { precision }: { precision: string }) => {
-      asked.push(precision);
-      const variant = equal.includes(precision) ? 'fused' : 'unsplit';
-      return Promise.resolve({ variant, precision, precisionReason: 'asked for', split: true });
-    };
-    return { native: { plan } } as unknown as Model;
+/** Proves everything equal, and notes what it is asked. */
+function provingModel(asked: unknown[]) {
+  const native = {
+    planKey: async () => 'ab',
+    plan: async (_: unknown, request: unknown) => {
+      asked.push(request);
+      return plan;
+    },
+    usePlan: async (known: { cacheable: boolean }) => {
+      asked.push('remembered');
+      return { ...plan, remembered: true, cacheable: known.cacheable };
+    },
   };
-  const { threads, batchSize } = quick;
-  const preprocessing = completePreprocessing(quick.preprocessing);
-  const settings = (model: Model, precision?: 'float32' | 'bfloat16') => ({
-    ...{ model, precision, data: defects(12, 12), stage: { extent: 'all' as const } },
-    options: { precision: 'auto' as const, split: true, cache: 'memory' as const, augment: null, seed: 0 },
-    reading: { preprocessing, threads, batchSize, unreadable: 'fail' as const },
+  return { native } as unknown as Model;
+}
+
+const settingsFor = (model: Model, changes: Partial<PlanSettings['options']> = {}): PlanSettings => ({
+  ...{ model, data: defects(12, 12), stage: { extent: 'head' } },
+  options: { precision: 'auto', split: true, cache: 'disk', augment: null, seed: 0, ...changes },
+  reading: {
+    preprocessing: completePreprocessing(quick.preprocessing),
+    ...{ threads: quick.threads, batchSize: quick.batchSize, unreadable: 'fail' },
+  },
+});
+
+t.test(
+  'a plan is remembered for the images and the purpose that it was proven on, and no others',
+  async (t) => {
+    const asked: unknown[] = [];
+    const model = provingModel(asked);
+    const auto = { precision: 'auto', split: true };
+    const same = settingsFor(model);
+    await makePlan(same);
+    t.match(asked.splice(0), [auto]);
+    t.match(await makePlan(settingsFor(model)), { remembered: true });
+    t.same(asked.splice(0), ['remembered'], 'the same again');
+    const other = settingsFor(model, { seed: 1 });
+    const { train } = same.data.splits;
+    const relabelled = { ...same.data.splits, train: train.map((one) => ({ ...one, label: 1 - one.label })) };
+    const smooth = { kind: 'crossEntropy', labelSmoothing: 0.1 } as const;
+    for (const settings of [
+      other,
+      { ...same, data: { ...same.data, splits: relabelled } },
+      settingsFor(model, { loss: smooth }),
+      settingsFor(model, { cache: 'memory' }),
+    ]) {
+      await makePlan(settings);
+      t.match(asked.splice(0), [auto], 'proven anew');
+    }
+  },
+);
+
+t.test('a resumed stage computes by the plan that it had', async (t) => {
+  const asked: unknown[] = [];
+  const model = provingModel(asked);
+  const resumed: Plan = { ...plan, precision: 'bfloat16', variant: 'folded', precisionReason: 'as it was' };
+  const split = await makePlan({ ...settingsFor(model), resumed });
+  t.match(split, { precision: 'bfloat16', variant: 'folded', precisionReason: 'as it was' });
+  t.same(asked.splice(0), ['remembered'], 'nothing is proven on weights that are others by now');
+  const unsplit: Plan = {
+    ...plan,
+    variant: 'unsplit',
+    split: false,
+    reason: 'not equal',
+    precision: 'bfloat16',
+  };
+  t.match(await makePlan({ ...settingsFor(model), resumed: unsplit }), {
+    variant: 'unsplit',
+    reason: 'not equal',
   });
-  const both = proving(['float32', 'bfloat16']);
-  t.match(await makePlan(settings(both)), { precisionReason: 'asked for' });
-  t.match(await makePlan(settings(both, 'bfloat16')), {
-    ...{ precision: 'bfloat16', variant: 'fused', precisionReason: 'as before in this run' },
-  });
-  t.same(asked.splice(0), ['auto', 'bfloat16']);
-  t.match(await makePlan(settings(proving(['float32']), 'bfloat16')), {
-    ...{ precision: 'float32', variant: 'fused', precisionReason: /bfloat16.*not equal enough/ },
-  });
-  t.same(asked.splice(0), ['bfloat16', 'float32']);
-  t.match(await makePlan(settings(proving([]), 'float32')), { precision: 'float32', variant: 'unsplit' });
-  t.same(asked, ['float32'], 'nothing is left to fall back to');
+  t.match(asked, [{ precision: 'bfloat16', split: false }]);
 });

@@ -217,7 +217,7 @@ function addRest(command: Command): Command {
     .option('--threads <n>', 'default: all processors', wholeNumber(1))
     .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
     .addOption(
-      new Option('--precision <name>', 'auto: bfloat16 where a trial shows that it is faster')
+      new Option('--precision <name>', 'auto: bfloat16 where it is native, proves equal and enough is frozen')
         .choices(['auto', 'float32', 'bfloat16', 'float16'])
         .default('auto'),
     )

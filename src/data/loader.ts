@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
+import { batchBounds, batchCount, isJoined, largestBatch } from './batches.js';
 import type { Sample } from './dataset.js';
 import { decodeImage, type ImageSize, type ImageSource, isUnreadable } from './decode.js';
 import { DecodedImages, type DecodedStore } from './decoded-images.js';
@@ -26,6 +27,8 @@ export interface ImageBatch {
   /** SHA-256 of the files' bytes [n, 32]; with option `digests`. */
   digests?: Uint8Array;
   paths: string[];
+  /** Its place in the whole pass, from 0; of joined ones the last's. */
+  number: number;
 }
 
 /** An image that was left out, and why. */
@@ -38,6 +41,7 @@ const loaderOptions = z.strictObject({
   preprocessing: preprocessingSchema,
   view: z.enum(['eval', 'canvas']),
   batchSize: z.int().min(1),
+  least: z.int().min(1).default(1),
   corners: z.boolean().default(false),
   shuffle: z.boolean().default(false),
   balanced: z.boolean().default(false),
@@ -58,7 +62,7 @@ export type BatchLoaderOptions = z.input<typeof loaderOptions>;
 const digestBytes = 32;
 
 /** Typed arrays for one batch, used again and again. */
-type Slot = Omit<ImageBatch, 'shape' | 'paths'>;
+type Slot = Omit<ImageBatch, 'shape' | 'paths' | 'number'>;
 
 interface DecodedBatch {
   slot: Slot;
@@ -67,11 +71,20 @@ interface DecodedBatch {
   failures: Map<number, Error>;
 }
 
+/** The readable images of one batch, or of several that were joined. */
+interface ReadBatch {
+  slot: Slot;
+  paths: string[];
+  /** Of the last. */
+  number: number;
+}
+
 /**
  * One pass over a list of samples, as batches that are decoded ahead of the consumer.
  *
  * Options: `preprocessing` and `view` say what is made of an image, and `corners` (false) puts the four corner windows behind
- * each; `batchSize`; `shuffle` (default false) orders by a permutation that depends on `seed` (0), `epoch` (0) and the number of
+ * each; `batchSize`; `least` (1): a last batch of fewer images, and what skipping leaves of a batch, joins the one before it;
+ * `shuffle` (default false) orders by a permutation that depends on `seed` (0), `epoch` (0) and the number of
  * samples only; `balanced` (false) draws as many with replacement instead, classes equally often, by the labels too; `threads`
  * (2) images are decoded
  * at a time, of which libuv runs as many as its pool has (4 unless UV_THREADPOOL_SIZE says more); `prefetch` (2)
@@ -122,11 +135,11 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
 
   /** Number of batches of a whole pass. */
   get length(): number {
-    return Math.ceil(this.#samples.length / this.#options.batchSize);
+    return batchCount(this.#samples.length, this.#options);
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<ImageBatch, void, void> {
-    const { batchSize, prefetch, firstBatch, threads, signal } = this.#options;
+    const { prefetch, firstBatch, threads, signal } = this.#options;
     this.skipped.length = 0;
     this.#decodes = this.#decodeSeconds = this.#waitedSeconds = 0;
     throwIfAborted(signal);
@@ -138,17 +151,23 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
     const stop = new AbortController();
     const onAbort = () => stop.abort();
     signal?.addEventListener('abort', onAbort, { once: true });
-    const slots: Slot[] = [];
+    const free: Slot[] = [];
+    const lent: Slot[] = [];
     const decoding: Promise<DecodedBatch>[] = [];
     const begin = (number: number) => {
       if (number >= this.length) return;
-      const at = number % (prefetch + 2);
-      slots[at] ??= this.#makeSlot();
-      const slot = slots[at];
-      const rows = order.subarray(number * batchSize, (number + 1) * batchSize);
-      slot.draws.set(draws.subarray(number * batchSize, (number + 1) * batchSize));
+      const slot = free.pop() ?? this.#makeSlot();
+      const bounds = batchBounds(number, order.length, this.#options);
+      const rows = order.subarray(...bounds);
+      slot.draws.set(draws.subarray(...bounds));
       decoding.push(this.#decode(rows, slot, gate, stop.signal));
     };
+    const lend = (batch: ReadBatch): ImageBatch => {
+      lent.push(batch.slot);
+      return this.#lend(batch);
+    };
+    // Where a batch may yet be joined, it waits until the next one is known.
+    let held: ReadBatch | undefined;
     try {
       for (let ahead = 0; ahead < prefetch; ahead++) begin(firstBatch + ahead);
       for (let number = firstBatch; number < this.length; number++) {
@@ -157,10 +176,23 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
         this.#waitedSeconds += (performance.now() - asked) / 1000;
         decoding.splice(0, 1);
         throwIfAborted(signal);
+        // Who asks for a batch may hold the one before it.
+        free.push(...lent.splice(0, lent.length - 1));
         begin(number + prefetch);
-        const batch = this.#finish(decoded);
-        if (batch.paths.length > 0) yield batch;
+        const batch = this.#finish(decoded, number);
+        if (held && isJoined(held.paths.length, batch.paths.length, this.#options)) {
+          this.#join(held, batch);
+          free.push(batch.slot);
+          continue;
+        }
+        if (held) yield lend(held);
+        held = batch;
+        if (this.#isJoining()) continue;
+        held = undefined;
+        if (batch.paths.length > 0) yield lend(batch);
+        else free.push(batch.slot);
       }
+      if (held && held.paths.length > 0) yield lend(held);
     } finally {
       // Whoever left early, by break, error or abort: what is being decoded ends before the arrays are let go.
       stop.abort();
@@ -169,8 +201,12 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
     }
   }
 
-  #makeSlot(): Slot {
-    const n = Math.min(this.#options.batchSize, this.#samples.length);
+  /** Skipping leaves a batch fewer images than it should have, maybe. */
+  #isJoining(): boolean {
+    return this.#options.unreadable === 'skip' && this.#options.least > 1;
+  }
+
+  #makeSlot(n = largestBatch(this.#samples.length, this.#options)): Slot {
     return {
       data: new Uint8Array(n * this.#imageBytes()),
       labels: new Int32Array(n),
@@ -250,9 +286,7 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
   }
 
   /** Throws the first failure, or moves the readable rows together. */
-  #finish({ slot, count, failures }: DecodedBatch): ImageBatch {
-    const bytes = this.#imageBytes();
-    let n = 0;
+  #finish({ slot, count, failures }: DecodedBatch, number: number): ReadBatch {
     const paths: string[] = [];
     for (let row = 0; row < count; row++) {
       const { path } = this.#samples[slot.indices[row] as number] as Sample;
@@ -262,29 +296,48 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
         this.skipped.push({ path, reason: failure.message });
         continue;
       }
-      if (n < row) moveRow(slot, row, n, bytes);
+      if (paths.length < row) copyRow(slot, row, slot, paths.length, this.#imageBytes());
       paths.push(path);
-      n++;
     }
+    return { slot, paths, number };
+  }
+
+  /** What is left of a batch comes behind the one before it. */
+  #join(held: ReadBatch, { slot, paths, number }: ReadBatch): void {
+    const bytes = this.#imageBytes();
+    const rows = held.paths.length + paths.length;
+    if (rows > held.slot.labels.length) {
+      const larger = this.#makeSlot(rows);
+      for (const row of held.paths.keys()) copyRow(held.slot, row, larger, row, bytes);
+      held.slot = larger;
+    }
+    for (const row of paths.keys()) copyRow(slot, row, held.slot, held.paths.length + row, bytes);
+    held.paths.push(...paths);
+    held.number = number;
+  }
+
+  #lend({ slot, paths, number }: ReadBatch): ImageBatch {
+    const n = paths.length;
     const side = viewSide(this.#options.preprocessing, this.#options.view);
     return {
-      data: slot.data.subarray(0, n * bytes),
+      data: slot.data.subarray(0, n * this.#imageBytes()),
       shape: [n * this.#views.length, side, side, 3],
       labels: slot.labels.subarray(0, n),
       indices: slot.indices.subarray(0, n),
       draws: slot.draws.subarray(0, n),
       sizes: slot.sizes.subarray(0, n * 2),
       ...(slot.digests && { digests: slot.digests.subarray(0, n * digestBytes) }),
-      paths,
+      ...{ paths, number },
     };
   }
 }
 
-function moveRow(slot: Slot, from: number, to: number, imageBytes: number): void {
-  slot.data.copyWithin(to * imageBytes, from * imageBytes, (from + 1) * imageBytes);
-  slot.labels.copyWithin(to, from, from + 1);
-  slot.indices.copyWithin(to, from, from + 1);
-  slot.draws.copyWithin(to, from, from + 1);
-  slot.sizes.copyWithin(to * 2, from * 2, (from + 1) * 2);
-  slot.digests?.copyWithin(to * digestBytes, from * digestBytes, (from + 1) * digestBytes);
+function copyRow(from: Slot, row: number, to: Slot, at: number, imageBytes: number): void {
+  const part = (array: Uint8Array, size: number) => array.subarray(row * size, (row + 1) * size);
+  to.data.set(part(from.data, imageBytes), at * imageBytes);
+  to.labels[at] = from.labels[row] as number;
+  to.indices[at] = from.indices[row] as number;
+  to.draws[at] = from.draws[row] as number;
+  to.sizes.set(from.sizes.subarray(row * 2, row * 2 + 2), at * 2);
+  if (from.digests) to.digests?.set(part(from.digests, digestBytes), at * digestBytes);
 }

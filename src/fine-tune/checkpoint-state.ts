@@ -40,7 +40,7 @@ const state = z
       reference: z.number().nullable(),
       waited: count,
     }),
-    precision,
+    plan: z.looseObject({ variant: z.string(), precision, split: z.boolean() }),
     recipe: z.record(z.string(), z.unknown()),
   })
   .refine(({ epoch, history }) => history.length === epoch, {

@@ -7,7 +7,7 @@ import type { Task } from '../data/task.js';
 import type { EarlyStoppingState } from '../early-stopping.js';
 import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
-import type { Precision } from '../native.js';
+import type { Plan } from '../native.js';
 import { callNative } from '../native-call.js';
 import { type CheckpointModel, differenceOf } from './checkpoint-model.js';
 import { parseState } from './checkpoint-state.js';
@@ -30,8 +30,8 @@ export interface CheckpointState {
   baseline: EpochReport<Task>;
   history: EpochReport<Task>[];
   stopping: EarlyStoppingState;
-  /** What `auto` came to; a resumed run takes the same. */
-  precision: Precision;
+  /** Of the stage under way; a resumed run computes by the same. */
+  plan: Plan;
   /** Options that decide the weights; a resumed run must have the same. */
   recipe: Record<string, unknown>;
   /** The model that the run began with; a resumed run must begin with the same. Older checkpoints lack it. */

@@ -1,13 +1,17 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { mixesImages } from '../augment-option.js';
+import { leastTrained } from '../data/batches.js';
 import type { ImageDataset, Sample } from '../data/dataset.js';
 import type { DecodedImages } from '../data/decoded-images.js';
 import { BatchLoader } from '../data/loader.js';
+import { orderOf } from '../data/sampler.js';
 import { targetsOf } from '../data/task.js';
 import { invalidValue, TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
-import type { NativeAugment, Plan, Precision } from '../native.js';
+import type { NativeAugment, NativePlanRequest, Plan } from '../native.js';
 import { callNative } from '../native-call.js';
-import { planPath, recallPlan, rememberPlan } from '../plan-cache.js';
+import { planPath, type RememberedPlan, recallPlan, rememberPlan } from '../plan-cache.js';
 import type { Reading } from './epoch.js';
 import { CachedFeatures, type FeatureReport, featureRowBytes } from './features.js';
 import { groupWeighing } from './group-training.js';
@@ -33,11 +37,12 @@ export interface ComputationReport {
 export interface PlanSettings {
   model: Model;
   data: ImageDataset;
-  options: Pick<CheckedOptions, 'precision' | 'split' | 'cache' | 'augment' | 'seed'>;
+  options: Pick<CheckedOptions, 'precision' | 'split' | 'cache' | 'augment' | 'seed'> &
+    Partial<Pick<CheckedOptions, 'loss'>>;
   stage: Pick<Stage, 'extent'>;
   reading: Reading;
-  /** Of the stage before, and of the run that is resumed. */
-  precision: Precision | undefined;
+  /** Of the stage that is resumed: proven on the weights it began with, which are gone. */
+  resumed?: Plan | undefined;
 }
 
 export interface ComputationSettings extends PlanSettings {
@@ -89,7 +94,8 @@ export class Computation {
         reading,
         augment: options.augment,
         views: Math.max(1, views),
-        place: options.cache,
+        // L-BFGS learns from all images at once: their features are its batch.
+        place: options.cache === 'none' && stage.optimizer.kind === 'lbfgs' ? 'memory' : options.cache,
         signal: options.signal,
       },
       train.length * views + val.length,
@@ -100,7 +106,7 @@ export class Computation {
     const report: ComputationReport = {
       plan,
       views: options.augment && !isTrainKept ? 'live' : Math.max(1, views),
-      ...(opened.features ? { features: opened.features.report } : {}),
+      ...(opened.features && options.cache !== 'none' ? { features: opened.features.report } : {}),
       notices: [...planNotices(plan, options), ...(opened.notice ? [opened.notice] : [])],
     };
     return new Computation(settings, report, unfit, opened.features, decoded);
@@ -126,7 +132,7 @@ export class Computation {
     const view = options.augment ? 'canvas' : 'eval';
     return this.#images(train, {
       ...{ ...reading, view, seed, epoch, firstBatch },
-      ...{ shuffle: true, balanced: sampler === 'balanced' },
+      ...{ shuffle: true, balanced: sampler === 'balanced', least: leastTrained },
     });
   }
 
@@ -153,48 +159,61 @@ export class Computation {
 }
 
 /**
- * The plan, proven on the first training images, or in an earlier run of a model with the same frozen part. The model
- * must be configured.
+ * The plan, proven on the first training images, now or in an earlier run of the same; of a resumed stage the one that it
+ * had. The model must be configured.
  */
 export async function makePlan(settings: PlanSettings): Promise<Plan> {
-  const { precision: decided, options } = settings;
-  if (!decided || options.precision !== 'auto') return recallOrPlan(settings, options.precision);
-  const plan = await recallOrPlan(settings, decided);
-  if (decided === 'float32' || !isUnequal(plan, options)) {
-    return { ...plan, precisionReason: 'as before in this run' };
+  const { model, options, resumed } = settings;
+  if (resumed) {
+    const { variant, precision } = resumed;
+    if (variant !== 'unsplit') return usePlan(model, { ...resumed, variant });
+    return { ...(await planOn(settings, { precision, split: false })), ...resumed };
   }
-  const exact = await recallOrPlan(settings, 'float32');
-  return { ...exact, precisionReason: `${decided}, as before in this run, is not equal enough` };
-}
-
-/** Whether no way of splitting the model proved equal. */
-function isUnequal(plan: Plan, { split }: Pick<CheckedOptions, 'split'>): boolean {
-  return split && plan.variant === 'unsplit';
-}
-
-async function recallOrPlan(settings: PlanSettings, precision: Precision | 'auto'): Promise<Plan> {
-  const { model, options, reading } = settings;
-  const { native } = model;
-  // Weights that learn from the first layer on have no frozen part that an earlier run could have had.
-  const canRecall = options.split && options.cache === 'disk' && settings.stage.extent !== 'all';
-  const key = canRecall ? await callNative(() => native.planKey()) : '';
-  const path = key ? planPath(key, { precision, size: reading.preprocessing.size }) : undefined;
+  const path = await pathOfPlan(settings);
   const known = path ? await recallPlan(path) : undefined;
-  if (known) {
-    const { variant, crossings, cacheable } = known;
-    const plan = await callNative(() =>
-      native.usePlan({ variant, precision: known.precision, crossings, cacheable }),
-    );
-    return { ...plan, ...known, cacheable: plan.cacheable };
-  }
-  const plan = await planOn(settings, precision);
+  if (known) return usePlan(model, known);
+  const plan = await planOn(settings, options);
   if (path && plan.split) await rememberPlan(path, plan);
   return plan;
 }
 
+async function usePlan(model: Model, known: RememberedPlan): Promise<Plan> {
+  const { variant, precision, crossings, cacheable } = known;
+  const plan = await callNative(() => model.native.usePlan({ variant, precision, crossings, cacheable }));
+  return { ...plan, ...known, cacheable: plan.cacheable };
+}
+
+/**
+ * Where an earlier run keeps a plan that was proven on the same: weights, operations and images. On others it may have come
+ * out otherwise, and what a run computes must not depend on which runs were before it. Undefined where none can be kept.
+ */
+async function pathOfPlan({
+  model,
+  data,
+  options,
+  stage,
+  reading,
+}: PlanSettings): Promise<string | undefined> {
+  // Weights that learn from the first layer on have no frozen part whose plan would be split.
+  if (!options.split || options.cache !== 'disk' || stage.extent === 'all') return undefined;
+  const key = await callNative(() => model.native.planKey());
+  if (!key) return undefined;
+  const { train } = data.splits;
+  const first = orderOf(train, 'shuffle', options.seed, 0).subarray(0, planBatch);
+  const images = createHash('sha256');
+  for (const index of first) {
+    const { path, label, targets } = train[index] as Sample;
+    // An image that cannot be read is left out, or refused, where it is decoded.
+    images.update(await readFile(path).catch(() => path)).update(JSON.stringify([label, ...(targets ?? [])]));
+  }
+  const { precision, augment, seed, loss } = options;
+  const { preprocessing } = reading;
+  return planPath(key, { precision, augment, seed, loss, preprocessing, images: images.digest('hex') });
+}
+
 async function planOn(
   { model, data, options, reading }: PlanSettings,
-  precision: Precision | 'auto',
+  { precision, split }: NativePlanRequest,
 ): Promise<Plan> {
   const loader = new BatchLoader(data.splits.train, {
     ...reading,
@@ -213,7 +232,7 @@ async function planOn(
           indices,
           sizes,
         },
-        { precision, split: options.split },
+        { precision, split },
       ),
     );
   }
@@ -250,7 +269,7 @@ function defaultViews(
 
 function planNotices(plan: Plan, options: CheckedOptions): string[] {
   const notices: string[] = [];
-  if (isUnequal(plan, options)) notices.push(`The model runs unsplit: ${plan.reason}.`);
+  if (options.split && plan.variant === 'unsplit') notices.push(`The model runs unsplit: ${plan.reason}.`);
   const asked = options.precision;
   if (asked !== 'auto' && plan.precision !== asked) {
     notices.push(`The model runs in ${plan.precision}, not ${asked}: ${plan.precisionReason}.`);

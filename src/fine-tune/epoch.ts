@@ -66,11 +66,12 @@ export async function trainEpoch(run: TrainEpoch): Promise<{ sums: TrainSums; sk
   const before = run.from;
   const start = performance.now();
   for await (const batch of source) {
-    const learningRates = run.learningRates(sums.batches);
-    const isLast = sums.batches + 1 === source.length;
+    const learningRates = run.learningRates(batch.number);
+    const isLast = batch.number + 1 === source.length;
     const rest = { epoch, learningRates, flush: isLast };
-    const result = await step(model, batch, rest, sums.batches, run.optimizer);
-    sums.batches += 1;
+    const result = await step(model, batch, rest, run.optimizer);
+    // Batches that skipping has left nothing of are done with, too.
+    sums.batches = batch.number + 1;
     sums.loss += result.loss * result.count;
     sums.correct += result.correct;
     sums.count += result.count;
@@ -98,7 +99,6 @@ async function step(
   model: Model,
   batch: SourceBatch,
   rest: { epoch: number; learningRates: number[]; flush: boolean },
-  number: number,
   optimizer: NativeOptimizer['kind'],
 ): Promise<StepResult> {
   try {
@@ -110,7 +110,7 @@ async function step(
     const rate = Math.max(...rest.learningRates);
     throw new TorchgraftError(
       'LOSS_NOT_FINITE',
-      `${error.message} It happened at batch ${number + 1} of epoch ${rest.epoch}, with a learning rate of ` +
+      `${error.message} It happened at batch ${batch.number + 1} of epoch ${rest.epoch}, with a learning rate of ` +
         `${rate.toPrecision(3)}. ${optimizer === 'lbfgs' ? 'Check mean and std.' : smallerSteps} That step was not ` +
         'taken, and the best weights so far are kept.',
       { cause: error },

@@ -1,4 +1,5 @@
 import { freemem } from 'node:os';
+import { type Batching, batchCount, leastTrained, readableBatches } from '../data/batches.js';
 import type { Sample } from '../data/dataset.js';
 import { isUnreadable } from '../data/decode.js';
 import type { View } from '../data/geometry.js';
@@ -17,12 +18,15 @@ import {
   viewKey,
 } from '../feature-cache.js';
 import type { Model } from '../model.js';
-import type { NativeAugment, Plan } from '../native.js';
+import type { NativeAugment, NativeFeatures, Plan } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { Reading } from './epoch.js';
 import type { BatchSource, SourceBatch, SourceTensors } from './source.js';
 
-/** Where features are kept: in a file of the user cache that later runs share, in this process's memory, or nowhere. */
+/**
+ * Where features are kept: in a file of the user cache that later runs share, in this process's memory, or nowhere beyond the
+ * pass that needs them. What is learned is the same.
+ */
 export type CachePlace = 'disk' | 'memory' | 'none';
 
 /** Rows kept in memory at most: a quarter of what is free, up to 2 GiB. */
@@ -73,11 +77,13 @@ export function featureRowBytes(plan: Plan): number {
 export class CachedFeatures {
   readonly #settings: FeatureSettings;
   readonly #known = new Map<readonly Sample[], Known>();
+  readonly #request: NativeFeatures;
   readonly report: FeatureReport;
 
-  private constructor(settings: FeatureSettings, report: FeatureReport) {
+  private constructor(settings: FeatureSettings, report: FeatureReport, request: NativeFeatures) {
     this.#settings = settings;
     this.report = report;
+    this.#request = request;
   }
 
   /**
@@ -89,7 +95,7 @@ export class CachedFeatures {
     images: number,
   ): Promise<{ features?: CachedFeatures; notice?: string }> {
     const { model, plan, reading, place } = settings;
-    if (place === 'none' || !plan.cacheable) return {};
+    if (!plan.cacheable) return {};
     const rowBytes = featureRowBytes(plan);
     const needed = rowBytes * images;
     const limit = place === 'disk' ? featureCacheLimit() : 0;
@@ -109,20 +115,19 @@ export class CachedFeatures {
       crossings: plan.crossings.map((crossing) => ({ layer: plan.prefixLayers.at(-1) ?? '', ...crossing })),
     };
     const path = place === 'disk' ? featureCachePath(identity) : '';
-    const opened = await callNative(() =>
-      model.native.openFeatures({
-        path,
-        identity: featureIdentityText(identity),
-        label: featureLabel(identity),
-        memoryBytes: memory,
-        fileBytes: limit,
-      }),
-    );
+    const request: NativeFeatures = {
+      path,
+      identity: featureIdentityText(identity),
+      label: featureLabel(identity),
+      memoryBytes: memory,
+      fileBytes: limit,
+    };
+    const opened = await callNative(() => model.native.openFeatures(request));
     // The file in use was touched just now, so the oldest others go first.
     if (path) await evictFeatures();
     const report = { computed: 0, found: 0, rowBytes, ...(path && !opened.problem ? { file: path } : {}) };
     return {
-      features: new CachedFeatures(settings, report),
+      features: new CachedFeatures(settings, report, request),
       ...(opened.problem ? { notice: opened.problem } : {}),
     };
   }
@@ -136,17 +141,22 @@ export class CachedFeatures {
     const order = orderOf(samples, pass.sampler, pass.seed, pass.epoch);
     // Neighbours are in different views, so that an epoch has some of each.
     const viewOf = (index: number) => (pass.epoch - 1 + index) % views;
-    return this.#source(samples, order, viewOf, pass.firstBatch, this.#settings.reading.batchSize);
+    return this.#source(samples, order, viewOf, pass.firstBatch, {
+      batchSize: this.#settings.reading.batchSize,
+      least: leastTrained,
+    });
   }
 
   /** One pass over samples in their own order, as an evaluation sees them. */
   evalSource(samples: readonly Sample[]): BatchSource {
-    return this.#source(samples, orderOf(samples, 'own'), () => 0, 0, this.#settings.reading.batchSize);
+    return this.#source(samples, orderOf(samples, 'own'), () => 0, 0, this.#settings.reading);
   }
 
   /** One pass whose only batch is all samples, as an evaluation sees them. */
   wholeSource(samples: readonly Sample[], firstBatch: number): BatchSource {
-    return this.#source(samples, orderOf(samples, 'own'), () => 0, firstBatch, Math.max(1, samples.length));
+    return this.#source(samples, orderOf(samples, 'own'), () => 0, firstBatch, {
+      batchSize: Math.max(1, samples.length),
+    });
   }
 
   #source(
@@ -154,13 +164,13 @@ export class CachedFeatures {
     order: Int32Array,
     viewOf: (index: number) => number,
     firstBatch: number,
-    batchSize: number,
+    batching: Batching,
   ): BatchSource {
     const skipped: SkippedImage[] = [];
     const progress = { waited: 0 };
-    const batches = this.#batches(samples, order, viewOf, { firstBatch, batchSize, skipped, progress });
+    const batches = this.#batches(samples, order, viewOf, { firstBatch, batching, skipped, progress });
     return {
-      length: Math.ceil(samples.length / batchSize),
+      length: batchCount(samples.length, batching),
       skipped,
       get waitedSeconds() {
         return progress.waited;
@@ -177,21 +187,19 @@ export class CachedFeatures {
     samples: readonly Sample[],
     order: Int32Array,
     viewOf: (index: number) => number,
-    pass: { firstBatch: number; batchSize: number; skipped: SkippedImage[]; progress: { waited: number } },
+    pass: { firstBatch: number; batching: Batching; skipped: SkippedImage[]; progress: { waited: number } },
   ): AsyncGenerator<SourceBatch, void, void> {
     const { signal } = this.#settings;
-    const { firstBatch, batchSize, skipped, progress } = pass;
+    const { firstBatch, batching, skipped, progress } = pass;
     const start = performance.now();
+    if (this.#settings.place === 'none') await this.#forget();
     const known = await this.#ensure(samples, order, viewOf);
     progress.waited += (performance.now() - start) / 1000;
-    for (let from = firstBatch * batchSize; from < order.length; from += batchSize) {
+    const isReadable = (index: number) => !known.failures.has(index);
+    for (const batch of readableBatches(order, batching, firstBatch, isReadable)) {
       throwIfAborted(signal);
-      const indices = order.subarray(from, from + batchSize);
-      const readable = indices.filter((index) => !known.failures.has(index));
-      for (const index of indices) {
-        const failure = known.failures.get(index);
-        if (failure) skipped.push(failure);
-      }
+      const readable = batch.indices;
+      for (const index of batch.leftOut) skipped.push(known.failures.get(index) as SkippedImage);
       const tensors = (): SourceTensors => ({
         rows: readable.map((index) => (known.rows[viewOf(index)] as Int32Array)[index] as number),
       });
@@ -205,8 +213,14 @@ export class CachedFeatures {
         indices: readable,
         labels: readable.map((index) => (samples[index] as Sample).label),
         paths: Array.from(readable, (index) => (samples[index] as Sample).path),
+        number: batch.number,
       };
     }
+  }
+
+  async #forget(): Promise<void> {
+    this.#known.clear();
+    await callNative(() => this.#settings.model.native.openFeatures(this.#request));
   }
 
   /** Has the features of all these samples, each in its view: found, or computed now. */
@@ -216,10 +230,10 @@ export class CachedFeatures {
     viewOf: (index: number) => number,
   ): Promise<Known> {
     const known = await this.#know(samples);
-    // A sampler may draw a sample several times.
-    const absent = Int32Array.from(new Set(order)).filter(
-      (index) => !known.failures.has(index) && (known.rows[viewOf(index)] as Int32Array)[index] === -1,
-    );
+    // A sampler may draw a sample several times. In their own order, for rounding may depend on who is in a batch.
+    const absent = Int32Array.from(new Set(order))
+      .filter((index) => !known.failures.has(index) && known.rows[viewOf(index)]?.[index] === -1)
+      .sort();
     if (absent.length === 0) return known;
     const missing = await this.#find(known, absent, viewOf);
     for (const [view, indices] of groupBy(missing, viewOf)) {

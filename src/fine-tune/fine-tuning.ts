@@ -7,7 +7,7 @@ import { invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
 import type { Loan } from '../loan.js';
 import type { Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
-import type { Precision } from '../native.js';
+import type { Plan } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { Outcomes } from '../outcomes.js';
 import {
@@ -79,8 +79,6 @@ export class FineTuning<T extends Task = 'single-label'>
   /** The stage of the next epoch; undefined when there is none. */
   #upcoming: Stage | undefined;
   #stages: StageReport[] = [];
-  /** What `auto` came to in the first stage; the others have the same where it proves equal, so that no clock decides. */
-  #precision: Precision | undefined;
   readonly #outcomes: ValidationOutcomes;
   #decoded: DecodedImages | undefined;
   #baseline: EpochReport<T> | undefined;
@@ -289,8 +287,7 @@ export class FineTuning<T extends Task = 'single-label'>
     await configureStage(this.#settings(), stage, false);
     await loadCheckpoint(checkpoint, this.#model);
     this.#stopping.restore(state.stopping);
-    this.#precision = state.precision;
-    const { unfit } = await this.#plan(stage, last.firstEpoch, last.precision);
+    const { unfit } = await this.#plan(stage, last.firstEpoch, state.plan);
     if (unfit && stage.optimizer.kind === 'lbfgs') throw unfit;
     this.#baseline = reviveReport(state.baseline as EpochReport<T>);
     this.#history = (state.history as EpochReport<T>[]).map(reviveReport);
@@ -318,20 +315,18 @@ export class FineTuning<T extends Task = 'single-label'>
     await this.#start(stage.otherwise);
   }
 
-  async #plan(stage: Stage, firstEpoch: number, precision = this.#precision): Promise<Computation> {
+  async #plan(stage: Stage, firstEpoch: number, resumed?: Plan): Promise<Computation> {
     const { decodedBytes: maxBytes } = this.#options;
     const { epochs } = (this.#prepared as Prepared).strategy;
     const decoded = () => {
       this.#decoded ??= new DecodedImages(maxBytes === undefined ? {} : { maxBytes });
       return this.#decoded;
     };
-    const settings = { ...this.#settings(), precision, firstEpoch, epochs };
+    const settings = { ...this.#settings(), resumed, firstEpoch, epochs };
     const run = await StageRun.begin({ ...settings, decoded: epochs > 1 ? decoded : undefined }, stage);
     this.#run = run;
     this.#stages.push(run.report);
-    const { computation } = run;
-    this.#precision ??= computation.report.plan.precision;
-    return computation;
+    return run.computation;
   }
 
   /** Decides what the next epoch is part of. */
@@ -457,7 +452,7 @@ export class FineTuning<T extends Task = 'single-label'>
       baseline: this.#baseline,
       history: this.#history,
       stopping: this.#stopping.toJSON(),
-      precision: this.#precision as Precision,
+      plan: (this.#run as StageRun).computation.report.plan,
       recipe: this.#recipe,
       ...(this.#source ? { model: this.#source } : {}),
     });

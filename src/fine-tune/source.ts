@@ -23,6 +23,8 @@ export interface SourceBatch {
   /** How training weighs its samples; undefined: all alike. */
   weighing?: Weighing;
   paths: string[];
+  /** Its place in the whole pass, from 0; of joined ones the last's. */
+  number: number;
 }
 
 /** One pass over a split: batches of pixels, or of features that were kept. */
@@ -44,10 +46,10 @@ export function imageSource(loader: BatchLoader): BatchSource {
       return loader.waitedSeconds;
     },
     async *[Symbol.asyncIterator]() {
-      for await (const { data, shape, labels, indices, draws, sizes, paths } of loader) {
+      for await (const { data, shape, labels, indices, draws, sizes, paths, number } of loader) {
         yield {
           tensors: { inputs: [{ data, shape, dtype: 'uint8' }], indices: draws, sizes },
-          ...{ labels, indices, paths },
+          ...{ labels, indices, paths, number },
         };
       }
     },

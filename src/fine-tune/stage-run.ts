@@ -1,3 +1,4 @@
+import { batchCount, leastTrained } from '../data/batches.js';
 import { nativePreprocess } from '../data/preprocessing.js';
 import type { Task } from '../data/task.js';
 import type { Forgetting } from '../forgetting/forgetting.js';
@@ -24,7 +25,9 @@ export interface StageReport {
   /** Layers before the cut, compiled and without gradients; and the last of them, null when there is none. */
   frozenLayers: number;
   frozenUpTo: string | null;
+  /** In which it was computed, and why; with L-BFGS what learns has float32 all the same. */
   precision: Precision;
+  precisionReason: string;
   views: ComputationReport['views'];
   /** Why another stage followed or none did, where the strategy decided it. */
   decision?: string;
@@ -91,7 +94,11 @@ export class StageRun {
   learningRates(epoch: number, batch: number, history: readonly EpochReport<Task>[]): number[] {
     const { schedule, scheduleSpan, accumulate, epochs } = this.stage;
     const { options, data, firstEpoch } = this.#settings;
-    const stepsPerEpoch = Math.ceil(Math.ceil(data.splits.train.length / options.batchSize) / accumulate);
+    const batches = batchCount(data.splits.train.length, {
+      batchSize: options.batchSize,
+      least: leastTrained,
+    });
+    const stepsPerEpoch = Math.ceil(batches / accumulate);
     const span =
       scheduleSpan === 'run' ? { first: 1, epochs: this.#settings.epochs } : { first: firstEpoch, epochs };
     const factor = learningRateFactor(schedule, {
@@ -135,6 +142,7 @@ function makeReport(
     frozenLayers: plan.prefixLayers.length,
     frozenUpTo: plan.prefixLayers.at(-1) ?? null,
     precision: plan.precision,
+    precisionReason: plan.precisionReason,
     views,
   };
 }

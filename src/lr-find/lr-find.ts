@@ -128,7 +128,6 @@ async function sweepModel(
   const computation = await Computation.begin({
     ...settings,
     stage,
-    precision: undefined,
     decoded: () => {
       decoded ??= new DecodedImages(maxBytes === undefined ? {} : { maxBytes });
       return decoded;

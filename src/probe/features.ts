@@ -161,7 +161,7 @@ function planTrunk(
   // The head may have fewer outputs than there are classes, and no label matters below it.
   const train = data.splits.train.map(({ path }) => ({ path, label: 0 }));
   return makePlan({
-    ...{ model, reading, precision: undefined },
+    ...{ model, reading },
     data: { ...data, splits: { ...data.splits, train } },
     options: { precision, cache, split: true, augment: null, seed: 0 },
     stage: { extent: 'head' },

@@ -160,7 +160,7 @@ for (const [what, learns] of Object.entries(layers)) {
     t.match(plan, { split: true, cacheable: true });
     const key = await planned.planKey();
     for (const model of [planned, unsplit]) await standardise(model, names);
-    t.equal(await planned.planKey(), key);
+    t.not(await planned.planKey(), key, 'it was proven with the old ones');
     for (let step = 0; step < 3; step++) {
       const [ours, theirs] = [await planned.evaluate(batch), await unsplit.evaluate(batch)];
       t.ok(distance(ours.logits, theirs.logits) < 1e-5);

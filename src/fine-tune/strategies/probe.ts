@@ -39,7 +39,6 @@ export function probe(whole: StrategyContext): Stage {
     options.head.dropout === 0 &&
     options.groups?.loss !== 'dro' &&
     !options.trainBatchNorm &&
-    options.cache !== 'none' &&
     options.split &&
     whole.summary.changingInEval === '';
   if (!canFit) return stepwise;
