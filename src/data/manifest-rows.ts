@@ -1,6 +1,6 @@
 import { extname } from 'node:path';
 import { Readable } from 'node:stream';
-import { CsvError, parse } from 'csv-parse';
+import { parse } from 'csv-parse';
 import { TorchgraftError } from '../errors.js';
 import { invalid } from './dataset.js';
 import { textOf } from './manifest-text.js';
@@ -54,8 +54,9 @@ async function* readCsv(file: string): Rows {
       else names = checkHeader(fields, file, at);
     }
   } catch (cause) {
-    if (!(cause instanceof CsvError)) throw cause;
-    throw new TorchgraftError('DATA_INVALID', `${file} is not valid CSV: ${cause.message}`, { cause });
+    const { code, message } = cause as { code?: unknown; message: string };
+    if (typeof code !== 'string' || !code.startsWith('CSV_')) throw cause;
+    throw new TorchgraftError('DATA_INVALID', `${file} is not valid CSV: ${message}`, { cause });
   } finally {
     source.destroy();
   }
