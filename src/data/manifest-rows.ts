@@ -104,13 +104,16 @@ function checkHeader(names: string[], file: string, line: number): string[] {
   return names;
 }
 
-/** Fields without a name are none, as behind a last delimiter; missing ones are empty. */
+/**
+ * Missing fields are empty. One without a name is none, as behind a last delimiter; but the first column may be numbers of lines,
+ * which pandas writes.
+ */
 function valuesOf(
   names: readonly string[],
   fields: readonly string[],
   where: string,
 ): ReadonlyMap<string, string> {
-  const stray = fields.findIndex((field, at) => field !== '' && !names[at]);
+  const stray = fields.findIndex((field, at) => field !== '' && !names[at] && at > 0);
   if (stray >= 0) {
     throw invalid(
       `${where}: \`${fields[stray]}\` is in column ${stray + 1}, which the first line gives no name. A text that holds the ` +
