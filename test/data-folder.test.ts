@@ -106,6 +106,12 @@ t.test('links to files and to class folders are followed', async (t) => {
   t.same(summary.counts, { train: { a: 2, b: 1 }, val: { a: 1, b: 1 } });
 });
 
+t.test('a class folder that is a broken link is told', async (t) => {
+  const dir = await tree(t.testdir(), ['a/1.jpg', 'a/2.jpg', 'b/1.jpg', 'b/2.jpg']);
+  await symlink(join(dir, 'moved'), join(dir, 'c'));
+  t.match(await imageFolder(dir), { classes: ['a', 'b'], warnings: [/\/c is a link that leads nowhere\.$/] });
+});
+
 t.test('leakage names both files', async (t) => {
   const dir = await tree(t.testdir(), [
     ...([

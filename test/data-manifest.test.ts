@@ -233,6 +233,7 @@ t.test('usual forms of a list are understood', async (t) => {
     'quotes.csv': text('"path","label"', ...rows('","').map((row) => `"${row}"`)),
     'trailing.csv': text('path,label,,', ...rows(',').map((row) => `${row},,,`)),
     'short.csv': text('path,label,note', ...rows(',')),
+    'pandas.csv': text(',path,label', ...rows(',').map((row, at) => `${at},${row}`)),
     'carriage.csv': text('path,label', ...rows(',')).replaceAll('\n', '\r\n'),
     'mac.csv': text('path,label', ...rows(',')).replaceAll('\n', '\r'),
     'mark.csv': `\ufeff${text('path,label', ...rows(','))}`,

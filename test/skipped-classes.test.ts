@@ -9,10 +9,11 @@ import {
   findLearningRate,
   fineTune,
   type ImageDataset,
+  imageFolder,
   type Sample,
 } from '../src/index.js';
 import { torchgraft } from './command-line.js';
-import { backbone, copyDefects, defects, open, quick, residual, train } from './defects.js';
+import { backbone, copyDefects, defects, defectsFolder, open, quick, residual, train } from './defects.js';
 
 const root = t.testdir();
 const options = { ...quick, unreadable: 'skip', batchSize: 4 } satisfies FineTuneOptions;
@@ -77,6 +78,16 @@ t.test('features of what is left', async (t) => {
   await t.rejects(extractFeatures(model, withoutVal, reading), noVal);
   const { skipped, val } = await extractFeatures(model, withoutClassInVal, reading);
   t.same([skipped.length, val.paths.length], [2, 10]);
+});
+
+t.test('data that were read to measure on are not trained on', async (t) => {
+  const measured = await imageFolder(join(defectsFolder, 'val'), { purpose: 'evaluation' });
+  const refused = {
+    code: 'DATA_INVALID',
+    message: /no images in train\. To train, read it without `purpose: 'evaluation'`/,
+  };
+  await t.rejects(train(await open(t), measured, quick), refused);
+  await t.rejects(extractFeatures(await open(t), measured, { preprocessing: quick.preprocessing }), refused);
 });
 
 t.test('of each class one image is decoded where none is bad', async (t) => {

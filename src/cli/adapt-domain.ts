@@ -67,7 +67,9 @@ export function addAdaptDomain(program: Command): Command {
 async function adapt(flags: AdaptFlags): Promise<DomainAdaptation> {
   const { method, steps, seed, batchSize, reportTarget } = flags;
   const source = await readData(flags.source, seed, undefined, readingOf(flags));
-  const target = reportTarget ? await readData(flags.target, seed) : await unlabelledImages(flags.target);
+  const target = reportTarget
+    ? await readData(flags.target, seed, undefined, { ...readingOf(flags), purpose: 'evaluation' })
+    : await unlabelledImages(flags.target);
   await using model = await loadModel(modelFile(flags.model), { device: flags.device });
   const done = await adaptDomain(model, {
     ...{ source, target, method, steps, seed, batchSize, report: reportTarget ?? false },

@@ -20,24 +20,23 @@ export interface Directory {
   folders: string[];
   /** Visible files with the extension of an image. */
   images: number;
+  /** Names of links that lead nowhere and may have been folders. */
+  broken: string[];
 }
 
 /** @throws FILE_NOT_FOUND, DATA_INVALID for a file */
 export async function lookInto(path: string): Promise<Directory> {
   const folders: string[] = [];
+  const broken: string[] = [];
   let images = 0;
   for (const entry of await listEntries(path)) {
     if (isHidden(entry.name)) continue;
-    if (await isFolder(path, entry)) folders.push(entry.name);
+    const kind = entry.isSymbolicLink() ? await stat(join(path, entry.name)).catch(() => undefined) : entry;
+    if (kind?.isDirectory()) folders.push(entry.name);
     else if (isImageName(entry.name)) images++;
+    else if (!kind) broken.push(entry.name);
   }
-  return { path, folders, images };
-}
-
-async function isFolder(path: string, entry: Dirent): Promise<boolean> {
-  if (!entry.isSymbolicLink()) return entry.isDirectory();
-  const linked = await stat(join(path, entry.name)).catch(() => undefined);
-  return linked?.isDirectory() ?? false;
+  return { path, folders, images, broken };
 }
 
 /** What a folder holds, sorted by name. @throws FILE_NOT_FOUND, DATA_INVALID for a file */

@@ -31,8 +31,12 @@ interface Candidate {
  * @throws DATA_INVALID for names that may be splits and cannot be understood
  */
 export async function findRoots(dir: string, purpose: Purpose, warnings: string[]): Promise<Root[]> {
-  const { directory, roots } = await findSplits(await lookInto(dir), purpose, warnings);
+  const top = await lookInto(dir);
+  const { directory, roots } = await findSplits(top, purpose, warnings);
   if (directory.path !== dir) warnings.unshift(`Reading ${directory.path}, the only folder in ${dir}.`);
+  for (const { path, broken } of [top, ...roots.map((root) => root.directory)]) {
+    for (const name of broken) warnings.push(`${join(path, name)} is a link that leads nowhere.`);
+  }
   if (roots.length === 0) return [{ directory, prefix: '', split: undefined }];
   const unwrapped: Root[] = [];
   for (const root of roots) unwrapped.push(await unwrapSplit(root, roots, purpose, warnings));

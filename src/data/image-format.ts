@@ -95,7 +95,9 @@ function describeOther(bytes: Uint8Array): string {
   if (start.startsWith('<') && /<svg[\s>]/i.test(start)) return 'an SVG drawing';
   if (/^\0+$/.test(text)) return 'nothing but zeros at its beginning';
   // Fewer bytes than the longest magic: the beginning of a file that was cut.
-  return bytes.length < 12 ? `only ${bytes.length} bytes` : 'of no known image format';
+  return bytes.length < 12
+    ? `only ${bytes.length} byte${bytes.length === 1 ? '' : 's'}`
+    : 'of no known image format';
 }
 
 function describeBrands([major = '', ...brands]: string[]): string {

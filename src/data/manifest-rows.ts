@@ -1,6 +1,6 @@
 import { extname } from 'node:path';
 import { Readable } from 'node:stream';
-import { CsvError, parse } from 'csv-parse';
+import { parse } from 'csv-parse';
 import { TorchgraftError } from '../errors.js';
 import { invalid } from './dataset.js';
 import { textOf } from './manifest-text.js';
@@ -54,8 +54,9 @@ async function* readCsv(file: string): Rows {
       else names = checkHeader(fields, file, at);
     }
   } catch (cause) {
-    if (!(cause instanceof CsvError)) throw cause;
-    throw new TorchgraftError('DATA_INVALID', `${file} is not valid CSV: ${cause.message}`, { cause });
+    const { code, message } = cause as { code?: unknown; message: string };
+    if (typeof code !== 'string' || !code.startsWith('CSV_')) throw cause;
+    throw new TorchgraftError('DATA_INVALID', `${file} is not valid CSV: ${message}`, { cause });
   } finally {
     source.destroy();
   }
@@ -103,13 +104,16 @@ function checkHeader(names: string[], file: string, line: number): string[] {
   return names;
 }
 
-/** Fields without a name are none, as behind a last delimiter; missing ones are empty. */
+/**
+ * Missing fields are empty. One without a name is none, as behind a last delimiter; but the first column may be numbers of lines,
+ * which pandas writes.
+ */
 function valuesOf(
   names: readonly string[],
   fields: readonly string[],
   where: string,
 ): ReadonlyMap<string, string> {
-  const stray = fields.findIndex((field, at) => field !== '' && !names[at]);
+  const stray = fields.findIndex((field, at) => field !== '' && !names[at] && at > 0);
   if (stray >= 0) {
     throw invalid(
       `${where}: \`${fields[stray]}\` is in column ${stray + 1}, which the first line gives no name. A text that holds the ` +

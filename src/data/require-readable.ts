@@ -8,6 +8,19 @@ import { taskOf } from './task.js';
 /** As small as it gets: what counts is that it can be decoded. */
 const side = 8;
 
+/** Refuses data without images in these splits, such as were read for an evaluation. @throws DATA_INVALID */
+export function requireSplits(
+  { splits }: ImageDataset,
+  where: string,
+  needed: readonly ('train' | 'val')[] = ['train', 'val'],
+): void {
+  const empty = needed.find((split) => splits[split].length === 0);
+  if (!empty) return;
+  throw invalid(
+    `${where}: the data has no images in ${empty}. To train, read it without \`purpose: 'evaluation'\`.`,
+  );
+}
+
 /** Samples of which at least one has to be readable. */
 interface Part {
   split: 'train' | 'val';

@@ -16,9 +16,7 @@ const fewest = 10;
  * a seeded share. What is adapted is given nothing else of the target.
  */
 export function unlabelledTarget(target: TargetImages, source: ImageDataset, seed: number): ImageDataset {
-  const paths = isList(target)
-    ? target
-    : [...target.splits.train, ...target.splits.val].map(({ path }) => path);
+  const paths = isList(target) ? target : imagesOf(target).map(({ path }) => path);
   const images = [...new Set(paths)];
   if (images.length < fewest) {
     throw invalidValue(
@@ -59,8 +57,12 @@ export function labelledTarget(target: TargetImages, source: ImageDataset): Samp
 /** The target as it was given, for provenance. */
 export function describeTarget(target: TargetImages): { source?: string; images: number } {
   if (isList(target)) return { images: target.length };
-  const { train, val } = target.splits;
-  return { source: target.summary.source, images: train.length + val.length };
+  return { source: target.summary.source, images: imagesOf(target).length };
+}
+
+/** Those to adapt to: all but a test split beside others. */
+function imagesOf({ splits: { train, val, test = [] } }: ImageDataset): Sample[] {
+  return train.length + val.length > 0 ? [...train, ...val] : test;
 }
 
 function isList(target: TargetImages): target is readonly string[] {

@@ -2,7 +2,7 @@ import { tellAudit } from '../audit/data-audit.js';
 import { cleanUp } from '../clean-up.js';
 import type { ImageDataset } from '../data/dataset.js';
 import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
-import { requireReadable } from '../data/require-readable.js';
+import { requireReadable, requireSplits } from '../data/require-readable.js';
 import { taskOf } from '../data/task.js';
 import { TorchgraftError } from '../errors.js';
 import { Forgetting, type Graft } from '../forgetting/forgetting.js';
@@ -37,6 +37,7 @@ export async function prepareModel(
   options: CheckedOptions,
 ): Promise<Prepared> {
   const task = taskOf(data);
+  requireSplits(data, 'fineTune');
   checkLbfgsModel(options, await model.summary(), 'fineTune');
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
   await checkModel(model);

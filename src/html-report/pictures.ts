@@ -1,4 +1,7 @@
 import sharp, { type Sharp } from 'sharp';
+import { requireFormat } from '../data/image-format.js';
+import { imageLimits } from '../data/image-limits.js';
+import { readRegularFile } from '../data/open-file.js';
 import type { Occlusion } from './occlusion.js';
 
 /** Side of a picture in the report, pixels. */
@@ -19,7 +22,10 @@ export async function drawPicture(pixels: Uint8Array, size: number): Promise<str
 /** A file's image, cropped to a square, as a data: URI; undefined where it cannot be read any more. */
 export async function drawFile(path: string): Promise<string | undefined> {
   try {
-    return await toUri(sharp(path).rotate().resize(pictureSide, pictureSide));
+    const bytes = await readRegularFile(path);
+    requireFormat(bytes, path);
+    const { maxPixels: limitInputPixels } = imageLimits();
+    return await toUri(sharp(bytes, { limitInputPixels }).rotate().resize(pictureSide, pictureSide));
   } catch {
     return undefined;
   }

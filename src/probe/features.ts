@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { DatasetSummary, ImageDataset, Sample } from '../data/dataset.js';
 import type { SkippedImage } from '../data/loader.js';
 import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
+import { requireSplits } from '../data/require-readable.js';
 import { invalidType, TorchgraftError, throwIfAborted } from '../errors.js';
 import { makePlan } from '../fine-tune/computation.js';
 import type { Reading } from '../fine-tune/epoch.js';
@@ -93,6 +94,7 @@ export async function extractFeatures(
   if (!data?.splits?.train)
     throw invalidType('extractFeatures: expected data from imageFolder or imageManifest.');
   const checked = checkOptions(extractSchema, options, 'extractFeatures');
+  requireSplits(data, 'extractFeatures', ['train']);
   throwIfAborted(checked.signal);
   return model.withHead(checked.layer, () => extract(model, data, checked));
 }

@@ -33,6 +33,9 @@ t.test('decodes paths and bytes, and leaves the rest to sharp', { skip }, async 
     t.equal(await addon.decodeJpeg(other, view, untouched, 0), undefined);
   }
   t.ok(untouched.every((value) => value === 7));
+  const within = (maxPixels: number) => addon.decodeJpeg(path, { ...view, maxPixels }, fromPath, 0);
+  t.same(await within(160 * 107), { width: 160, height: 107 });
+  t.equal(await within(160 * 107 - 1), undefined, 'more pixels than allowed');
 });
 
 t.test('refuses wrong arguments by code', async (t) => {
@@ -49,6 +52,8 @@ t.test('refuses wrong arguments by code', async (t) => {
     [[path, { ...view, side: 0 }, target, 0], 'INVALID_VALUE'],
     [[path, { ...view, resize: 8193 }, target, 0], 'INVALID_VALUE'],
     [[path, { ...view, filter: 'nearest' }, target, 0], 'INVALID_VALUE'],
+    [[path, { ...view, maxPixels: 0 }, target, 0], 'INVALID_VALUE'],
+    [[path, { ...view, maxPixels: '1' }, target, 0], 'INVALID_TYPE'],
     [[path, { ...view, squash: 1 }, target, 0], 'INVALID_TYPE'],
     [[path, view, new Uint16Array(bytes), 0], 'INVALID_TYPE'],
     [[path, view, target, 1], 'SHAPE_MISMATCH'],
