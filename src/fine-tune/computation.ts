@@ -8,6 +8,7 @@ import type { Model } from '../model.js';
 import type { NativeAugment, Plan, Precision } from '../native.js';
 import { callNative } from '../native-call.js';
 import { planPath, recallPlan, rememberPlan } from '../plan-cache.js';
+import type { Stopwatch } from '../stopwatch.js';
 import type { Reading } from './epoch.js';
 import { CachedFeatures, type FeatureReport, featureRowBytes } from './features.js';
 import { groupWeighing } from './group-training.js';
@@ -38,6 +39,7 @@ export interface PlanSettings {
   reading: Reading;
   /** Of the stage before, and of the run that is resumed. */
   precision: Precision | undefined;
+  watch?: Stopwatch | undefined;
 }
 
 export interface ComputationSettings extends PlanSettings {
@@ -91,6 +93,7 @@ export class Computation {
         views: Math.max(1, views),
         place: options.cache,
         signal: options.signal,
+        watch: settings.watch,
       },
       train.length * views + val.length,
     );

@@ -19,6 +19,7 @@ import {
 import type { Model } from '../model.js';
 import type { NativeAugment, Plan } from '../native.js';
 import { callNative } from '../native-call.js';
+import type { Stopwatch } from '../stopwatch.js';
 import type { Reading } from './epoch.js';
 import type { BatchSource, SourceBatch, SourceTensors } from './source.js';
 
@@ -50,6 +51,7 @@ export interface FeatureSettings {
   views: number;
   place: CachePlace;
   signal: AbortSignal | undefined;
+  watch?: Stopwatch | undefined;
 }
 
 /** One split's samples: the hash of each file, and row numbers by view. */
@@ -182,7 +184,9 @@ export class CachedFeatures {
     const { signal } = this.#settings;
     const { firstBatch, batchSize, skipped, progress } = pass;
     const start = performance.now();
-    const known = await this.#ensure(samples, order, viewOf);
+    const ensure = () => this.#ensure(samples, order, viewOf);
+    const { watch } = this.#settings;
+    const known = await (watch ? watch.spend('features', ensure) : ensure());
     progress.waited += (performance.now() - start) / 1000;
     for (let from = firstBatch * batchSize; from < order.length; from += batchSize) {
       throwIfAborted(signal);
