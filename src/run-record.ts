@@ -62,6 +62,8 @@ export interface RunRecord {
   /** How the best weights do on slices of the validation images. */
   slices?: (NamedSliceReport | NamedTargetSliceReport)[];
   totalSeconds?: number;
+  /** What the time went to, by name; of the command line also `data`, `model`, `saving`, `report`. */
+  seconds?: Record<string, number>;
   peakRssMb?: number;
 }
 
@@ -95,6 +97,7 @@ export function makeRunRecord(model: Model, data: ImageDataset, result: FineTune
     bestEpoch: result.best.epoch,
     baseline: result.baseline,
     epochs: result.history,
+    ...(result.seconds ? { seconds: result.seconds } : {}),
   };
 }
 

@@ -9,6 +9,8 @@ import {
   type FineTuneOptions,
   fineTune,
   logisticProbe,
+  type Model,
+  shuffleWeights,
   trainFromScratch,
   writeReport,
 } from '../src/index.js';
@@ -16,6 +18,9 @@ import { beatenByProbe, standings } from '../src/report/baselines-table.js';
 import { backbone, defects, open, quick, residual, train } from './defects.js';
 
 const small = { size: 96, resize: 96 };
+const exact = { preprocessing: small, threads: 2, precision: 'float32', cache: 'memory' } as const;
+/** As the checks probe. */
+const quickly = { C: [1e-3, 1e-2, 1e-1, 1], folds: 3, maxIterations: 100, seed: 0 };
 
 t.test('majority, untrained and pretrained probes are measured before training', async (t) => {
   const model = await open(t, backbone);
@@ -38,6 +43,44 @@ t.test('majority, untrained and pretrained probes are measured before training',
     standings(baselines, best).map(({ name }) => name),
     [`always ${data.classes[most]}`, 'untrained network, probed', 'pretrained network, probed', 'this model'],
   );
+});
+
+t.test('of many images a part is looked at first, and all where that does not tell', async (t) => {
+  const data = defects(120, 120);
+  const measure = async (model: Model) => {
+    const options = { ...quick, preprocessing: small, baselines: 'measure', threads: 2 } as const;
+    const { baselines, best, decisions } = await fineTune(model, data, options);
+    if (!baselines?.transfer) throw new Error('there are baselines');
+    return { transfer: baselines.transfer, rows: standings(baselines, best), decisions };
+  };
+  const { transfer, rows } = await measure(await open(t, backbone));
+  t.equal(transfer.verdict, 'help');
+  t.equal(transfer.images, 120, 'the pretrained network is probed on all');
+  const [control, ...others] = transfer.controls;
+  t.same(others, []);
+  t.same(control?.part, { train: 48, val: 48 });
+  t.match(transfer.text, /compared on 48 training and 48 validation images/);
+  const images = new Map(rows.map(({ name, images }) => [name, images]));
+  t.equal(images.get('untrained network, probed'), 48);
+  t.equal(images.get('pretrained network, probed'), 120);
+
+  // The same by hand: probes on 8 images of each class with the C of all.
+  const part = subsetOf(data, { train: 48, val: 48 });
+  const untrained = await open(t, backbone);
+  await untrained.reinitialise(0);
+  const { C } = await logisticProbe(await extractFeatures(await open(t, backbone), data, exact), quickly);
+  const probe = await logisticProbe(await extractFeatures(untrained, part, exact), {
+    ...quickly,
+    C: [C as number],
+  });
+  t.equal(control?.accuracy, probe.metrics.accuracy);
+
+  const shuffled = await open(t, backbone);
+  await shuffleWeights(shuffled, 0);
+  const { transfer: nothing } = await measure(shuffled);
+  t.not(nothing.verdict, 'help', 'weights in a random order do not help');
+  t.equal(nothing.controls.length, 3);
+  t.ok(nothing.controls.every((control) => control.part === undefined));
 });
 
 t.test('a model that a probe beats is told of', async (t) => {

@@ -1,7 +1,7 @@
 import type { ImageDataset } from '../data/dataset.js';
 import { subsetOf } from '../data/subset.js';
 import type { Features } from '../probe/features.js';
-import { findLabelIssues, type LabelIssue } from './label-issues.js';
+import { findIssues, type LabelIssue } from './label-issues.js';
 import { findNearDuplicates, type NearDuplicate, type NearDuplicateOptions } from './near-duplicates.js';
 import { count, shortened } from './words.js';
 
@@ -22,6 +22,7 @@ export interface DataAudit {
 /** Some seconds of decoding. Beyond it the data set is looked at in part, which `images` tells. */
 const mostDecoded = 4000;
 const mostListed = 100;
+const folds = 5;
 /** Of the suggested class. A weak probe contradicts many good labels, but few of them so surely. */
 const leastProbability = 0.9;
 
@@ -29,13 +30,14 @@ const leastProbability = 0.9;
  * Labels that a probe contradicts, of findLabelIssues the surest.
  *
  * @param features of the images whose labels are looked at
+ * @param options `C` of a quick probe on them, where it is known
  * @throws ABORTED
  */
 export async function auditLabels(
   features: Features,
-  { seed, signal }: { seed: number; signal?: AbortSignal | undefined },
+  { C, seed, signal }: { C?: number | undefined; seed: number; signal?: AbortSignal | undefined },
 ): Promise<NonNullable<DataAudit['labels']>> {
-  const candidates = await findLabelIssues(features, { seed, ...(signal ? { signal } : {}) });
+  const candidates = await findIssues(features, { C, seed, signal, folds });
   const issues = candidates.filter(({ probability }) => probability.suggested >= leastProbability);
   return { found: issues.length, issues: issues.slice(0, mostListed), images: features.train.paths.length };
 }

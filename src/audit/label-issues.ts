@@ -44,10 +44,23 @@ export async function findLabelIssues(
   features: Features,
   options: LabelIssueOptions = {},
 ): Promise<LabelIssue[]> {
-  const { folds, seed, signal } = checkOptions(schema, options, 'findLabelIssues');
+  const checked = checkOptions(schema, options, 'findLabelIssues');
   checkFeatures(features, 'findLabelIssues');
+  return findIssues(features, { ...checked, C: undefined });
+}
+
+/** findLabelIssues, where C of a quick probe may be known already. */
+export async function findIssues(
+  features: Features,
+  {
+    C: known,
+    folds,
+    seed,
+    signal,
+  }: { C: number | undefined; folds: number; seed: number; signal?: AbortSignal | undefined },
+): Promise<LabelIssue[]> {
   const { classes, train } = features;
-  const { C = 1 } = await quickProbe(features, { seed, signal });
+  const C = known ?? (await quickProbe(features, { seed, signal })).C ?? 1;
   const settings = { maxIterations: 100, signal };
   const { labels, rows, scores } = await crossValidate(
     features,

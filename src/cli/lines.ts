@@ -131,6 +131,13 @@ export function summary(
   ];
 }
 
+/** What the time went to, without what took less than a hundredth of it. */
+export function secondsLine(seconds: Record<string, number>): string {
+  const all = Object.values(seconds).reduce((sum, value) => sum + value, 0);
+  const told = Object.entries(seconds).filter(([, value]) => value >= all / 100);
+  return `time   ${told.map(([name, value]) => `${name} ${value.toFixed(1)} s`).join(', ')}`;
+}
+
 /** Beside what comes without fine-tuning. */
 function standing(
   baselines: Baselines,

@@ -17,11 +17,12 @@ import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
 import { titleOf } from '../report/slice-tables.js';
 import { makeRunRecord, withSlices } from '../run-record.js';
+import { Stopwatch } from '../stopwatch.js';
 import { readData } from './arguments.js';
 import { batchDisplay } from './batch-display.js';
 import { openModel } from './first-step.js';
 import { listenForInterrupt } from './interrupt.js';
-import { epochEvent, epochLine, scoresByName, stageLine, startLines, summary } from './lines.js';
+import { epochEvent, epochLine, scoresByName, secondsLine, stageLine, startLines, summary } from './lines.js';
 import { skippedLines } from './reading-flags.js';
 import { tryReport } from './report.js';
 import { writeRunFile } from './run-file.js';
@@ -54,19 +55,26 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const { out, options } = request;
   const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
   const started = performance.now();
-  const data = await readData(request.data, options.seed ?? 0, request.slices, options);
+  const watch = new Stopwatch();
+  const data = await watch.spend('data', () =>
+    readData(request.data, options.seed ?? 0, request.slices, options),
+  );
   const tell = {
     say,
     emit: (event: Record<string, unknown>) => emit(request, event),
     signal: interrupt.signal,
   };
-  await using model = await openModel(request, data, tell);
+  await using model = await watch.spend('model', () => openModel(request, data, tell));
   await mkdir(out, { recursive: true });
   const { result, outcomes } = await train(model, data, request, interrupt.signal).finally(interrupt.stop);
   const file = join(out, 'model.pt');
-  await model.save(file);
-  const adapter = await writeAdapter(model, join(out, 'adapter.safetensors'));
-  const scratch = request.scratch ? await compareWithScratch(data, request) : {};
+  const adapter = await watch.spend('saving', async () => {
+    await model.save(file);
+    return writeAdapter(model, join(out, 'adapter.safetensors'));
+  });
+  const scratch = request.scratch
+    ? await watch.spend('scratch', () => compareWithScratch(data, request))
+    : {};
   const totals = {
     totalSeconds: (performance.now() - started) / 1000,
     peakRssMb: process.resourceUsage().maxRSS / 1024,
@@ -80,16 +88,26 @@ export async function runTraining(request: TrainRequest): Promise<number> {
       ...(options.batchSize ? { batchSize: options.batchSize } : {}),
     },
   );
-  const record = { request: { ...rest, ...asked }, ...made, ...scratch, ...totals };
-  await writeRunFile(join(out, 'run.json'), record);
+  const { data: reading, model: loading, ...later } = watch.seconds;
+  const seconds = { data: reading, model: loading, ...result.seconds, ...later } as Record<string, number>;
+  const record = { request: { ...rest, ...asked }, ...made, ...scratch, ...totals, seconds };
+  const runFile = join(out, 'run.json');
+  await writeRunFile(runFile, record);
   for (const line of summary(result, data.classes, file, { ...totals, ...scratch })) say(line);
   for (const report of record.slices ?? []) say(`slices ${titleOf(report)}: ${report.verdict}`);
   const report = request.report
-    ? await tryReport(join(out, 'report.html'), say, {
-        ...{ model, data, result, record, modelFile: file },
-        outcomes,
-      })
+    ? await watch.spend('report', () =>
+        tryReport(join(out, 'report.html'), say, {
+          ...{ model, data, result, record, modelFile: file },
+          outcomes,
+        }),
+      )
     : undefined;
+  if (report) {
+    seconds.report = watch.seconds.report as number;
+    await writeRunFile(runFile, record);
+  }
+  say(secondsLine(seconds));
   emit(request, {
     event: 'done',
     bestEpoch: result.best.epoch,
@@ -101,6 +119,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
     ...(record.slices ? { slices: record.slices } : {}),
     ...(result.computation.features ? { features: result.computation.features } : {}),
     ...totals,
+    seconds,
     model: file,
     ...(adapter ? { adapter } : {}),
     ...(report ? { report } : {}),

@@ -1,10 +1,14 @@
 import { auditLabels, auditSplits, type DataAudit } from '../audit/data-audit.js';
+import { mixesImages } from '../augment-option.js';
+import { cleaningUp } from '../clean-up.js';
 import type { ImageDataset } from '../data/dataset.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { subsetOf } from '../data/subset.js';
 import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
-import { checkWithFeatures, type TransferCheck, type TransferCheckOptions } from '../probe/transfer-check.js';
+import type { ExtractOptions } from '../probe/features.js';
+import { checkInLooks, type TransferCheck } from '../probe/transfer-check.js';
+import type { Stopwatch } from '../stopwatch.js';
 import type { CheckedOptions } from './options.js';
 
 /** What comes without fine-tuning, to be read beside every result. Plain JSON. */
@@ -20,6 +24,13 @@ export interface Baselines {
   audit: DataAudit;
 }
 
+/** What the run knows. */
+interface Known {
+  watch: Stopwatch;
+  /** That a probe on the training images chose. */
+  C: number | undefined;
+}
+
 /** Enough for an interval of a few points, and few enough for seconds. */
 const mostImages = { train: 400, val: 400 };
 
@@ -29,33 +40,61 @@ export async function measureBaselines(
   data: ImageDataset,
   preprocessing: Preprocessing,
   options: CheckedOptions,
+  known: Known,
 ): Promise<Baselines> {
   const majority = majorityOf(data);
   const reading = { ...readingOf(options), preprocessing };
-  const duplicates = await auditSplits(data, reading);
-  const without = { majority, transfer: null, audit: { duplicates, labels: null } };
-  if (!options.split) return without;
-  const subset = subsetOf(data, mostImages);
+  // Decoded while the model computes.
+  const looking = auditSplits(data, reading);
+  // Told where it is awaited.
+  looking.catch(() => {});
+  const compared = await cleaningUp(
+    () => compareProbes(model, subsetOf(data, mostImages), reading, options, known),
+    () => Promise.allSettled([looking]),
+  );
+  const duplicates = await known.watch.spend('audit', () => looking);
+  return {
+    majority,
+    transfer: compared?.transfer ?? null,
+    audit: { duplicates, labels: compared?.labels ?? null },
+  };
+}
+
+/** Undefined where there are no features that a probe could learn from. */
+async function compareProbes(
+  model: Model,
+  subset: ImageDataset,
+  reading: ExtractOptions,
+  options: CheckedOptions,
+  { watch, C }: Known,
+): Promise<{ transfer: TransferCheck; labels: DataAudit['labels'] } | undefined> {
+  if (!options.split) return undefined;
+  const asked = {
+    ...reading,
+    metric: options.earlyStopping.metric === 'valAccuracy' ? ('accuracy' as const) : ('macroF1' as const),
+    ...{ precision: options.precision, seed: options.seed },
+  };
+  const known = { C, ...(areOfTraining(options) ? { watch } : {}) };
   try {
-    const { check: transfer, features } = await checkTransfer(model, subset, {
-      ...reading,
-      metric: options.earlyStopping.metric === 'valAccuracy' ? 'accuracy' : 'macroF1',
-      seed: options.seed,
-    });
-    const labels = await auditLabels(features, options);
-    return { majority, transfer, audit: { duplicates, labels } };
+    const { check, pretrained } = await watch.spend('baselines', () =>
+      checkInLooks(model, subset, asked, known),
+    );
+    const { features, probe } = pretrained;
+    const labels = await watch.spend('audit', () => auditLabels(features, { ...options, C: probe.C }));
+    return { transfer: check, labels };
   } catch (error) {
     // Of the part alone: the whole is checked before.
     const isSpoiled = options.unreadable === 'skip' && (error as TorchgraftError).code === 'DATA_INVALID';
-    if (isWithoutFeatures(error) || isSpoiled) return without;
+    if (isWithoutFeatures(error) || isSpoiled) return undefined;
     throw error;
   }
 }
 
-/** One untrained network tells where the difference is plain; else it may be a lucky one, and more are asked. */
-async function checkTransfer(model: Model, data: ImageDataset, options: TransferCheckOptions) {
-  const first = await checkWithFeatures(model, data, { ...options, untrained: 1 });
-  return first.check.verdict === 'help' ? first : checkWithFeatures(model, data, options, first.features);
+/** Whether the training begins on the same features and finds those that are kept: they are not computed for the baselines. */
+function areOfTraining({ strategy, cache, augment, views }: CheckedOptions): boolean {
+  const isOfHead = strategy === 'head' || strategy === 'auto' || strategy.startsWith('lp-ft');
+  const isLive = augment !== null && (views === 'live' || mixesImages(augment));
+  return isOfHead && cache === 'disk' && !isLive;
 }
 
 /** Those options of a run that extractFeatures has too. */

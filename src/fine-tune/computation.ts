@@ -12,6 +12,7 @@ import type { Model } from '../model.js';
 import type { NativeAugment, NativePlanRequest, Plan } from '../native.js';
 import { callNative } from '../native-call.js';
 import { planPath, type RememberedPlan, recallPlan, rememberPlan } from '../plan-cache.js';
+import type { Stopwatch } from '../stopwatch.js';
 import type { Reading } from './epoch.js';
 import { CachedFeatures, type FeatureReport, featureRowBytes } from './features.js';
 import { groupWeighing } from './group-training.js';
@@ -43,6 +44,7 @@ export interface PlanSettings {
   reading: Reading;
   /** Of the stage that is resumed: proven on the weights it began with, which are gone. */
   resumed?: Plan | undefined;
+  watch?: Stopwatch | undefined;
 }
 
 export interface ComputationSettings extends PlanSettings {
@@ -97,6 +99,7 @@ export class Computation {
         // L-BFGS learns from all images at once: their features are its batch.
         place: options.cache === 'none' && stage.optimizer.kind === 'lbfgs' ? 'memory' : options.cache,
         signal: options.signal,
+        watch: settings.watch,
       },
       train.length * views + val.length,
     );

@@ -20,6 +20,7 @@ import {
 import type { Model } from '../model.js';
 import type { NativeAugment, NativeFeatures, Plan } from '../native.js';
 import { callNative } from '../native-call.js';
+import type { Stopwatch } from '../stopwatch.js';
 import type { Reading } from './epoch.js';
 import type { BatchSource, SourceBatch, SourceTensors } from './source.js';
 
@@ -54,6 +55,7 @@ export interface FeatureSettings {
   views: number;
   place: CachePlace;
   signal: AbortSignal | undefined;
+  watch?: Stopwatch | undefined;
 }
 
 /** One split's samples: the hash of each file, and row numbers by view. */
@@ -193,7 +195,9 @@ export class CachedFeatures {
     const { firstBatch, batching, skipped, progress } = pass;
     const start = performance.now();
     if (this.#settings.place === 'none') await this.#forget();
-    const known = await this.#ensure(samples, order, viewOf);
+    const ensure = () => this.#ensure(samples, order, viewOf);
+    const { watch } = this.#settings;
+    const known = await (watch ? watch.spend('features', ensure) : ensure());
     progress.waited += (performance.now() - start) / 1000;
     const isReadable = (index: number) => !known.failures.has(index);
     for (const batch of readableBatches(order, batching, firstBatch, isReadable)) {

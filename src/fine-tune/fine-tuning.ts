@@ -10,6 +10,7 @@ import type { Model } from '../model.js';
 import type { Plan } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { Outcomes } from '../outcomes.js';
+import { Stopwatch } from '../stopwatch.js';
 import {
   type CheckpointState,
   checkSameModel,
@@ -86,6 +87,7 @@ export class FineTuning<T extends Task = 'single-label'>
   /** The last finished epoch is in no checkpoint yet. */
   #isUnsaved = false;
   #saved = { at: Number.NEGATIVE_INFINITY, took: 0 };
+  readonly #watch = new Stopwatch();
   #isStarted = false;
   /** It waits for the body of its loop. */
   #isPaused = false;
@@ -150,6 +152,7 @@ export class FineTuning<T extends Task = 'single-label'>
       stages: this.stages,
       decisions: this.decisions,
       retention: this.#prepared.forgetting?.retention,
+      seconds: this.#watch.seconds,
     };
   }
 
@@ -216,7 +219,9 @@ export class FineTuning<T extends Task = 'single-label'>
     let hasFailed = false;
     try {
       const state = await this.#readCheckpoint();
-      this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
+      this.#prepared = await this.#watch.spend('preparation', () =>
+        prepareModel(this.#model, this.#data, this.#options, this.#watch),
+      );
       let sums = await this.#begin(state);
       this.#lookAhead();
       while (this.#upcoming && this.#history.length < this.#until) {
@@ -323,7 +328,9 @@ export class FineTuning<T extends Task = 'single-label'>
       return this.#decoded;
     };
     const settings = { ...this.#settings(), resumed, firstEpoch, epochs };
-    const run = await StageRun.begin({ ...settings, decoded: epochs > 1 ? decoded : undefined }, stage);
+    const run = await this.#watch.spend('planning', () =>
+      StageRun.begin({ ...settings, decoded: epochs > 1 ? decoded : undefined }, stage),
+    );
     this.#run = run;
     this.#stages.push(run.report);
     return run.computation;
@@ -356,19 +363,21 @@ export class FineTuning<T extends Task = 'single-label'>
   async #runEpoch(from: TrainSums): Promise<EpochReport<T>> {
     const epoch = this.#history.length + 1;
     const run = this.#run as StageRun;
-    const { sums, skipped } = await trainEpoch({
-      model: this.#model,
-      source: run.computation.trainSource(epoch, from.batches),
-      total: this.#data.splits.train.length,
-      epoch,
-      optimizer: run.stage.optimizer.kind,
-      accumulate: run.stage.accumulate,
-      from,
-      learningRates: (batch) => run.learningRates(epoch, batch, this.#history),
-      signal: this.#options.signal,
-      onBatch: this.#onBatch(),
-      onStopped: (done) => this.#checkpoint(done, true),
-    });
+    const { sums, skipped } = await this.#watch.spend('training', () =>
+      trainEpoch({
+        model: this.#model,
+        source: run.computation.trainSource(epoch, from.batches),
+        total: this.#data.splits.train.length,
+        epoch,
+        optimizer: run.stage.optimizer.kind,
+        accumulate: run.stage.accumulate,
+        from,
+        learningRates: (batch) => run.learningRates(epoch, batch, this.#history),
+        signal: this.#options.signal,
+        onBatch: this.#onBatch(),
+        onStopped: (done) => this.#checkpoint(done, true),
+      }),
+    );
     const report = await this.#validateTrained(epoch, sums, skipped);
     this.#history.push(report);
     run.report.epochs += 1;
@@ -409,14 +418,16 @@ export class FineTuning<T extends Task = 'single-label'>
     trainSkipped: EpochReport['skipped'],
   ): Promise<EpochReport<T>> {
     const start = performance.now();
-    const { metrics, skipped } = await evaluateTask({
-      model: this.#model,
-      source: (this.#run as StageRun).computation.valSource(),
-      total: this.#data.splits.val.length,
-      ...{ classes: this.#data.classes, task: this.#data.task, epoch },
-      onLogits: this.#outcomes.begin(),
-      onBatch: this.#onBatch(),
-    });
+    const { metrics, skipped } = await this.#watch.spend('validation', () =>
+      evaluateTask({
+        model: this.#model,
+        source: (this.#run as StageRun).computation.valSource(),
+        total: this.#data.splits.val.length,
+        ...{ classes: this.#data.classes, task: this.#data.task, epoch },
+        onLogits: this.#outcomes.begin(),
+        onBatch: this.#onBatch(),
+      }),
+    );
     return makeReport(epoch, sums, metrics as Validation<T>, {
       more: this.#outcomes.end(skipped),
       stage: epoch === 0 ? null : (this.#run as StageRun).stage.name,
@@ -444,7 +455,7 @@ export class FineTuning<T extends Task = 'single-label'>
     // Epochs on kept features take milliseconds, a checkpoint's flush to the disk ten times that.
     this.#isUnsaved = !isStopping && start - this.#saved.at < this.#saved.took * checkpointShare;
     if (this.#isUnsaved) return;
-    await writeCheckpoint(checkpoint, this.#model, {
+    const state: CheckpointState = {
       epoch: this.#history.length,
       sums,
       stages: this.#stages,
@@ -455,7 +466,8 @@ export class FineTuning<T extends Task = 'single-label'>
       plan: (this.#run as StageRun).computation.report.plan,
       recipe: this.#recipe,
       ...(this.#source ? { model: this.#source } : {}),
-    });
+    };
+    await this.#watch.spend('checkpoints', () => writeCheckpoint(checkpoint, this.#model, state));
     this.#saved = { at: performance.now(), took: performance.now() - start };
   }
 
@@ -505,6 +517,9 @@ export class FineTuning<T extends Task = 'single-label'>
   #settings() {
     const { preprocessing, forgetting } = this.#prepared as Prepared;
     const reading = { ...this.#reading, preprocessing };
-    return { model: this.#model, data: this.#data, options: this.#options, reading, forgetting };
+    return {
+      ...{ model: this.#model, data: this.#data, options: this.#options, reading, forgetting },
+      watch: this.#watch,
+    };
   }
 }

@@ -13,6 +13,7 @@ import type { Model } from '../model.js';
 import type { ModelDescription, ReplaceHeadResult } from '../native.js';
 import { whyChanging } from '../notices.js';
 import { ownerOf } from '../patterns.js';
+import { Stopwatch } from '../stopwatch.js';
 import { type Baselines, measureBaselines } from './baselines.js';
 import type { CheckedOptions } from './options.js';
 import { compileStrategy } from './strategies/compile.js';
@@ -35,6 +36,7 @@ export async function prepareModel(
   model: Model,
   data: ImageDataset,
   options: CheckedOptions,
+  watch = new Stopwatch(),
 ): Promise<Prepared> {
   const task = taskOf(data);
   requireSplits(data, 'fineTune');
@@ -60,12 +62,14 @@ export async function prepareModel(
       await adaptLayers(model, head.parameters, options.lora ?? {}, options.seed);
     await beginAtMean(model, data, head, options.head.hidden);
     const probeC = beginsWithProbe
-      ? await readyProbe(model, data, preprocessing, options, head.standardiser)
+      ? await watch.spend('probe', () =>
+          readyProbe(model, data, preprocessing, options, head.standardiser, watch),
+        )
       : undefined;
     const baselines =
       options.baselines === 'none' || task !== 'single-label'
         ? undefined
-        : await measureBaselines(model, data, preprocessing, options);
+        : await measureBaselines(model, data, preprocessing, options, { watch, C: probeC });
     const summary = await model.summary();
     const images = data.splits.train.length;
     const strategy = compileStrategy({

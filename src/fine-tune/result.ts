@@ -36,4 +36,9 @@ export interface FineTuneResult<T extends Task = 'single-label'> {
   decisions: string[];
   /** With `retain`: what is left of the source task; undefined where the run was aborted. */
   retention?: RetentionReport | undefined;
+  /**
+   * What the time went to, in seconds: `preparation`, `probe`, `baselines`, `audit`, `planning`, `features` (of what is
+   * frozen), `training`, `validation`, `checkpoints`, as far as there was any. Of a resumed run since it was.
+   */
+  seconds: Record<string, number>;
 }

@@ -4,10 +4,11 @@ import { taskOf } from '../data/task.js';
 import type { Model } from '../model.js';
 import type { ReplaceHeadResult } from '../native.js';
 import { callNative } from '../native-call.js';
-import { extractFeatures } from '../probe/features.js';
+import { extractWith } from '../probe/features.js';
 import { quickProbe } from '../probe/quick.js';
 import { matrixOf } from '../probe/result.js';
 import { measureColumns } from '../probe/standardise.js';
+import type { Stopwatch } from '../stopwatch.js';
 import { isWithoutFeatures, readingOf } from './baselines.js';
 import { labelStrength } from './label-strength.js';
 import type { CheckedOptions } from './options.js';
@@ -26,11 +27,13 @@ export async function readyProbe(
   preprocessing: Preprocessing,
   options: CheckedOptions,
   standardiser: ReplaceHeadResult['standardiser'],
+  watch: Stopwatch,
 ): Promise<number | undefined> {
   if (!options.split) return undefined;
   try {
     const { precision, seed, signal } = options;
-    const features = await extractFeatures(model, data, { ...readingOf(options), preprocessing, precision });
+    const asked = { ...readingOf(options), preprocessing, precision };
+    const features = await extractWith(model, data, asked, { watch });
     if (standardiser) {
       const { mean, std } = measureColumns(matrixOf(features.train));
       const vector = (data: Float64Array) => ({ data, shape: [data.length], dtype: 'float64' as const });

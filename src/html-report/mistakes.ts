@@ -27,13 +27,39 @@ export async function showMistakes(
   outcomes: Outcomes,
   limits: { mistakes: number; maps: number; occlusionMaps: number },
 ): Promise<Mistake[]> {
+  const wrong = findMistakes(outcomes).slice(0, limits.mistakes);
+  const pixels = await Promise.all(wrong.map(({ path }) => readPixels(path, labelled.card)));
+  const mapped = wrong
+    .map(({ answer }, index) => ({ index, answer, pixels: pixels[index] }))
+    .filter((one): one is Mapped => one.pixels !== undefined && one.index < limits.maps);
+  const gradCams = await drawGradCams(labelled, mapped);
   const shown: Mistake[] = [];
-  for (const [index, wrong] of findMistakes(outcomes).slice(0, limits.mistakes).entries()) {
-    shown.push(
-      await show(labelled, wrong, { maps: index < limits.maps, occlusion: index < limits.occlusionMaps }),
-    );
+  for (const [index, { answer, ...mistake }] of wrong.entries()) {
+    const own = pixels[index];
+    // An image that can no longer be read has no picture; everything else is told nevertheless.
+    if (!own) {
+      shown.push(mistake);
+      continue;
+    }
+    const picture = await drawPicture(own, labelled.card.preprocessing.size);
+    const gradCam = gradCams.get(index);
+    const isOccluded = !gradCam && index < limits.maps && index < limits.occlusionMaps;
+    shown.push({
+      ...{ ...mistake, picture },
+      ...(gradCam ? { gradCam } : {}),
+      ...(isOccluded ? { occlusion: await drawDrops(labelled, own, answer) } : {}),
+    });
   }
   return shown;
+}
+
+/** Undefined for an image that cannot be read. */
+async function readPixels(path: string, { preprocessing }: ModelCard): Promise<Uint8Array | undefined> {
+  try {
+    return (await loadImages([path], preprocessing)).data;
+  } catch {
+    return undefined;
+  }
 }
 
 /** All wrong answers, the most confident first. */
@@ -55,45 +81,56 @@ export function findMistakes({ classes, labels, probabilities, paths }: Outcomes
   return wrong.sort((a, b) => b.confidence - a.confidence);
 }
 
-/** An image that can no longer be read has no picture; everything else is told nevertheless. */
-async function show(
-  labelled: { model: Model; card: ModelCard },
-  { answer, ...mistake }: Wrong,
-  is: { maps: boolean; occlusion: boolean },
-): Promise<Mistake> {
-  const { preprocessing } = labelled.card;
-  const pixels = await loadImages([mistake.path], preprocessing).then(
-    ({ data }) => data,
-    () => undefined,
-  );
-  if (!pixels) return mistake;
-  const picture = await drawPicture(pixels, preprocessing.size);
-  if (!is.maps) return { ...mistake, picture };
-  const gradCam = await drawGradCam(labelled, pixels, answer);
-  if (gradCam) return { ...mistake, picture, gradCam };
-  if (!is.occlusion) return { ...mistake, picture };
-  return { ...mistake, picture, occlusion: await drawDrops(labelled, pixels, answer) };
-}
-
 /** What a network without a map of features before its head refuses Grad-CAM with. */
 const withoutMap = ['NO_HEAD', 'MODEL_FAILED', 'MODEL_FROZEN'];
 
-/** Undefined where the network has no map of features before its head, or one of a single place, which tells nothing. */
-async function drawGradCam(
+/** An image that is to get a map. */
+interface Mapped {
+  index: number;
+  answer: number;
+  pixels: Uint8Array;
+}
+
+/** Images a forward: the network is readied for maps once for all of them. */
+const mapsAtOnce = 8;
+
+/** By index; none where the network has no map of features before its head, or one of a single place, which tells nothing. */
+async function drawGradCams(
   labelled: { model: Model; card: ModelCard },
-  pixels: Uint8Array,
-  answer: number,
-): Promise<GradCamPicture | undefined> {
-  let map: GradCamMap;
+  images: readonly Mapped[],
+): Promise<Map<number, GradCamPicture>> {
+  const drawn = new Map<number, GradCamPicture>();
+  const { size } = labelled.card.preprocessing;
+  for (let from = 0; from < images.length; from += mapsAtOnce) {
+    const some = images.slice(from, from + mapsAtOnce);
+    for (const [at, map] of (await explainAll(labelled, some)).entries()) {
+      if (map.values.length < 2) return drawn;
+      const { index, pixels } = some[at] as Mapped;
+      const picture = await drawGlow(pixels, size, map);
+      drawn.set(index, { picture, empty: map.values.every((value) => value === 0) });
+    }
+  }
+  return drawn;
+}
+
+async function explainAll(
+  labelled: { model: Model; card: ModelCard },
+  images: readonly Mapped[],
+): Promise<GradCamMap[]> {
+  const answers = Int32Array.from(images, ({ answer }) => answer);
   try {
-    [map] = (await explain(labelled, pixels, 1, Int32Array.of(answer))) as [GradCamMap];
+    return await explain(labelled, concatenateBytes(images), images.length, answers);
   } catch (error) {
-    if (error instanceof TorchgraftError && withoutMap.includes(error.code)) return undefined;
+    if (error instanceof TorchgraftError && withoutMap.includes(error.code)) return [];
     throw error;
   }
-  if (map.values.length < 2) return undefined;
-  const picture = await drawGlow(pixels, labelled.card.preprocessing.size, map);
-  return { picture, empty: map.values.every((value) => value === 0) };
+}
+
+function concatenateBytes(images: readonly Mapped[]): Uint8Array {
+  const bytes = images[0]?.pixels.length ?? 0;
+  const all = new Uint8Array(images.length * bytes);
+  for (const [at, { pixels }] of images.entries()) all.set(pixels, at * bytes);
+  return all;
 }
 
 async function drawDrops(

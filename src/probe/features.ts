@@ -11,8 +11,10 @@ import { CachedFeatures, type FeatureReport } from '../fine-tune/features.js';
 import { withBatch } from '../fine-tune/source.js';
 import type { Model } from '../model.js';
 import type { HeadDescription, Plan } from '../native.js';
+import { callNative } from '../native-call.js';
 import { checkOptions } from '../options.js';
 import { withFrozenTrunk } from '../plan.js';
+import { Stopwatch } from '../stopwatch.js';
 import { poolCrossing } from './pooling.js';
 
 /** One for all that reads features. */
@@ -89,6 +91,23 @@ export async function extractFeatures(
   data: ImageDataset,
   options: ExtractOptions = {},
 ): Promise<Features> {
+  return extractWith(model, data, options, {});
+}
+
+/** What an extraction may be spared, and who counts its time. */
+export interface Spared {
+  /** A plan that holds for this network with other weights. */
+  plan?: Plan;
+  watch?: Stopwatch;
+}
+
+/** extractFeatures. */
+export async function extractWith(
+  model: Model,
+  data: ImageDataset,
+  options: ExtractOptions,
+  spared: Spared,
+): Promise<Features> {
   if (typeof model?.replaceHead !== 'function')
     throw invalidType('extractFeatures: expected a Model from loadModel.');
   if (!data?.splits?.train)
@@ -96,17 +115,25 @@ export async function extractFeatures(
   const checked = checkOptions(extractSchema, options, 'extractFeatures');
   requireSplits(data, 'extractFeatures', ['train']);
   throwIfAborted(checked.signal);
-  return model.withHead(checked.layer, () => extract(model, data, checked));
+  return model.withHead(checked.layer, () => extract(model, data, checked, spared));
 }
 
-async function extract(model: Model, data: ImageDataset, checked: Checked): Promise<Features> {
+async function extract(
+  model: Model,
+  data: ImageDataset,
+  checked: Checked,
+  spared: Spared,
+): Promise<Features> {
   await requireHead(model);
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...checked.preprocessing });
   const { batchSize, threads, unreadable } = checked;
   const reading: Reading = { preprocessing, batchSize, threads, unreadable };
   return withFrozenTrunk(model, { strategy: 'head', freeze: [], preprocessing }, async (heads) => {
-    const plan = await planTrunk(model, data, reading, checked);
-    const kept = await openFeatures(model, plan, data, reading, checked);
+    const { watch = new Stopwatch() } = spared;
+    const plan = spared.plan
+      ? await takePlan(model, spared.plan)
+      : await watch.spend('planning', () => planTrunk(model, data, reading, checked));
+    const kept = await openFeatures(model, plan, data, reading, { ...checked, watch: spared.watch });
     const skipped: SkippedImage[] = [];
     const read = (samples: Sample[]) => readSplit(model, kept, samples, skipped, heads);
     const train = await read(data.splits.train);
@@ -170,16 +197,20 @@ function planTrunk(
   });
 }
 
+function takePlan(model: Model, { variant, precision, crossings, cacheable }: Plan): Promise<Plan> {
+  return callNative(() => model.native.usePlan({ variant, precision, crossings, cacheable }));
+}
+
 async function openFeatures(
   model: Model,
   plan: Plan,
   data: ImageDataset,
   reading: Reading,
-  { cache: place, signal }: Checked,
+  { cache: place, signal, watch }: Checked & Pick<Spared, 'watch'>,
 ): Promise<CachedFeatures> {
   const { train, val } = data.splits;
   const { features, notice } = await CachedFeatures.open(
-    { model, plan, reading, augment: null, views: 1, place, signal },
+    { model, plan, reading, augment: null, views: 1, place, signal, watch },
     train.length + val.length,
   );
   if (features) return features;

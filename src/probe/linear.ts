@@ -5,6 +5,9 @@ import { type LinearMap, linearFile } from './linear-file.js';
 /** Scores computed at a time, so that a product never takes more than 32 MiB. */
 const mostScores = 2 ** 23;
 
+/** Up to so many products are summed here: that takes milliseconds, as opening a native model does. */
+const fewProducts = 2 ** 22;
+
 /** Features of n images: [n, d], row-major. */
 export interface Matrix {
   data: Float32Array;
@@ -38,9 +41,24 @@ export async function* scoreSlices(
 /** Scores of all rows, [n, outputs]. */
 export async function scoresOf(map: LinearMap, features: Matrix): Promise<Float32Array> {
   const outputs = map.bias.length;
+  if (features.rows * map.weight.length <= fewProducts) return multiply(map, features);
   const all = new Float32Array(features.rows * outputs);
   for await (const { from, scores } of scoreSlices(map, features)) all.set(scores, from * outputs);
   return all;
+}
+
+function multiply({ weight, bias }: LinearMap, { data, rows, columns }: Matrix): Float32Array {
+  const outputs = bias.length;
+  const scores = new Float32Array(rows * outputs);
+  for (let row = 0; row < rows; row++) {
+    for (let output = 0; output < outputs; output++) {
+      let sum = bias[output] as number;
+      for (let i = 0; i < columns; i++)
+        sum += (data[row * columns + i] as number) * (weight[output * columns + i] as number);
+      scores[row * outputs + output] = sum;
+    }
+  }
+  return scores;
 }
 
 /** Some rows of a matrix. */

@@ -51,9 +51,14 @@ function describeControls(controls: readonly ControlScore[], metric: ProbeMetric
   const count = controls.length > 1 ? `${controls.length} networks; ` : '';
   return [
     `${range(controls.map((control) => control[metric]))} and ${range(controls.map(({ logLoss }) => logLoss))} with ` +
-      `${first.weights} weights (${count}difference${count && ' from the best'} ${signed(best.difference.value)} (95 % interval ${interval(best.difference)}), of the log loss ` +
+      `${first.weights} weights (${partText(first)}${count}difference${count && ' from the best'} ${signed(best.difference.value)} (95 % interval ${interval(best.difference)}), of the log loss ` +
       `${signed(surest.lossDifference.value)} (${interval(surest.lossDifference)}); LogME ${range(controls.map(({ logME }) => logME))})`,
   ];
+}
+
+/** Whether not all images were looked at. */
+function partText({ part }: ControlScore): string {
+  return part ? `compared on ${part.train} training and ${part.val} validation images; ` : '';
 }
 
 function range(values: readonly number[]): string {

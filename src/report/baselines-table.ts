@@ -20,8 +20,10 @@ export function standings(
   { validation }: Pick<EpochReport, 'validation'>,
   scratch?: ScratchBaseline<Task>,
 ): Standing[] {
-  const probe = (name: string, { accuracy, macroF1 }: { accuracy: number; macroF1: number }) =>
-    transfer ? [{ name, accuracy, macroF1, images: transfer.images }] : [];
+  const probe = (
+    name: string,
+    { accuracy, macroF1, part }: { accuracy: number; macroF1: number; part?: { val: number } | undefined },
+  ) => (transfer ? [{ name, accuracy, macroF1, images: part?.val ?? transfer.images }] : []);
   const random = scratch?.best.validation;
   const [untrained] = (transfer?.controls ?? [])
     .filter(({ weights }) => weights === 'untrained')

@@ -3,13 +3,14 @@ import { readdirSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { imageFolder } from '../../../lib/data/folder.js';
 import { normalisation } from '../../../lib/data/preprocessing.js';
+import { subsetOf } from '../../../lib/data/subset.js';
 import { regressionMetrics } from '../../../lib/metrics/regression.js';
 import { loadModel } from '../../../lib/model.js';
 import { extractFeatures } from '../../../lib/probe/features.js';
 import { logisticProbe } from '../../../lib/probe/logistic.js';
 import { rankModels } from '../../../lib/probe/rank.js';
 import { shuffleWeights } from '../../../lib/probe/shuffle-weights.js';
-import { transferCheck } from '../../../lib/probe/transfer-check.js';
+import { checkInLooks, transferCheck } from '../../../lib/probe/transfer-check.js';
 import { count, text, texts } from '../options.js';
 import { imagesFolder, modelFile } from '../places.js';
 import { normalisationOf } from '../recipe.js';
@@ -17,11 +18,11 @@ import { normalisationOf } from '../recipe.js';
 export const transfer = {
   name: 'transfer',
   about:
-    'what transferCheck says of a model and of its weights shuffled, by seed; the ranking of all models beside full probes (no peer)',
+    'what transferCheck, and the shorter check of fineTune, say of a model and of its weights shuffled, by seed; the ranking of all models beside full probes (no peer)',
   options: {
     model: text('mobilenet_v2_100'),
     images: texts('hymenoptera', 'blood_cells'),
-    tables: texts('check', 'rank'),
+    tables: texts('check', 'looks', 'rank'),
     seeds: count(5),
     threads: count(2),
   },
@@ -31,7 +32,7 @@ export const transfer = {
     for (const images of options.images) {
       const data = await imageFolder(imagesFolder(images));
       for (const name of options.tables) {
-        const table = await (name === 'rank' ? rankAll : checkSeeds)(data, images, options);
+        const table = await make[name](data, images, options);
         tables.push(table);
         measured[`${name} ${images}`] = table.measured;
       }
@@ -71,6 +72,32 @@ async function checkSeeds(data, images, { model: name, seeds, threads }) {
   return { title: `check of ${name} on ${images}`, columns, rows, measured };
 }
 
+/** What fineTune asks before it trains: one untrained network on a part of the images, more where that does not tell. */
+async function lookSeeds(data, images, { model: name, seeds, threads }) {
+  const preprocessing = normalisation(normalisationOf(name));
+  const rows = [];
+  const measured = [];
+  for (let seed = 0; seed < seeds; seed++) {
+    for (const weights of ['pretrained', 'shuffled']) {
+      const model = await loadModel(modelFile(name), { device: 'cpu', threads });
+      try {
+        if (weights === 'shuffled') await shuffleWeights(model, seed);
+        const asked = { seed: 10 * seed, threads, preprocessing, precision: 'float32' };
+        const { check } = await checkInLooks(model, subsetOf(data, { train: 400, val: 400 }), asked, {});
+        const { part } = check.controls[0];
+        console.error(`transfer, looks, ${images}, seed ${seed}, ${weights}: ${check.verdict}`);
+        const looked = part ? `${part.train} and ${part.val}` : `all, ${check.controls.length} networks`;
+        rows.push([`${weights}, seed ${seed}`, ...figuresOf(check), looked]);
+        measured.push({ seed, weights, ...check });
+      } finally {
+        await model.dispose();
+      }
+    }
+  }
+  const columns = ['', 'verdict', 'macro F1', 'untrained', 'difference', 'images'];
+  return { title: `the check of fineTune, ${name} on ${images}`, columns, rows, measured };
+}
+
 function figuresOf({ verdict, pretrained, controls }) {
   const [best] = [...controls].sort((a, b) => b.macroF1 - a.macroF1);
   const { value, low, high } = best.difference;
@@ -108,6 +135,8 @@ async function rankAll(data, images, { threads }) {
     measured,
   };
 }
+
+const make = { check: checkSeeds, looks: lookSeeds, rank: rankAll };
 
 /** ResNet-20 is made for images of 32 pixels. */
 function preprocessingOf(file) {
