@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { findAddon, readBuildRecord } from './addon.js';
@@ -9,6 +8,7 @@ import { cacheDirectory } from './libtorch/cache.js';
 import { findLibtorch, type Libtorch } from './libtorch/find.js';
 import { platform, readPin } from './libtorch/pin.js';
 import type { NativeInfo } from './native.js';
+import { packageVersion } from './package.js';
 
 /** Something wrong, and the command or step that mends it. */
 export interface DoctorProblem {
@@ -74,7 +74,7 @@ export async function doctor(): Promise<DoctorReport> {
   return {
     ok: problems.length === 0,
     versions: {
-      torchgraft: readVersion(),
+      torchgraft: packageVersion(),
       node: process.versions.node,
       nodeApi: Number(process.versions.napi),
       glibc: glibcVersion(),
@@ -173,10 +173,6 @@ function readCpu(): DoctorReport['cpu'] {
     avx512: flags.has('avx512f'),
     bf16: ['avx512_bf16', 'amx_bf16', 'bf16'].some((flag) => flags.has(flag)),
   };
-}
-
-function readVersion(): string {
-  return (createRequire(import.meta.url)('../package.json') as { version: string }).version;
 }
 
 function glibcVersion(): string | null {

@@ -8,12 +8,14 @@ export type ErrorCode =
   | 'LIBTORCH_NOT_FOUND'
   /** libtorch was found, but in a version this addon was not made for. */
   | 'LIBTORCH_VERSION'
-  /** The native addon is missing or cannot be loaded. */
+  /** The native addon, or sharp, is missing or cannot be loaded; or a bundler took the code away from them. */
   | 'ADDON_NOT_FOUND'
   /** A device was asked for that this machine does not have. */
   | 'DEVICE_UNAVAILABLE'
   /** No file at the given path, or it cannot be read. */
   | 'FILE_NOT_FOUND'
+  /** A file or folder cannot be written: no permission, no room, or something else in its place. */
+  | 'FILE_UNWRITABLE'
   /** The file is not a TorchScript model that libtorch can read. */
   | 'MODEL_UNREADABLE'
   /** The model was made by `torch.jit.freeze`: it has no parameters to train. */

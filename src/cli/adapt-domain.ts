@@ -8,6 +8,7 @@ import { unlabelledImages } from '../domain/target-folder.js';
 import { loadModel } from '../model.js';
 import { domainTable } from '../report/domain-table.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import { print, printJson, say } from './output.js';
 import {
   addPreprocessing,
   addReading,
@@ -31,10 +32,8 @@ interface AdaptFlags extends PreprocessingFlags, ReadingFlags {
 }
 
 /** `torchgraft adapt-domain`. */
-export function addAdaptDomain(program: Command): Command {
-  const command = program
-    .command('adapt-domain')
-    .description('Adapt a classifier to unlabelled images of another domain')
+export function define(command: Command): Command {
+  command
     .option('--model <file>', 'run folder, or TorchScript model')
     .option('--source <dir>', 'labelled images of the domain that it knows: folder or manifest')
     .option('--target <dir>', 'images of the other domain, in any folders')
@@ -57,7 +56,8 @@ export function addAdaptDomain(program: Command): Command {
   return addReading(command).action(async (flags: AdaptFlags, self: Command) => {
     requireOptions(self, ['model', 'source', 'target', 'out']);
     const done = await adapt(flags);
-    process.stdout.write(`${flags.json ? JSON.stringify(done) : render(done, flags.out)}\n`);
+    if (flags.json) printJson(done);
+    else print(render(done, flags.out));
   });
 }
 
@@ -70,7 +70,7 @@ async function adapt(flags: AdaptFlags): Promise<DomainAdaptation> {
     ...{ source, target, method, steps, seed, batchSize, report: reportTarget ?? false },
     preprocessing: preprocessingOf(flags),
     ...readingOf(flags),
-    onMethod: (name) => process.stderr.write(`trying ${name}\n`),
+    onMethod: (name) => say(`trying ${name}`),
   });
   await mkdir(flags.out, { recursive: true });
   await model.save(join(flags.out, 'model.pt'));

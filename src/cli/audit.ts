@@ -8,6 +8,7 @@ import { extractFeatures } from '../probe/features.js';
 import { formatTable } from '../report/table.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
+import { print, printJson } from './output.js';
 import {
   addPreprocessing,
   addReading,
@@ -27,10 +28,8 @@ interface AuditFlags extends PreprocessingFlags, ReadingFlags {
 }
 
 /** `torchgraft audit`. */
-export function addAudit(program: Command): Command {
-  const command = program
-    .command('audit')
-    .description('Images that look the same in two splits, and labels that may be wrong')
+export function define(command: Command): Command {
+  command
     .option('--data <dir>', 'folder or manifest')
     .option('--model <file>', 'TorchScript model, or run folder; without one no labels are looked at');
   addPreprocessing(command)
@@ -49,7 +48,7 @@ async function audit(flags: AuditFlags, signal: AbortSignal): Promise<void> {
   const doubted = flags.model === undefined ? undefined : await doubtLabels(flags.model, data, flags, signal);
   const skipped = onceEach([...found.skipped, ...(doubted?.skipped ?? [])]);
   if (flags.json) {
-    process.stdout.write(`${JSON.stringify({ ...found, labels: doubted?.labels ?? null, skipped })}\n`);
+    printJson({ ...found, labels: doubted?.labels ?? null, skipped });
     return;
   }
   const lines = [
@@ -61,7 +60,7 @@ async function audit(flags: AuditFlags, signal: AbortSignal): Promise<void> {
       ? labelLines(doubted.labels, flags.top)
       : ['No labels were looked at: that takes `--model`.']),
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(lines.join('\n'));
 }
 
 async function doubtLabels(

@@ -3,6 +3,7 @@ import { loadModel } from '../model.js';
 import type { ProbeMetric } from '../probe/interval.js';
 import { transferCheck } from '../probe/transfer-check.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import { print, printJson } from './output.js';
 import {
   addPreprocessing,
   addReading,
@@ -24,10 +25,8 @@ interface CheckFlags extends PreprocessingFlags, ReadingFlags {
 }
 
 /** `torchgraft check`. */
-export function addCheck(program: Command): Command {
-  const command = program
-    .command('check')
-    .description('Whether what a pretrained model has learnt helps on a data set')
+export function define(command: Command): Command {
+  command
     .option('--model <file>', 'TorchScript model, or run folder')
     .option('--data <dir>', 'folder or manifest');
   addPreprocessing(command)
@@ -47,6 +46,7 @@ export function addCheck(program: Command): Command {
       ...readingOf(flags),
     });
     const lines = [`${checked.verdict}: ${checked.text}`, ...skippedLines(checked.skipped)];
-    process.stdout.write(`${flags.json ? JSON.stringify(checked) : lines.join('\n')}\n`);
+    if (flags.json) printJson(checked);
+    else print(lines.join('\n'));
   });
 }

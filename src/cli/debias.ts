@@ -7,6 +7,7 @@ import { type NamedSliceReport, reportSlices } from '../outcome-slices.js';
 import { retrainLastLayer } from '../probe/last-layer.js';
 import { sliceTables } from '../report/slice-tables.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import { print, printJson } from './output.js';
 import {
   addReading,
   loadingOf,
@@ -28,12 +29,8 @@ interface DebiasFlags extends SliceFlags, ReadingFlags {
 }
 
 /** `torchgraft debias`. */
-export function addDebias(program: Command): Command {
-  const command = program
-    .command('debias')
-    .description(
-      'Retrain the last layer of a fine-tuned model on balanced groups (DFR), against spurious correlations',
-    )
+export function define(command: Command): Command {
+  command
     .argument('<run>', 'run folder, or model file')
     .option('--data <dir>', 'folder or manifest')
     .option('--groups <slice>', 'the slice whose values, each by class, are balanced')
@@ -68,9 +65,7 @@ async function debias(run: string, flags: DebiasFlags): Promise<void> {
   const skipped = onceEach([...left, ...(before?.skipped ?? [])]);
   if (flags.json) {
     const reports = { before: before?.report, after: after?.report };
-    process.stdout.write(
-      `${JSON.stringify({ model: file, split: split ?? null, ...result, ...reports, skipped })}\n`,
-    );
+    printJson({ model: file, split: split ?? null, ...result, ...reports, skipped });
     return;
   }
   const lines = [
@@ -86,7 +81,7 @@ async function debias(run: string, flags: DebiasFlags): Promise<void> {
         ]),
     `saved  ${file}`,
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(lines.join('\n'));
 }
 
 /** A split that was not learnt from; what was trained on is none. */

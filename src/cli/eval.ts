@@ -12,6 +12,7 @@ import { figuresText, taskFigures, taskTable } from '../report/task-tables.js';
 import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
+import { print, printJson } from './output.js';
 import { addReading, loadingOf, type ReadingFlags, readingOf, skippedLines } from './reading-flags.js';
 import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 
@@ -24,10 +25,8 @@ interface EvalFlags extends SliceFlags, ReadingFlags {
 }
 
 /** `torchgraft eval`. */
-export function addEval(program: Command): Command {
-  const command = program
-    .command('eval')
-    .description('Metrics of a fine-tuned model on a split of a data set')
+export function define(command: Command): Command {
+  command
     .argument('<run>', 'run folder, or model file')
     .option('--data <dir>', 'folder or manifest')
     .addOption(new Option('--split <name>').choices(['train', 'val', 'test']).default('val'));
@@ -57,7 +56,7 @@ export function addEval(program: Command): Command {
     if (flags.json) {
       const tta = flags.tta ?? null;
       const result = { split, tta, metrics, intervals, slices: bySlice, predictions, skipped };
-      process.stdout.write(`${JSON.stringify(result)}\n`);
+      printJson(result);
       return;
     }
     const lines = [
@@ -74,7 +73,7 @@ export function addEval(program: Command): Command {
       confusionTable(metrics),
       ...bySlice.flatMap((report) => ['', sliceTables(report)]),
     ];
-    process.stdout.write(`${lines.join('\n')}\n`);
+    print(lines.join('\n'));
   });
 }
 
@@ -89,7 +88,7 @@ async function evaluateTargets(classifier: Classifier, data: ImageDataset, flags
   const { metrics, predictions, skipped } = evaluation;
   const slices = reportTargetSlices(evaluation, evaluation.slices, classes);
   if (flags.json) {
-    process.stdout.write(`${JSON.stringify({ split, classes, metrics, slices, predictions, skipped })}\n`);
+    printJson({ split, classes, metrics, slices, predictions, skipped });
     return;
   }
   const figures = figuresText(taskFigures(metrics));
@@ -100,7 +99,7 @@ async function evaluateTargets(classifier: Classifier, data: ImageDataset, flags
     taskTable(metrics),
     ...slices.flatMap((report) => ['', sliceTables(report)]),
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(lines.join('\n'));
 }
 
 /** Drawn within the classes: a rare class that some resamples lack would count there as wrong in the macro average. */

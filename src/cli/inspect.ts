@@ -5,6 +5,7 @@ import { type PlanOptions, planModel } from '../plan.js';
 import { modelTable } from '../report/model-table.js';
 import { planLines } from '../report/plan-lines.js';
 import { modelFile, wholeNumber } from './arguments.js';
+import { print, printJson } from './output.js';
 
 interface InspectFlags {
   plan?: boolean;
@@ -26,10 +27,8 @@ function describeHead({ module, inFeatures, outFeatures, cosine, pooling }: Head
 }
 
 /** `torchgraft inspect`. */
-export function addInspect(program: Command): Command {
-  return program
-    .command('inspect')
-    .description("A model's layers, parameters, heads, and what to know before training it")
+export function define(command: Command): Command {
+  return command
     .argument('<model>', 'TorchScript model, or run folder')
     .option(
       '--plan',
@@ -49,7 +48,7 @@ export function addInspect(program: Command): Command {
       if (flags.json) {
         const { notices, card, bytes, origin: file } = model;
         const content = { ...summary, notices, card, bytes, file, ...(plan ? { plan } : {}) };
-        process.stdout.write(`${JSON.stringify(content)}\n`);
+        printJson(content);
         return;
       }
       const heads = summary.heads.map(describeHead);
@@ -69,6 +68,6 @@ export function addInspect(program: Command): Command {
         ...(plan ? planLines(plan) : []),
         ...model.notices.map((notice) => `note     ${notice}`),
       ];
-      process.stdout.write(`${lines.join('\n')}\n`);
+      print(lines.join('\n'));
     });
 }

@@ -1,4 +1,5 @@
 import { TorchgraftError } from '../errors.js';
+import { say } from './output.js';
 
 /**
  * The first Ctrl-C, or SIGTERM, aborts the signal and says so; the second ends the process at once.
@@ -9,7 +10,7 @@ export function listenForInterrupt(message: string): { signal: AbortSignal; stop
   const controller = new AbortController();
   const onSignal = () => {
     if (controller.signal.aborted) process.exit(130);
-    process.stderr.write(`\nInterrupted: ${message} Ctrl-C again ends at once.\n`);
+    say(`\nInterrupted: ${message} Ctrl-C again ends at once.`);
     controller.abort(new TorchgraftError('ABORTED', 'Interrupted.'));
   };
   process.on('SIGINT', onSignal);

@@ -8,6 +8,7 @@ import { loadModel } from '../model.js';
 import { Progress } from '../report/progress.js';
 import { positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
+import { print, printJson, progressStream } from './output.js';
 import { addTraining, type TrainingFlags, toTrainingOptions } from './train.js';
 
 interface LrFindFlags extends TrainingFlags {
@@ -21,10 +22,8 @@ interface LrFindFlags extends TrainingFlags {
 }
 
 /** `torchgraft lr-find`. */
-export function addLrFind(program: Command): Command {
-  const command = program
-    .command('lr-find')
-    .description('Find a learning rate by a sweep over some steps of the training that is to follow')
+export function define(command: Command): Command {
+  command
     .option('--model <file>', 'TorchScript model, scripted or traced')
     .option('--data <dir>', 'folder or manifest, as for train')
     .option('--out <dir>', 'folder that receives lr-find.json and lr-find.svg', '.')
@@ -41,7 +40,8 @@ export function addLrFind(program: Command): Command {
       const text = [renderSweepText(found), '', ...trainFlags(found), `saved  ${written.join(', ')}`].join(
         '\n',
       );
-      process.stdout.write(`${flags.json ? JSON.stringify(found) : text}\n`);
+      if (flags.json) printJson(found);
+      else print(text);
     });
 }
 
@@ -51,7 +51,7 @@ async function find(flags: LrFindFlags): Promise<LearningRateSearch> {
   const data = await readData(flags.data, flags.seed);
   await using model = await loadModel(flags.model, { device, ...(threads ? { threads } : {}) });
   const interrupt = listenForInterrupt('nothing was written.');
-  const progress = new Progress({ stream: process.stderr });
+  const progress = new Progress({ stream: progressStream });
   const images = flags.batchSize;
   progress.start('sweep', steps * images);
   try {

@@ -4,6 +4,7 @@ import type { Prediction } from '../ranking.js';
 import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
 import { modelFile, shareOf, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
+import { print, printJson } from './output.js';
 
 interface PredictFlags {
   top: number;
@@ -16,10 +17,8 @@ interface PredictFlags {
 }
 
 /** `torchgraft predict`. */
-export function addPredict(program: Command): Command {
-  return program
-    .command('predict')
-    .description('Classes or labels of images, with probabilities, or the numbers of a regression')
+export function define(command: Command): Command {
+  return command
     .argument('<run>', 'run folder, or model file')
     .argument('<image...>', 'image files')
     .option('--top <k>', 'classes to give for each image', wholeNumber(1), 5)
@@ -51,11 +50,11 @@ export function addPredict(program: Command): Command {
       if (flags.json) {
         const predictions = found.map((prediction, i) => toJson(images[i] as string, prediction));
         const metrics = { count: images.length, seconds, imagesPerSecond: images.length / seconds };
-        process.stdout.write(`${JSON.stringify({ predictions, metrics })}\n`);
+        printJson({ predictions, metrics });
         return;
       }
       for (const [i, prediction] of found.entries()) {
-        process.stdout.write(`${images[i]}  ${answerOf(prediction)}\n`);
+        print(`${images[i]}  ${answerOf(prediction)}`);
       }
     });
 }

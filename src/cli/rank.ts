@@ -5,6 +5,7 @@ import { type Normalisation, normalisation } from '../data/preprocessing.js';
 import { type Candidate, type RankBy, type Ranking, rankModels } from '../probe/rank.js';
 import { rankingTable } from '../report/ranking-table.js';
 import { normalisationName, readData, requireOptions, sideOf, wholeNumber } from './arguments.js';
+import { print, printJson, say } from './output.js';
 import { addReading, type ReadingFlags, readingOf, skippedLines } from './reading-flags.js';
 
 interface RankFlags extends ReadingFlags {
@@ -22,10 +23,8 @@ type PerModel<T> = ReadonlyMap<string, T>;
 const size = wholeNumber(1);
 
 /** `torchgraft rank`. */
-export function addRank(program: Command): Command {
-  const command = program
-    .command('rank')
-    .description('Which of several pretrained models suits a data set, before any is fine-tuned')
+export function define(command: Command): Command {
+  command
     .argument('<model...>', 'TorchScript models, or run folders')
     .option('--data <dir>', 'folder or manifest')
     .option(
@@ -62,10 +61,11 @@ export function addRank(program: Command): Command {
       {
         ...{ by: flags.by, device: flags.device, seed: flags.seed, batchSize: flags.batchSize },
         ...readingOf(flags),
-        onModel: (file) => process.stderr.write(`measuring ${file}\n`),
+        onModel: (file) => say(`measuring ${file}`),
       },
     );
-    process.stdout.write(`${flags.json ? JSON.stringify(ranking) : render(ranking)}\n`);
+    if (flags.json) printJson(ranking);
+    else print(render(ranking));
     if (ranking.models.length === 0) process.exitCode = 1;
   });
 }

@@ -17,6 +17,7 @@ import {
 import { formatTime } from '../report/progress.js';
 import { type RunRecord, readRunRecord } from '../run-record.js';
 import { readData } from './arguments.js';
+import { print, say } from './output.js';
 
 /**
  * Writes the report of a run that has just ended. A report that fails costs no training: it is said and no more.
@@ -46,10 +47,8 @@ interface ReportFlags {
 }
 
 /** `torchgraft report`. */
-export function addReport(program: Command): Command {
-  return program
-    .command('report')
-    .description('Write report.html of a finished run again, from its run.json, its model and its images')
+export function define(command: Command): Command {
+  return command
     .argument('<run>', 'run folder')
     .option('--data <dir>', 'where the images are now (default: where they were)')
     .option('--out <file>', 'the report (default: report.html in the run folder)')
@@ -59,8 +58,8 @@ export function addReport(program: Command): Command {
       const file = flags.out ?? join(run, 'report.html');
       const { missing = [], ...content } = await gatherAgain(run, record, flags);
       await saveReport(file, { ...content, missing });
-      for (const line of missing) process.stderr.write(`note   ${line}\n`);
-      process.stdout.write(`${file}\n`);
+      for (const line of missing) say(`note   ${line}`);
+      print(file);
     });
 }
 

@@ -22,6 +22,7 @@ import { batchDisplay } from './batch-display.js';
 import { openModel } from './first-step.js';
 import { listenForInterrupt } from './interrupt.js';
 import { epochEvent, epochLine, scoresByName, stageLine, startLines, summary } from './lines.js';
+import { printJson, progressStream, say } from './output.js';
 import { skippedLines } from './reading-flags.js';
 import { tryReport } from './report.js';
 import { writeRunFile } from './run-file.js';
@@ -46,8 +47,6 @@ export interface TrainRequest {
   /** Slices of the data. */
   slices?: SliceRules | undefined;
 }
-
-const say = (text: string) => process.stderr.write(`${text}\n`);
 
 /** Trains, and leaves model.pt, run.json, checkpoint.pt and report.html in the run folder. Returns the exit code. */
 export async function runTraining(request: TrainRequest): Promise<number> {
@@ -115,7 +114,7 @@ async function compareWithScratch(
   request: TrainRequest,
 ): Promise<{ scratch?: ScratchBaseline<Task> }> {
   say('scratch the same network from random weights, all layers, as many epochs');
-  const progress = new Progress({ stream: process.stderr });
+  const progress = new Progress({ stream: progressStream });
   const interrupt = listenForInterrupt('the comparison is left out.');
   // A rate for pretrained weights says nothing of random ones.
   const { learningRate, ...budget } = request.options;
@@ -150,7 +149,7 @@ async function writeAdapter(model: Model, file: string): Promise<string | undefi
 }
 
 function emit({ isJson }: TrainRequest, event: Record<string, unknown>): void {
-  if (isJson) process.stdout.write(`${JSON.stringify(event)}\n`);
+  if (isJson) printJson(event);
 }
 
 /** The loop, told line by line. */
@@ -163,7 +162,7 @@ async function train(
   for (const line of startLines(model, data, request)) say(line);
   const { notices, device } = model;
   emit(request, { event: 'start', ...data.summary, device, notices, warnings: data.warnings });
-  const progress = new Progress({ stream: process.stderr });
+  const progress = new Progress({ stream: progressStream });
   const scalars: Scalars | undefined = request.tensorboard ? startScalars(request, say) : undefined;
   const skipped = new Set<string>();
   const tellEpoch = (epoch: EpochReport<Task>) => {

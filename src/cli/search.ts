@@ -11,6 +11,7 @@ import { defaultSpace, type SearchSpace } from '../search/space.js';
 import type { SearchTrial } from '../search/trials.js';
 import { positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
+import { print, printJson, progressStream } from './output.js';
 import { addTraining, type TrainingFlags, toTrainingOptions } from './train.js';
 
 interface SearchFlags extends TrainingFlags {
@@ -28,10 +29,8 @@ interface SearchFlags extends TrainingFlags {
 }
 
 /** `torchgraft search`. */
-export function addSearch(program: Command): Command {
-  const command = program
-    .command('search')
-    .description('Search learning rate, layers, epochs and more; keeps the best model')
+export function define(command: Command): Command {
+  command
     .option('--model <file>', 'TorchScript model, scripted or traced')
     .option('--data <dir>', 'folder or manifest, as for train')
     .option('--out <dir>', 'folder that receives model.pt, search.jsonl, search.json and search.svg')
@@ -59,8 +58,8 @@ export function addSearch(program: Command): Command {
       requireOptions(self, ['model', 'data', 'out']);
       const result = await run(flags, sharedOptions(flags, self));
       await writeFiles(flags.out, result);
-      if (flags.json) process.stdout.write(`${JSON.stringify({ event: 'done', ...result })}\n`);
-      else process.stdout.write(`${summary(result)}\n`);
+      if (flags.json) printJson({ event: 'done', ...result });
+      else print(summary(result));
     });
 }
 
@@ -78,7 +77,7 @@ async function run(flags: SearchFlags, fineTune: SharedOptions): Promise<SearchR
   const space = flags.space === undefined ? undefined : await readSpaceFile(flags.space);
   const data = await readData(flags.data, seed);
   const interrupt = listenForInterrupt(`what was done is in ${out}. Go on with --resume.`);
-  const progress = new Progress({ stream: process.stderr });
+  const progress = new Progress({ stream: progressStream });
   try {
     return await search(flags.model, data, {
       ...{ folder: out, fineTune, method, reduction, minEpochs, seed, device, signal: interrupt.signal },
@@ -89,7 +88,7 @@ async function run(flags: SearchFlags, fineTune: SharedOptions): Promise<SearchR
       ...(threads === undefined ? {} : { threads }),
       onTrial: (trial) => {
         progress.line(trialLine(trial));
-        if (flags.json) process.stdout.write(`${JSON.stringify({ event: 'trial', ...trial })}\n`);
+        if (flags.json) printJson({ event: 'trial', ...trial });
       },
       onBatch: batchDisplay(progress),
     });

@@ -20,7 +20,7 @@ import {
 } from './arguments.js';
 import { addGrafts, type GraftFlags, toGrafts } from './graft-flags.js';
 import { parseRegularisation } from './regularisation.js';
-import { runTraining, type TrainRequest } from './run.js';
+import type { TrainRequest } from './run.js';
 import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 
 /** Flags of what is trained and how; of every command that trains. */
@@ -79,10 +79,8 @@ interface TrainFlags extends TrainingFlags, SliceFlags {
 }
 
 /** `torchgraft train`. */
-export function addTrain(program: Command): Command {
-  const command = program
-    .command('train')
-    .description('Fine-tune a pretrained TorchScript model on a folder of images')
+export function define(command: Command): Command {
+  command
     .option('--model <file>', 'TorchScript model, scripted or traced')
     .option(
       '--data <dir>',
@@ -112,6 +110,7 @@ export function addTrain(program: Command): Command {
     .option('--json', 'one JSON object a line on standard output')
     .action(async (flags: TrainFlags, self: Command) => {
       requireOptions(self, ['model', 'data', 'out']);
+      const { runTraining } = await import('./run.js');
       process.exitCode = await runTraining(toRequest(flags));
     });
 }

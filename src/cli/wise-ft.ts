@@ -8,6 +8,7 @@ import { loadModel, type Model } from '../model.js';
 import { modelFile, readData, requireOptions, shareOf, wholeNumber } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
 import { percent } from './lines.js';
+import { print, printJson, say } from './output.js';
 import { addReading, loadingOf, type ReadingFlags, readingOf, skippedLines } from './reading-flags.js';
 
 interface WiseFtFlags extends ReadingFlags {
@@ -24,10 +25,8 @@ interface WiseFtFlags extends ReadingFlags {
 }
 
 /** `torchgraft wise-ft`. */
-export function addWiseFt(program: Command): Command {
-  const command = program
-    .command('wise-ft')
-    .description('Take a fine-tuned model to the best place between its pretrained and its own weights')
+export function define(command: Command): Command {
+  command
     .argument('<run>', 'run folder, or model file')
     .option('--base <file>', 'the pretrained model that it was made of')
     .option('--data <dir>', 'folder or manifest; judged by its validation images')
@@ -63,15 +62,14 @@ async function interpolate(run: string, flags: WiseFtFlags, signal: AbortSignal)
   await using start =
     flags.start === undefined ? undefined : await loadModel(modelFile(flags.start), loadingOf(flags));
   if (!isMadeOf(model, base)) {
-    process.stderr.write(`note   ${own} says that it was not made of ${flags.base}: is it the right one?\n`);
+    say(`note   ${own} says that it was not made of ${flags.base}: is it the right one?`);
   }
   const result = await wiseFt(model, base, data, {
     ...{ choose, tolerance, batchSize, signal, ...readingOf(flags) },
     ...(alphas ? { alphas } : {}),
     ...(start ? { start } : {}),
     ...(retain ? { retain } : {}),
-    onPoint: ({ alpha, validation }) =>
-      process.stderr.write(`alpha ${alpha}: accuracy ${percent(validation.accuracy)}\n`),
+    onPoint: ({ alpha, validation }) => say(`alpha ${alpha}: accuracy ${percent(validation.accuracy)}`),
   });
   const plot = join(dirname(out), `${parse(out).name}.svg`);
   await mkdir(dirname(out), { recursive: true });
@@ -79,7 +77,8 @@ async function interpolate(run: string, flags: WiseFtFlags, signal: AbortSignal)
   const chart = await renderWiseFtChart(result);
   await writeAtomically(plot, (temporary) => writeFile(temporary, chart));
   const text = render(result, { out, plot });
-  process.stdout.write(`${flags.json ? JSON.stringify({ model: out, plot, ...result }) : text}\n`);
+  if (flags.json) printJson({ model: out, plot, ...result });
+  else print(text);
 }
 
 /** Whether the card knows of the base, in this fine-tuning or one before it. */

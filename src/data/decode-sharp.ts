@@ -1,13 +1,9 @@
-import sharp, { type Sharp, type SharpOptions } from 'sharp';
+import type { Sharp, SharpOptions } from 'sharp';
 import { loadAddon } from '../addon.js';
 import type { ImageSize, ImageSource, RawPixels } from './decode.js';
 import { nativeView, type Placement, place, type View } from './geometry.js';
 import type { Preprocessing } from './preprocessing.js';
-
-// Many images are decoded at once, one thread each; and no file is read twice soon enough for a cache to pay, while
-// a cached file that has changed since would be a wrong answer.
-sharp.concurrency(1);
-sharp.cache(false);
+import { loadSharp } from './sharp.js';
 
 const readOptions: SharpOptions = {
   // Truncated and damaged files fail, as in PIL; mere warnings do not.
@@ -66,9 +62,9 @@ async function open(source: ImageSource): Promise<{ image: Sharp; size: ImageSiz
 }
 
 function read(source: ImageSource): Sharp {
-  if (!isRaw(source)) return sharp(source, readOptions);
+  if (!isRaw(source)) return loadSharp()(source, readOptions);
   const { data, width, height, channels } = source;
-  return sharp(data, { ...readOptions, raw: { width, height, channels } });
+  return loadSharp()(data, { ...readOptions, raw: { width, height, channels } });
 }
 
 function isRaw(source: ImageSource): source is RawPixels {

@@ -1,4 +1,5 @@
-import sharp, { type Sharp } from 'sharp';
+import type { Sharp } from 'sharp';
+import { loadSharp } from '../data/sharp.js';
 import type { Occlusion } from './occlusion.js';
 
 /** Side of a picture in the report, pixels. */
@@ -19,7 +20,7 @@ export async function drawPicture(pixels: Uint8Array, size: number): Promise<str
 /** A file's image, cropped to a square, as a data: URI; undefined where it cannot be read any more. */
 export async function drawFile(path: string): Promise<string | undefined> {
   try {
-    return await toUri(sharp(path).rotate().resize(pictureSide, pictureSide));
+    return await toUri(loadSharp()(path).rotate().resize(pictureSide, pictureSide));
   } catch {
     return undefined;
   }
@@ -42,16 +43,19 @@ export async function drawGlow(
   for (const [place, value] of values.entries()) {
     rgba.set([glow.r, glow.g, glow.b, Math.round(255 * deepest * value)], place * 4);
   }
-  const overlay = await sharp(rgba, { raw: { width, height, channels: 4 } })
+  const overlay = await loadSharp()(rgba, { raw: { width, height, channels: 4 } })
     .resize(pictureSide, pictureSide, { kernel: 'cubic', fit: 'fill' })
     .png()
     .toBuffer();
   const grey = await shrink(pixels, size).modulate({ saturation: 0.15 }).png().toBuffer();
-  return toUri(sharp(grey).composite([{ input: overlay }]));
+  return toUri(loadSharp()(grey).composite([{ input: overlay }]));
 }
 
 function shrink(pixels: Uint8Array, size: number): Sharp {
-  return sharp(pixels, { raw: { width: size, height: size, channels: 3 } }).resize(pictureSide, pictureSide);
+  return loadSharp()(pixels, { raw: { width: size, height: size, channels: 3 } }).resize(
+    pictureSide,
+    pictureSide,
+  );
 }
 
 async function toUri(image: Sharp): Promise<string> {

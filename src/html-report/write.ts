@@ -21,7 +21,6 @@ import type { ReportContent, SavedModel } from './content.js';
 import { drawDoubted } from './doubts.js';
 import { showMistakes } from './mistakes.js';
 import { affordableMaps } from './occlusion.js';
-import { renderReport } from './page.js';
 
 const reportOptions = z.strictObject({
   mistakes: z.int().min(0).max(200).default(24),
@@ -97,6 +96,8 @@ export async function writeReport(
 
 /** Writes a report's file from what is known. */
 export async function saveReport(path: string, content: ReportContent): Promise<void> {
+  // With the charts' library, which takes longer to load than all else here.
+  const { renderReport } = await import('./page.js');
   const text = await renderReport(content);
   await writeAtomically(path, (temporary) => writeFile(temporary, text));
 }
