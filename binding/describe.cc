@@ -2,28 +2,13 @@
 
 #include <unordered_set>
 
+#include "forward_failure.h"
 #include "input_channels.h"
 #include "requests.h"
 
 namespace torchgraft {
 
 namespace {
-
-std::string dtypeName(at::ScalarType scalar) {
-  switch (scalar) {
-    case at::kFloat: return "float32";
-    case at::kDouble: return "float64";
-    case at::kHalf: return "float16";
-    case at::kBFloat16: return "bfloat16";
-    case at::kLong: return "int64";
-    case at::kInt: return "int32";
-    case at::kShort: return "int16";
-    case at::kChar: return "int8";
-    case at::kByte: return "uint8";
-    case at::kBool: return "bool";
-    default: return at::toString(scalar);
-  }
-}
 
 TensorDescription describeTensor(const std::string& name, const at::Tensor& tensor) {
   TensorDescription description;

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "failure.h"
+#include "forward_failure.h"
 #include "graph_paths.h"
 #include "initialise.h"
 #include "standardiser.h"
@@ -53,7 +54,7 @@ void write(const jit::Module& module, const std::string& path, const ExtraFiles&
     }, extra);
     if (std::fclose(file.release()) != 0 && failure == 0) failure = errno;
   }
-  if (failure != 0) throw Failure("NATIVE", path + " cannot be written: " + std::strerror(failure) + ".");
+  if (failure != 0) throw Failure("FILE_UNWRITABLE", "Cannot write " + path + ": " + std::strerror(failure) + ".");
 }
 
 }  // namespace
@@ -214,18 +215,8 @@ c10::IValue Model::run(const std::vector<at::Tensor>& inputs) {
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {
-    refuseForward(inputs, error);
+    refuseForward(inputs, error, this);
   }
-}
-
-void refuseForward(const std::vector<at::Tensor>& inputs, const std::exception& error) {
-  std::string shapes;
-  for (const at::Tensor& input : inputs) shapes += " " + std::string(at::toString(input.scalar_type())) + c10::str(input.sizes());
-  const std::string words = error.what();
-  // The interpreter puts the operator's own words on the last line before the backtrace.
-  const auto at = words.rfind("RuntimeError: ");
-  throw Failure("MODEL_FAILED", "The model's forward failed on input" + shapes + ": " +
-                                    firstLine(at == std::string::npos ? words : words.substr(at + 14)), words);
 }
 
 void Model::setTrainable(const std::vector<std::string>& names, bool trainBatchNorm) {

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "failure.h"
+#include "forward_failure.h"
 #include "plan.h"
 #include "precision.h"
 #include "split.h"
@@ -49,7 +50,8 @@ std::vector<at::ScalarType> precisionsOf(const Model& model, std::optional<at::S
 }  // namespace
 
 Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::optional<at::ScalarType> precision,
-                 const std::vector<at::Tensor>& samples) {
+                 const std::vector<at::Tensor>& samples)
+    : model_(&model) {
   const at::Tensor reference = mainOutput(model.infer(copiesOf(example))).to(at::kFloat);
   auto graph = freezeForward(model.module());
   if (!graph) throw Failure("MODEL_FAILED", "optimise: the model's forward changes its own attributes, so it cannot be frozen for serving.");
@@ -112,7 +114,7 @@ c10::IValue Serving::run(const std::vector<at::Tensor>& inputs) const {
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {
-    refuseForward(inputs, error);
+    refuseForward(inputs, error, model_);
   }
 }
 

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
-import { TorchgraftError } from './errors.js';
+import { messageOf, TorchgraftError } from './errors.js';
 import { type Libtorch, requireLibtorch } from './libtorch/find.js';
 import { minorOf } from './libtorch/pin.js';
 import { preloadLibtorch } from './libtorch/preload.js';
@@ -63,7 +63,7 @@ function openAddon(file: string, libtorch: Libtorch): NativeBinding {
     // RTLD_NOW: a symbol that this libtorch lacks is an error here, and not the end of the process at its first use.
     process.dlopen(module, file, constants.dlopen.RTLD_NOW);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     const mismatch = /undefined symbol/.test(reason);
     throw new TorchgraftError(
       mismatch ? 'LIBTORCH_VERSION' : 'ADDON_NOT_FOUND',

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { findAddon, readBuildRecord } from './addon.js';
-import { TorchgraftError } from './errors.js';
+import { isTorchgraftError, messageOf } from './errors.js';
 import { cacheDirectory } from './libtorch/cache.js';
 import { findLibtorch, type Libtorch } from './libtorch/find.js';
 import { platform, readPin } from './libtorch/pin.js';
@@ -103,7 +103,7 @@ function examine<T>(problems: DoctorProblem[], look: () => T): T | undefined {
   try {
     return look();
   } catch (error) {
-    if (!(error instanceof TorchgraftError)) throw error;
+    if (!isTorchgraftError(error)) throw error;
     problems.push(asProblem(error.message));
     return undefined;
   }
@@ -154,7 +154,7 @@ async function examineSharp(problems: DoctorProblem[]) {
   try {
     return (await import('sharp')).default;
   } catch (error) {
-    const reason = error instanceof Error ? error.message.trim().split('\n')[0] : String(error);
+    const reason = messageOf(error).trim().split('\n')[0];
     problems.push({
       problem: `sharp does not load: ${reason}`,
       next: 'npm install --include=optional sharp',

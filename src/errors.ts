@@ -74,6 +74,18 @@ export class TorchgraftError extends Error {
   }
 }
 
+/** Whether it is an error of torchgraft's, of any realm and any copy of this package, and with this code where one is given. */
+export function isTorchgraftError(error: unknown, code?: ErrorCode): error is TorchgraftError {
+  const found = (error ?? {}) as Partial<TorchgraftError>;
+  return found.name === 'TorchgraftError' && (code === undefined || found.code === code);
+}
+
+/** What an error says; anything else that was thrown as text. */
+export function messageOf(error: unknown): string {
+  const { message } = (error ?? {}) as Partial<Error>;
+  return typeof message === 'string' ? message : String(error);
+}
+
 /** An option of the wrong type or of an unknown name. */
 export function invalidType(message: string): TypeError & { code: 'INVALID_TYPE' } {
   return Object.assign(new TypeError(message), { code: 'INVALID_TYPE' as const });

@@ -1,3 +1,4 @@
+import './async-dispose.js';
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -22,6 +23,7 @@ import type { GradCamResult } from './native-grad-cam.js';
 import { describeNotices } from './notices.js';
 import { checkOptions, suggest } from './options.js';
 import { lastLayers, matchNames, ownParameters } from './patterns.js';
+import { isRegExp, isUint8Array } from './value-kinds.js';
 
 const loadOptions = z.strictObject({
   device: z.string().default('auto'),
@@ -98,7 +100,7 @@ export type FreezeOptions = z.input<typeof freezeOptions>;
  */
 export async function loadModel(source: string | Uint8Array, options: LoadOptions = {}): Promise<Model> {
   const { device, threads } = checkOptions(loadOptions, options, 'loadModel');
-  if (typeof source !== 'string' && !(source instanceof Uint8Array)) {
+  if (typeof source !== 'string' && !isUint8Array(source)) {
     throw invalidType('loadModel: expected the path of a TorchScript file, or its bytes as a Uint8Array.');
   }
   if (typeof source === 'string' && !existsSync(source)) {
@@ -215,7 +217,7 @@ export class Model {
   select(selection: ParameterSelection): string[] {
     const { parameters, modules, layers } = this.#description;
     const names = parameters.map(({ name }) => name);
-    if (typeof selection === 'object' && 'last' in selection && !(selection instanceof RegExp)) {
+    if (typeof selection === 'object' && 'last' in selection && !isRegExp(selection)) {
       return ownParameters(lastLayers(selection.last, layers, modules), names);
     }
     const patterns = (Array.isArray(selection) ? selection : [selection]) as (string | RegExp)[];

@@ -4,6 +4,7 @@ import { type ImageDataset, type SplitName, splitNames } from '../data/dataset.j
 import type { SkippedImage } from '../data/loader.js';
 import { invalidType, type TorchgraftError, throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
+import { signalOption } from '../value-kinds.js';
 import { type Compared, findPairs } from './pairs.js';
 import { readThumbnail } from './thumbnail.js';
 import { count, shortened } from './words.js';
@@ -13,7 +14,7 @@ const schema = z.strictObject({
   likeness: z.number().min(0).max(1).default(0.7),
   threads: z.int().min(1).max(1024).default(availableParallelism()),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 /**

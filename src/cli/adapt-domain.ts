@@ -8,6 +8,7 @@ import { unlabelledImages } from '../domain/target-folder.js';
 import { loadModel } from '../model.js';
 import { domainTable } from '../report/domain-table.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import { addOverwrite, checkOutFolder, type OutFlags } from './out.js';
 import { print, printJson, say } from './output.js';
 import {
   addPreprocessing,
@@ -19,7 +20,7 @@ import {
   skippedLines,
 } from './reading-flags.js';
 
-interface AdaptFlags extends PreprocessingFlags, ReadingFlags {
+interface AdaptFlags extends PreprocessingFlags, ReadingFlags, OutFlags {
   model: string;
   source: string;
   target: string;
@@ -53,8 +54,9 @@ export function define(command: Command): Command {
       wholeNumber(0),
       0,
     );
-  return addReading(command).action(async (flags: AdaptFlags, self: Command) => {
+  return addReading(addOverwrite(command)).action(async (flags: AdaptFlags, self: Command) => {
     requireOptions(self, ['model', 'source', 'target', 'out']);
+    await checkOutFolder(flags.out, ['model.pt', 'domain.json'], flags);
     const done = await adapt(flags);
     if (flags.json) printJson(done);
     else print(render(done, flags.out));

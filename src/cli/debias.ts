@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Classifier, loadClassifier } from '../classifier.js';
@@ -7,6 +8,7 @@ import { type NamedSliceReport, reportSlices } from '../outcome-slices.js';
 import { retrainLastLayer } from '../probe/last-layer.js';
 import { sliceTables } from '../report/slice-tables.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
+import { addOverwrite, checkOutFile, type OutFlags } from './out.js';
 import { print, printJson } from './output.js';
 import {
   addReading,
@@ -18,7 +20,7 @@ import {
 } from './reading-flags.js';
 import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 
-interface DebiasFlags extends SliceFlags, ReadingFlags {
+interface DebiasFlags extends SliceFlags, ReadingFlags, OutFlags {
   data: string;
   groups: string;
   out?: string;
@@ -40,7 +42,7 @@ export function define(command: Command): Command {
     .option('--draws <n>', 'balanced subsets whose solutions are averaged', wholeNumber(1), 10)
     .option('--strength <C,...>', 'inverse penalties to choose from (default: 1e-4 to 10)', numbers)
     .option('--seed <n>', 'of the subsets, and of the split, where the data has none', wholeNumber(0), 0);
-  return addReading(command).action(async (run: string, flags: DebiasFlags, self: Command) => {
+  return addReading(addOverwrite(command)).action(async (run: string, flags: DebiasFlags, self: Command) => {
     requireOptions(self, ['data', 'groups']);
     await debias(run, flags);
   });
@@ -49,9 +51,10 @@ export function define(command: Command): Command {
 async function debias(run: string, flags: DebiasFlags): Promise<void> {
   const { groups, from, draws, seed } = flags;
   const reading = readingOf(flags);
-  const data = await readData(flags.data, seed, sliceRulesOf(flags));
   const source = modelFile(run);
   const file = flags.out ?? join(dirname(source), 'debiased.pt');
+  await checkOutFile(file, flags);
+  const data = await readData(flags.data, seed, sliceRulesOf(flags));
   await using classifier = await loadClassifier(source, loadingOf(flags));
   const split = judgeOf(data, from);
   const judge = () => split && judged(classifier, data, split, { groups, unreadable: reading.unreadable });
@@ -60,6 +63,7 @@ async function debias(run: string, flags: DebiasFlags): Promise<void> {
     ...{ groups, from, draws, seed, ...reading },
     ...(flags.strength ? { C: flags.strength } : {}),
   });
+  await mkdir(dirname(file), { recursive: true });
   await classifier.model.save(file);
   const after = await judge();
   const skipped = onceEach([...left, ...(before?.skipped ?? [])]);

@@ -8,10 +8,11 @@ import { loadModel } from '../model.js';
 import { Progress } from '../report/progress.js';
 import { positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
+import { addOverwrite, checkOutFolder, type OutFlags } from './out.js';
 import { print, printJson, progressStream } from './output.js';
 import { addTraining, type TrainingFlags, toTrainingOptions } from './train.js';
 
-interface LrFindFlags extends TrainingFlags {
+interface LrFindFlags extends TrainingFlags, OutFlags {
   model: string;
   data: string;
   out: string;
@@ -30,11 +31,12 @@ export function define(command: Command): Command {
     .option('--lowest <x>', 'first learning rate', positiveNumber, 1e-7)
     .option('--highest <x>', 'last learning rate', positiveNumber, 10)
     .option('--steps <n>', 'steps from one to the other, 20 to 1000', wholeNumber(1), 100);
-  return addTraining(command)
+  return addOverwrite(addTraining(command))
     .option('--json', 'one JSON object on standard output')
     .addHelpText('after', '\nThe options below --steps are those of the train command that is to follow.')
     .action(async (flags: LrFindFlags, self: Command) => {
       requireOptions(self, ['model', 'data']);
+      await checkOutFolder(flags.out, sweepFiles, flags);
       const found = await find(flags);
       const written = await writeFiles(flags.out, found);
       const text = [renderSweepText(found), '', ...trainFlags(found), `saved  ${written.join(', ')}`].join(
@@ -44,6 +46,8 @@ export function define(command: Command): Command {
       else print(text);
     });
 }
+
+const sweepFiles = ['lr-find.json', 'lr-find.svg'];
 
 async function find(flags: LrFindFlags): Promise<LearningRateSearch> {
   const { device, threads, lowest, highest, steps } = flags;

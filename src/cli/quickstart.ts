@@ -13,6 +13,7 @@ import { type Column, formatTable } from '../report/table.js';
 import { wholeNumber } from './arguments.js';
 import { backbonePreprocessing } from './embedded.js';
 import { epochLine, percent } from './lines.js';
+import { addOverwrite, checkOutFolder, type OutFlags } from './out.js';
 import { print } from './output.js';
 import { tryReport } from './report.js';
 
@@ -20,10 +21,11 @@ const assets = join(packageRoot(), 'assets');
 
 /** `torchgraft quickstart`. */
 export function define(command: Command): Command {
-  return command
+  return addOverwrite(command)
     .option('--out <run>', 'folder that receives model.pt and report.html', 'runs/quickstart')
     .option('--epochs <n>', 'for both networks', wholeNumber(1), 8)
-    .action(async ({ out, epochs }: { out: string; epochs: number }) => {
+    .action(async ({ out, epochs, overwrite }: { out: string; epochs: number } & OutFlags) => {
+      await checkOutFolder(out, ['model.pt', 'report.html'], { overwrite });
       const data = await imageFolder(join(assets, 'defects'));
       print(`${data.classes.length} kinds of surface (${data.classes.join(', ')}), synthetic photographs: `);
       print(`${data.splits.train.length} to learn from, ${data.splits.val.length} held back.`);

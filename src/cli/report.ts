@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { Sample } from '../data/dataset.js';
@@ -17,6 +18,7 @@ import {
 import { formatTime } from '../report/progress.js';
 import { type RunRecord, readRunRecord } from '../run-record.js';
 import { readData } from './arguments.js';
+import { addOverwrite, checkOutFile, type OutFlags } from './out.js';
 import { print, say } from './output.js';
 
 /**
@@ -40,7 +42,7 @@ export async function tryReport(
   }
 }
 
-interface ReportFlags {
+interface ReportFlags extends OutFlags {
   data?: string;
   out?: string;
   device: string;
@@ -48,7 +50,7 @@ interface ReportFlags {
 
 /** `torchgraft report`. */
 export function define(command: Command): Command {
-  return command
+  return addOverwrite(command)
     .argument('<run>', 'run folder')
     .option('--data <dir>', 'where the images are now (default: where they were)')
     .option('--out <file>', 'the report (default: report.html in the run folder)')
@@ -56,7 +58,10 @@ export function define(command: Command): Command {
     .action(async (run: string, flags: ReportFlags) => {
       const record = await readRunRecord(join(run, 'run.json'));
       const file = flags.out ?? join(run, 'report.html');
+      // The run's own report is what the command is to replace.
+      await checkOutFile(file, { overwrite: flags.overwrite || flags.out === undefined });
       const { missing = [], ...content } = await gatherAgain(run, record, flags);
+      await mkdir(dirname(file), { recursive: true });
       await saveReport(file, { ...content, missing });
       for (const line of missing) say(`note   ${line}`);
       print(file);

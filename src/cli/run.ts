@@ -22,6 +22,7 @@ import { batchDisplay } from './batch-display.js';
 import { openModel } from './first-step.js';
 import { listenForInterrupt } from './interrupt.js';
 import { epochEvent, epochLine, scoresByName, stageLine, startLines, summary } from './lines.js';
+import { checkOutFolder, removeEarlier } from './out.js';
 import { printJson, progressStream, say } from './output.js';
 import { skippedLines } from './reading-flags.js';
 import { tryReport } from './report.js';
@@ -44,13 +45,21 @@ export interface TrainRequest {
   /** Train the same network from random weights too. */
   scratch: boolean;
   options: FineTuneOptions;
+  /** Replace an earlier run. */
+  overwrite: boolean;
   /** Slices of the data. */
   slices?: SliceRules | undefined;
 }
 
+/** What a run leaves. */
+const runFiles = [
+  ...['model.pt', 'run.json', 'checkpoint.pt', 'report.html', 'adapter.safetensors', 'adapted.pt'],
+];
+
 /** Trains, and leaves model.pt, run.json, checkpoint.pt and report.html in the run folder. Returns the exit code. */
 export async function runTraining(request: TrainRequest): Promise<number> {
-  const { out, options } = request;
+  const { out, options, overwrite } = request;
+  await checkOutFolder(out, runFiles, { overwrite, resume: options.resume ?? false });
   const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
   const started = performance.now();
   const data = await readData(request.data, options.seed ?? 0, request.slices);
@@ -61,6 +70,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   };
   await using model = await openModel(request, data, tell);
   await mkdir(out, { recursive: true });
+  if (overwrite) await removeEarlier(out, runFiles);
   const run = await train(model, data, request, interrupt.signal).finally(interrupt.stop);
   const result = run.result as FineTuneResult<Task>;
   const file = join(out, 'model.pt');

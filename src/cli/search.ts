@@ -9,12 +9,13 @@ import { renderSearchChart, searchTable } from '../search/render.js';
 import { type SearchResult, search } from '../search/search.js';
 import { defaultSpace, type SearchSpace } from '../search/space.js';
 import type { SearchTrial } from '../search/trials.js';
-import { positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
+import { modelFile, positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
+import { addOverwrite, checkOutFolder, type OutFlags, removeEarlier } from './out.js';
 import { print, printJson, progressStream } from './output.js';
 import { addTraining, type TrainingFlags, toTrainingOptions } from './train.js';
 
-interface SearchFlags extends TrainingFlags {
+interface SearchFlags extends TrainingFlags, OutFlags {
   model: string;
   data: string;
   out: string;
@@ -24,7 +25,6 @@ interface SearchFlags extends TrainingFlags {
   minutes?: number;
   reduction: number;
   minEpochs: number;
-  resume?: boolean;
   json?: boolean;
 }
 
@@ -47,7 +47,7 @@ export function define(command: Command): Command {
     .option('--minutes <x>', 'no training begins after so many minutes of training', positiveNumber)
     .option('--reduction <n>', 'asha: one trial in so many goes on', wholeNumber(2), 3)
     .option('--min-epochs <n>', 'asha: epochs before the first are left behind', wholeNumber(1), 1);
-  return addTraining(command)
+  return addOverwrite(addTraining(command))
     .option('--resume', 'go on with the search in the folder, if there is one')
     .option('--json', 'one JSON object a line on standard output')
     .addHelpText(
@@ -56,11 +56,22 @@ export function define(command: Command): Command {
     )
     .action(async (flags: SearchFlags, self: Command) => {
       requireOptions(self, ['model', 'data', 'out']);
+      await prepareOut(flags);
       const result = await run(flags, sharedOptions(flags, self));
       await writeFiles(flags.out, result);
       if (flags.json) printJson({ event: 'done', ...result });
       else print(summary(result));
     });
+}
+
+const searchFiles = ['search.jsonl', 'model.pt', 'search.json', 'search.svg', 'trials'];
+
+async function prepareOut({ out, model, overwrite, resume = false }: SearchFlags): Promise<void> {
+  await checkOutFolder(out, searchFiles, { overwrite, resume });
+  if (!overwrite) return;
+  // Not for a search that cannot begin.
+  modelFile(model);
+  await removeEarlier(out, searchFiles);
 }
 
 /** What was given on the command line, and what is not searched unless told otherwise. */

@@ -19,6 +19,7 @@ import {
   wholeNumber,
 } from './arguments.js';
 import { addGrafts, type GraftFlags, toGrafts } from './graft-flags.js';
+import { addOverwrite, type OutFlags } from './out.js';
 import { parseRegularisation } from './regularisation.js';
 import type { TrainRequest } from './run.js';
 import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
@@ -61,7 +62,7 @@ export interface TrainingFlags extends GraftFlags {
   baselines: boolean;
 }
 
-interface TrainFlags extends TrainingFlags, SliceFlags {
+interface TrainFlags extends TrainingFlags, SliceFlags, OutFlags {
   groups?: string;
   groupLoss?: 'mean' | 'balanced' | 'dro';
   model: string;
@@ -69,7 +70,6 @@ interface TrainFlags extends TrainingFlags, SliceFlags {
   out: string;
   adapt?: string;
   adaptEpochs?: number;
-  resume?: boolean;
   scratch?: boolean;
   modelLicence?: string;
   dataLicence?: string;
@@ -87,7 +87,7 @@ export function define(command: Command): Command {
       'folder with train/<class>/*, val/<class>/* or <class>/*; or a .csv or .jsonl manifest',
     )
     .option('--out <run>', 'folder that receives model.pt, run.json, checkpoint.pt and report.html');
-  return addSlices(addTraining(command))
+  return addOverwrite(addSlices(addTraining(command)))
     .option('--groups <slice>', 'groups, a slice by class, whose worst is measured as valWorstGroupAccuracy')
     .addOption(
       new Option('--group-loss <name>', 'with --groups: how they are weighed (default: mean)').choices([
@@ -244,7 +244,7 @@ function strategyName(text: string): Strategy {
 
 function toRequest(flags: TrainFlags): TrainRequest {
   const { model, data, out, device, json, resume, report } = flags;
-  const { scratch = false, tensorboard = false } = flags;
+  const { scratch = false, tensorboard = false, overwrite = false } = flags;
   const options = {
     ...toTrainingOptions(flags),
     ...groupsOf(flags),
@@ -264,6 +264,7 @@ function toRequest(flags: TrainFlags): TrainRequest {
       report,
       scratch,
       tensorboard,
+      overwrite,
       options,
       slices: sliceRulesOf(flags),
     },

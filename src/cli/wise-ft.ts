@@ -8,10 +8,11 @@ import { loadModel, type Model } from '../model.js';
 import { modelFile, readData, requireOptions, shareOf, wholeNumber } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
 import { percent } from './lines.js';
+import { addOverwrite, checkOutFile, type OutFlags } from './out.js';
 import { print, printJson, say } from './output.js';
 import { addReading, loadingOf, type ReadingFlags, readingOf, skippedLines } from './reading-flags.js';
 
-interface WiseFtFlags extends ReadingFlags {
+interface WiseFtFlags extends ReadingFlags, OutFlags {
   base: string;
   data: string;
   out?: string;
@@ -45,7 +46,7 @@ export function define(command: Command): Command {
     .option('--tolerance <x>', 'accuracy that may be given up for retention, 0 to 1', shareOf, 0.01)
     .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
     .option('--seed <n>', 'of the split, where the data has none', wholeNumber(0), 0);
-  return addReading(command).action(async (run: string, flags: WiseFtFlags, self: Command) => {
+  return addReading(addOverwrite(command)).action(async (run: string, flags: WiseFtFlags, self: Command) => {
     requireOptions(self, ['base', 'data']);
     const interrupt = listenForInterrupt('nothing was written.');
     await interpolate(run, flags, interrupt.signal).finally(interrupt.stop);
@@ -54,9 +55,11 @@ export function define(command: Command): Command {
 
 async function interpolate(run: string, flags: WiseFtFlags, signal: AbortSignal): Promise<void> {
   const { choose, tolerance, batchSize, retain, alphas } = flags;
-  const data = await readData(flags.data, flags.seed);
   const own = modelFile(run);
   const out = flags.out ?? join(dirname(own), 'wise-ft.pt');
+  const plot = join(dirname(out), `${parse(out).name}.svg`);
+  for (const file of [out, plot]) await checkOutFile(file, flags);
+  const data = await readData(flags.data, flags.seed);
   await using model = await loadModel(own, loadingOf(flags));
   await using base = await loadModel(modelFile(flags.base), loadingOf(flags));
   await using start =
@@ -71,7 +74,6 @@ async function interpolate(run: string, flags: WiseFtFlags, signal: AbortSignal)
     ...(retain ? { retain } : {}),
     onPoint: ({ alpha, validation }) => say(`alpha ${alpha}: accuracy ${percent(validation.accuracy)}`),
   });
-  const plot = join(dirname(out), `${parse(out).name}.svg`);
   await mkdir(dirname(out), { recursive: true });
   await model.save(out);
   const chart = await renderWiseFtChart(result);

@@ -1,9 +1,10 @@
 import type { Sharp, SharpOptions } from 'sharp';
 import { loadAddon } from '../addon.js';
+import { isUint8Array } from '../value-kinds.js';
 import type { ImageSize, ImageSource, RawPixels } from './decode.js';
 import { nativeView, type Placement, place, type View } from './geometry.js';
 import type { Preprocessing } from './preprocessing.js';
-import { loadSharp } from './sharp.js';
+import { asBuffer, loadSharp } from './sharp.js';
 
 const readOptions: SharpOptions = {
   // Truncated and damaged files fail, as in PIL; mere warnings do not.
@@ -62,13 +63,13 @@ async function open(source: ImageSource): Promise<{ image: Sharp; size: ImageSiz
 }
 
 function read(source: ImageSource): Sharp {
-  if (!isRaw(source)) return loadSharp()(source, readOptions);
+  if (!isRaw(source)) return loadSharp()(typeof source === 'string' ? source : asBuffer(source), readOptions);
   const { data, width, height, channels } = source;
-  return loadSharp()(data, { ...readOptions, raw: { width, height, channels } });
+  return loadSharp()(asBuffer(data), { ...readOptions, raw: { width, height, channels } });
 }
 
 function isRaw(source: ImageSource): source is RawPixels {
-  return typeof source !== 'string' && !(source instanceof Uint8Array);
+  return typeof source !== 'string' && !isUint8Array(source);
 }
 
 async function decodeWhole(image: Sharp): Promise<RawPixels> {

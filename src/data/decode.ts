@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { loadAddon } from '../addon.js';
-import { TorchgraftError } from '../errors.js';
+import { messageOf, TorchgraftError } from '../errors.js';
+import { isUint8Array } from '../value-kinds.js';
 import { decodeWithSharp } from './decode-sharp.js';
 import { nativeView, type View } from './geometry.js';
 import type { Preprocessing } from './preprocessing.js';
@@ -66,12 +67,12 @@ export async function decodeImage(
 
 function mayBeJpeg(source: ImageSource): source is string | Uint8Array {
   if (typeof source === 'string') return true;
-  return source instanceof Uint8Array && source[0] === 0xff && source[1] === 0xd8;
+  return isUint8Array(source) && source[0] === 0xff && source[1] === 0xd8;
 }
 
 function nameOf(source: ImageSource): string {
   if (typeof source === 'string') return source;
-  return source instanceof Uint8Array ? 'given as bytes' : 'given as raw pixels';
+  return isUint8Array(source) ? 'given as bytes' : 'given as raw pixels';
 }
 
 /** The error for an image that cannot be read or decoded; `path` where it was asked for by path. */
@@ -80,7 +81,7 @@ export function unreadable(name: string, error: unknown, path?: string): Torchgr
   if (path !== undefined && !existsSync(path)) {
     return new TorchgraftError('FILE_NOT_FOUND', `No image at ${name}.`, { cause: error });
   }
-  const reason = error instanceof Error ? error.message : String(error);
+  const reason = messageOf(error);
   const hint = 'Expected a whole JPEG, PNG, WebP, TIFF, GIF or AVIF image.';
   return new TorchgraftError('IMAGE_UNREADABLE', `Cannot decode the image ${name}: ${reason}. ${hint}`, {
     cause: error,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { invalidType, invalidValue, throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
+import { isPixelBytes, isUint8Array, signalOption } from '../value-kinds.js';
 import { decodeImage, type ImageSource } from './decode.js';
 import { openGate } from './gate.js';
 import { cornerViews, type View, viewSide } from './geometry.js';
@@ -10,7 +11,7 @@ import type { Preprocessing } from './preprocessing.js';
 const loadOptions = z.strictObject({
   threads: z.int().min(1).default(2),
   corners: z.boolean().default(false),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 export type LoadImagesOptions = z.input<typeof loadOptions>;
@@ -63,10 +64,10 @@ export function checkSource(source: ImageSource, name: string): void {
     if (source === '') throw invalidValue(`${name}: the path is empty.`);
     return;
   }
-  if (source instanceof Uint8Array) return;
+  if (isUint8Array(source)) return;
   if (typeof source !== 'object' || source === null) throw invalidType(`${name}: expected ${expected}.`);
   const { data, width, height, channels } = source;
-  if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
+  if (!isPixelBytes(data)) {
     throw invalidType(`${name}: expected ${expected}, with data a Uint8Array of 8-bit pixels.`);
   }
   const sides = [width, height].every((length) => Number.isInteger(length) && length > 0);

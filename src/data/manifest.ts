@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { dirname, extname, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { CsvError, parse } from 'csv-parse';
+import { type CsvError, parse } from 'csv-parse';
 import { z } from 'zod';
 import { invalidType, TorchgraftError } from '../errors.js';
 import { checkOptions } from '../options.js';
@@ -106,13 +106,17 @@ function reader(file: string): (file: string) => Records {
   throw invalid(`${file}: expected a .csv, .jsonl or .ndjson file.`);
 }
 
+function isCsvError(error: unknown): error is CsvError {
+  return (error as { code?: unknown } | undefined)?.code?.toString().startsWith('CSV_') ?? false;
+}
+
 async function* readCsv(file: string): Records {
   const parser = parse({ columns: true, bom: true, trim: true, skip_empty_lines: true, info: true });
   const source = createReadStream(file).on('error', (error) => parser.destroy(error));
   try {
     for await (const { info, record } of source.pipe(parser)) yield { line: info.lines, record };
   } catch (cause) {
-    if (!(cause instanceof CsvError)) throw cause;
+    if (!isCsvError(cause)) throw cause;
     throw new TorchgraftError('DATA_INVALID', `${file} is not valid CSV: ${cause.message}`, { cause });
   } finally {
     source.destroy();

@@ -4,6 +4,11 @@ import { packageRequire } from '../package.js';
 
 let loaded: typeof sharp | undefined;
 
+/** Bytes as sharp knows them: it asks for classes by name, of which another realm has its own. No copy is made. */
+export function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array | Uint8ClampedArray): Buffer {
+  return Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
+}
+
 /**
  * sharp, loaded when an image first needs it: JPEGs do not, and most commands read no image at all.
  *

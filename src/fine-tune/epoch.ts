@@ -1,7 +1,7 @@
 import type { SkippedImage } from '../data/loader.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import type { Task } from '../data/task.js';
-import { TorchgraftError, throwIfAborted } from '../errors.js';
+import { isTorchgraftError, TorchgraftError, throwIfAborted } from '../errors.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { ClassificationMeter } from '../metrics/meter.js';
 import type { ClassificationScores } from '../metrics/scores.js';
@@ -102,7 +102,7 @@ async function step(
       model.native.step({ ...tensors, target: targetOf(batch), ...batch.weighing, ...rest }),
     );
   } catch (error) {
-    if (!(error instanceof TorchgraftError) || error.code !== 'LOSS_NOT_FINITE') throw error;
+    if (!isTorchgraftError(error, 'LOSS_NOT_FINITE')) throw error;
     const rate = Math.max(...rest.learningRates);
     throw new TorchgraftError(
       'LOSS_NOT_FINITE',

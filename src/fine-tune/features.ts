@@ -19,6 +19,7 @@ import {
 import type { Model } from '../model.js';
 import type { NativeAugment, Plan } from '../native.js';
 import { callNative } from '../native-call.js';
+import { isUint8Array } from '../value-kinds.js';
 import type { Reading } from './epoch.js';
 import type { BatchSource, SourceBatch, SourceTensors } from './source.js';
 
@@ -240,8 +241,9 @@ export class CachedFeatures {
     };
     for (const [index, found] of known.digests.entries()) {
       const { path } = samples[index] as Sample;
-      if (found instanceof Error && reading.unreadable === 'fail') throw found;
-      if (found instanceof Error) known.failures.set(index, { path, reason: found.message });
+      if (isUint8Array(found)) continue;
+      if (reading.unreadable === 'fail') throw found;
+      known.failures.set(index, { path, reason: found.message });
     }
     this.#known.set(samples, known);
     return known;

@@ -2,12 +2,13 @@ import type { ImageDataset } from '../data/dataset.js';
 import { DecodedImages } from '../data/decoded-images.js';
 import type { Task } from '../data/task.js';
 import type { EarlyStopping } from '../early-stopping.js';
-import { invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
+import { invalidValue, isTorchgraftError, throwIfAborted } from '../errors.js';
 import type { Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
 import type { Precision } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { Outcomes } from '../outcomes.js';
+import { requireWritableFile } from '../writable.js';
 import {
   type CheckpointState,
   loadCheckpoint,
@@ -149,6 +150,8 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     throwIfAborted(this.#options.signal);
     claim(this.#model);
     try {
+      // Not after the minutes that preparing may take.
+      if (this.#options.checkpoint) await requireWritableFile(this.#options.checkpoint);
       this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
       Object.assign(this.#recipe, this.#prepared.forgetting?.recipe);
       let sums = await this.#begin();
@@ -297,7 +300,7 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     try {
       return await this.#validate(epoch, sums, rate, skipped);
     } catch (error) {
-      const code = error instanceof TorchgraftError ? error.code : undefined;
+      const code = isTorchgraftError(error) ? error.code : undefined;
       // The epoch is trained: a resumed run only validates it.
       if (code === 'ABORTED') await this.#checkpoint(sums, true);
       if (code !== 'MODEL_FAILED') throw error;

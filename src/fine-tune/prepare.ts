@@ -103,31 +103,16 @@ async function prepareHead(
     const own = headParameters(description);
     return { parameters: own, layer, classes: classes.length, fresh: [], standardiser: null };
   }
-  try {
-    const { parameters, layers, standardiser } = await model.replaceHead({
-      ...head,
-      ...{ classes: classes.length, seed, imageSize, standardise },
-    });
-    const layer = layers[0] as string;
-    return { parameters, layer, classes: classes.length, fresh: parameters, standardiser };
-  } catch (error) {
-    throw explainSize(error, imageSize);
-  }
+  const { parameters, layers, standardiser } = await model.replaceHead({
+    ...head,
+    ...{ classes: classes.length, seed, imageSize, standardise },
+  });
+  const layer = layers[0] as string;
+  return { parameters, layer, classes: classes.length, fresh: parameters, standardiser };
 }
 
 function isPlain({ kind, pooling }: CheckedOptions['head']): boolean {
   return kind === 'linear' && pooling === undefined;
-}
-
-/** A network without adaptive pooling takes one size of images alone. */
-function explainSize(error: unknown, imageSize: number): unknown {
-  if (!(error instanceof TorchgraftError) || error.code !== 'MODEL_FAILED') return error;
-  return new TorchgraftError(
-    'MODEL_FAILED',
-    `${error.message} The images are ${imageSize} px (\`preprocessing.size\`); a model without adaptive pooling takes ` +
-      'only the size that it was made for.',
-    { cause: error },
-  );
 }
 
 /** Of the head that a model has: a cosine head's scale too, and not the bias that it does not use. */

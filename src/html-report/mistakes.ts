@@ -1,6 +1,6 @@
 import type { ModelCard } from '../card.js';
 import { loadImages } from '../data/images.js';
-import { TorchgraftError } from '../errors.js';
+import { isTorchgraftError } from '../errors.js';
 import { explain, type GradCamMap } from '../grad-cam.js';
 import { classify } from '../labelled-model.js';
 import type { Model } from '../model.js';
@@ -88,7 +88,7 @@ async function drawGradCam(
   try {
     [map] = (await explain(labelled, pixels, 1, Int32Array.of(answer))) as [GradCamMap];
   } catch (error) {
-    if (error instanceof TorchgraftError && withoutMap.includes(error.code)) return undefined;
+    if (isTorchgraftError(error) && withoutMap.includes(error.code)) return undefined;
     throw error;
   }
   if (map.values.length < 2) return undefined;

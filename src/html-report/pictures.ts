@@ -1,5 +1,5 @@
 import type { Sharp } from 'sharp';
-import { loadSharp } from '../data/sharp.js';
+import { asBuffer, loadSharp } from '../data/sharp.js';
 import type { Occlusion } from './occlusion.js';
 
 /** Side of a picture in the report, pixels. */
@@ -43,7 +43,7 @@ export async function drawGlow(
   for (const [place, value] of values.entries()) {
     rgba.set([glow.r, glow.g, glow.b, Math.round(255 * deepest * value)], place * 4);
   }
-  const overlay = await loadSharp()(rgba, { raw: { width, height, channels: 4 } })
+  const overlay = await loadSharp()(asBuffer(rgba), { raw: { width, height, channels: 4 } })
     .resize(pictureSide, pictureSide, { kernel: 'cubic', fit: 'fill' })
     .png()
     .toBuffer();
@@ -52,7 +52,7 @@ export async function drawGlow(
 }
 
 function shrink(pixels: Uint8Array, size: number): Sharp {
-  return loadSharp()(pixels, { raw: { width: size, height: size, channels: 3 } }).resize(
+  return loadSharp()(asBuffer(pixels), { raw: { width: size, height: size, channels: 3 } }).resize(
     pictureSide,
     pictureSide,
   );

@@ -17,6 +17,7 @@ import type { Model } from '../model.js';
 import { checkOptions } from '../options.js';
 import { OutcomeCollector, type Outcomes } from '../outcomes.js';
 import { makeRunRecord, type RunRecord, withSlices } from '../run-record.js';
+import { requireWritableFile } from '../writable.js';
 import type { ReportContent, SavedModel } from './content.js';
 import { drawDoubted } from './doubts.js';
 import { showMistakes } from './mistakes.js';
@@ -61,7 +62,7 @@ export interface ReportedRun {
  * for await (const epoch of run);
  * await writeReport('report.html', { model, data, result: run.result, outcomes: run.validationOutcomes });
  *
- * @throws INVALID_TYPE, INVALID_VALUE, FILE_NOT_FOUND (no such folder), IMAGE_UNREADABLE, BUSY, DISPOSED
+ * @throws INVALID_TYPE, INVALID_VALUE, FILE_NOT_FOUND (no such folder), FILE_UNWRITABLE, IMAGE_UNREADABLE, BUSY, DISPOSED
  */
 export async function writeReport(
   path: string,
@@ -73,6 +74,7 @@ export async function writeReport(
     throw invalidType('writeReport: expected { model, data, result } of a fine-tuning that has ended.');
   }
   const limits = checkOptions(reportOptions, options, 'writeReport');
+  await requireWritableFile(path);
   const labelled = { model, card: model.card };
   // Without one class an image there are no confusions, and no single worst mistake.
   const isClassed = taskOf(data) === 'single-label';

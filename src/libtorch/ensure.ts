@@ -133,5 +133,5 @@ function unavailable(reason: string): TorchgraftError {
 }
 
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 }

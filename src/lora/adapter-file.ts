@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeAtomically } from '../atomic-file.js';
 import { type ModelCard, parseCard } from '../card.js';
-import { invalidValue, TorchgraftError } from '../errors.js';
+import { invalidValue, isTorchgraftError, messageOf, TorchgraftError } from '../errors.js';
 import type { HeadOptions, Model } from '../model.js';
 import type { AdapterDescription, ModelDescription, Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
@@ -174,8 +174,8 @@ function parse(path: string, bytes: Uint8Array) {
     for (const name of content.head) tensorOf(path, tensors, `${prefix}${name}`);
     return { content, tensors, card };
   } catch (cause) {
-    if (cause instanceof TorchgraftError) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
+    if (isTorchgraftError(cause)) throw cause;
+    const why = messageOf(cause);
     throw new TorchgraftError(
       'ADAPTER_INVALID',
       `${path} is no adapter of torchgraft, or is damaged: ${why}`,

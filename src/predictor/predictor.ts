@@ -1,3 +1,4 @@
+import '../async-dispose.js';
 import { availableParallelism } from 'node:os';
 import type { ModelCard } from '../card.js';
 import type { ImageSource } from '../data/decode.js';
@@ -5,6 +6,7 @@ import { checkSource } from '../data/images.js';
 import { invalidType, invalidValue } from '../errors.js';
 import { checkOptions } from '../options.js';
 import type { Prediction } from '../ranking.js';
+import { isPixelBytes } from '../value-kinds.js';
 import { Batcher, closedError } from './batcher.js';
 import type { Int8Report } from './int8.js';
 import {
@@ -140,7 +142,7 @@ export class Predictor {
     options: PredictorRequestOptions = {},
   ): Promise<Prediction> {
     const checked = checkOptions(requestOptions, options, 'predictPixels');
-    if (!(pixels instanceof Uint8Array || pixels instanceof Uint8ClampedArray)) {
+    if (!isPixelBytes(pixels)) {
       throw invalidType('predictPixels: expected RGB bytes as a Uint8Array.');
     }
     const { size } = this.card.preprocessing;

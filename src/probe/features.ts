@@ -12,6 +12,7 @@ import type { Model } from '../model.js';
 import type { Plan } from '../native.js';
 import { checkOptions } from '../options.js';
 import { withFrozenTrunk } from '../plan.js';
+import { signalOption } from '../value-kinds.js';
 import { poolCrossing } from './pooling.js';
 
 /** One for all that reads features. */
@@ -25,7 +26,7 @@ export const extractSchema = z.strictObject({
   precision: z.enum(['auto', 'float32', 'bfloat16', 'float16']).default('auto'),
   cache: z.enum(['disk', 'memory']).default('disk'),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 /**

@@ -1,0 +1,59 @@
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Command } from 'commander';
+import { invalidValue, TorchgraftError } from '../errors.js';
+import { requireWritableFile, requireWritableFolder } from '../writable.js';
+
+/** What is to become of an earlier run. */
+export interface OutFlags {
+  overwrite?: boolean | undefined;
+  /** Undefined where a command cannot go on with one. */
+  resume?: boolean | undefined;
+}
+
+/** The options of {@link OutFlags} that every command has which leaves files. */
+export function addOverwrite(command: Command): Command {
+  return command.option('--overwrite', 'replace what an earlier run left there');
+}
+
+/**
+ * Looks at the folder that results go to, before anything is loaded.
+ *
+ * @param files names of what the command leaves there; the first ones are told
+ * @throws FILE_UNWRITABLE where it cannot be written to, or holds an earlier run that is neither resumed nor overwritten
+ */
+export async function checkOutFolder(
+  folder: string,
+  files: readonly string[],
+  { overwrite, resume }: OutFlags,
+): Promise<void> {
+  if (folder === '') throw invalidValue('--out is empty. Name a folder.');
+  if (overwrite && resume) throw invalidValue('Give either --resume or --overwrite.');
+  await requireWritableFolder(folder);
+  const found = files.filter((name) => existsSync(join(folder, name)));
+  if (found.length === 0 || overwrite || resume) return;
+  const goOn = resume === undefined ? '' : '--resume to go on with it, or ';
+  throw new TorchgraftError(
+    'FILE_UNWRITABLE',
+    `${folder} holds an earlier run (${found.slice(0, 3).join(', ')}). Name another folder with --out, or add ${goOn}` +
+      '--overwrite to replace it.',
+  );
+}
+
+/** The same of one file. @throws FILE_UNWRITABLE */
+export async function checkOutFile(path: string, { overwrite }: OutFlags): Promise<void> {
+  if (path === '') throw invalidValue('--out is empty. Name a file.');
+  await requireWritableFolder(dirname(path));
+  if (existsSync(dirname(path))) await requireWritableFile(path);
+  if (overwrite || !existsSync(path)) return;
+  throw new TorchgraftError(
+    'FILE_UNWRITABLE',
+    `${path} is there already. Name another file with --out, or add --overwrite to replace it.`,
+  );
+}
+
+/** Removes what an earlier run left, so that nothing of it stands beside the new one. */
+export async function removeEarlier(folder: string, files: readonly string[]): Promise<void> {
+  for (const name of files) await rm(join(folder, name), { recursive: true, force: true });
+}
