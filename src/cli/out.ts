@@ -20,23 +20,23 @@ export function addOverwrite(command: Command): Command {
 /**
  * Looks at the folder that results go to, before anything is loaded.
  *
- * @param files names of what the command leaves there; the first ones are told
+ * @param marks names of what tells of an earlier run
  * @throws FILE_UNWRITABLE where it cannot be written to, or holds an earlier run that is neither resumed nor overwritten
  */
 export async function checkOutFolder(
   folder: string,
-  files: readonly string[],
+  marks: readonly string[],
   { overwrite, resume }: OutFlags,
 ): Promise<void> {
   if (folder === '') throw invalidValue('--out is empty. Name a folder.');
   if (overwrite && resume) throw invalidValue('Give either --resume or --overwrite.');
   await requireWritableFolder(folder);
-  const found = files.filter((name) => existsSync(join(folder, name)));
+  const found = marks.filter((name) => existsSync(join(folder, name)));
   if (found.length === 0 || overwrite || resume) return;
   const goOn = resume === undefined ? '' : '--resume to go on with it, or ';
   throw new TorchgraftError(
     'FILE_UNWRITABLE',
-    `${folder} holds an earlier run (${found.slice(0, 3).join(', ')}). Name another folder with --out, or add ${goOn}` +
+    `${folder} holds an earlier run (${found.join(', ')}). Name another folder with --out, or add ${goOn}` +
       '--overwrite to replace it.',
   );
 }

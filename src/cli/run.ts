@@ -51,15 +51,14 @@ export interface TrainRequest {
   slices?: SliceRules | undefined;
 }
 
-/** What a run leaves. */
-const runFiles = [
-  ...['model.pt', 'run.json', 'checkpoint.pt', 'report.html', 'adapter.safetensors', 'adapted.pt'],
-];
+/** What tells of an earlier run, and all that one leaves. */
+const runMarks = ['model.pt', 'run.json', 'checkpoint.pt'];
+const runFiles = [...runMarks, ...['report.html', 'adapter.safetensors', 'adapted.pt']];
 
 /** Trains, and leaves model.pt, run.json, checkpoint.pt and report.html in the run folder. Returns the exit code. */
 export async function runTraining(request: TrainRequest): Promise<number> {
   const { out, options, overwrite } = request;
-  await checkOutFolder(out, runFiles, { overwrite, resume: options.resume ?? false });
+  await checkOutFolder(out, runMarks, { overwrite, resume: options.resume ?? false });
   const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
   const started = performance.now();
   const data = await readData(request.data, options.seed ?? 0, request.slices);

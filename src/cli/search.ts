@@ -64,10 +64,11 @@ export function define(command: Command): Command {
     });
 }
 
-const searchFiles = ['search.jsonl', 'model.pt', 'search.json', 'search.svg', 'trials'];
+const searchMarks = ['search.jsonl', 'model.pt'];
+const searchFiles = [...searchMarks, 'search.json', 'search.svg', 'trials'];
 
 async function prepareOut({ out, model, overwrite, resume = false }: SearchFlags): Promise<void> {
-  await checkOutFolder(out, searchFiles, { overwrite, resume });
+  await checkOutFolder(out, searchMarks, { overwrite, resume });
   if (!overwrite) return;
   // Not for a search that cannot begin.
   modelFile(model);
