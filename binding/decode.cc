@@ -19,6 +19,7 @@ namespace {
 constexpr int64_t kMaxSide = 8192;
 // Of an image. 8192 times as many resized pixels still fit an int.
 constexpr int64_t kMaxLength = (1 << 18) - 1;
+constexpr int64_t kMaxSafeInteger = (int64_t{1} << 53) - 1;
 constexpr uintmax_t kMaxFileBytes = uintmax_t{1} << 30;
 
 View readView(const Napi::Value& value, const std::string& verb) {
@@ -33,6 +34,9 @@ View readView(const Napi::Value& value, const std::string& verb) {
     throw Failure("INVALID_VALUE", where + ".filter is '" + filter + "'. Expected bilinear or bicubic.");
   }
   view.filter = filter == "bicubic" ? Filter::bicubic : Filter::bilinear;
+  if (!isAbsent(object, "maxPixels")) {
+    view.maxPixels = static_cast<uint64_t>(readInteger(object, "maxPixels", where, 1, kMaxSafeInteger));
+  }
   if (isAbsent(object, "corner")) return view;
   const std::string corner = readString(object, "corner", where);
   const bool known = corner == "top-left" || corner == "top-right" || corner == "bottom-left" || corner == "bottom-right";

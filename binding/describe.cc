@@ -2,8 +2,9 @@
 
 #include <unordered_set>
 
-#include "forward_failure.h"
+#include "graph_paths.h"
 #include "input_channels.h"
+#include "precision.h"
 #include "requests.h"
 
 namespace torchgraft {
@@ -21,9 +22,8 @@ TensorDescription describeTensor(const std::string& name, const at::Tensor& tens
 // Modules that own parameters, in forward order; those that forward never uses come last.
 std::vector<std::string> layersOf(const Model& model) {
   std::vector<std::string> owners;
-  for (const auto& [name, tensor] : model.parameters()) {
-    const auto dot = name.rfind('.');
-    const std::string owner = dot == std::string::npos ? "" : name.substr(0, dot);
+  for (const std::string& name : model.parameterNames()) {
+    const std::string owner = parentOf(name);
     if (owners.empty() || owners.back() != owner) owners.push_back(owner);
   }
   std::unordered_set<std::string> known(owners.begin(), owners.end());
@@ -48,6 +48,7 @@ Napi::Array writeTensors(Napi::Env env, const std::vector<TensorDescription>& te
     object.Set("shape", shape);
     object.Set("dtype", tensor.dtype);
     if (parameters) {
+      object.Set("otherNames", writeStrings(env, tensor.otherNames));
       object.Set("trainable", tensor.trainable);
       object.Set("group", tensor.group);
     }
@@ -131,6 +132,7 @@ Description describeModel(Model& model, const Trainer* trainer) {
   for (const auto& [name, tensor] : model.parameters()) {
     TensorDescription parameter = describeTensor(name, tensor);
     parameter.trainable = model.isTrainable(name);
+    parameter.otherNames = model.otherNamesOf(name);
     parameter.group = trainer ? trainer->groupOf(name) : -1;
     description.parameters.push_back(std::move(parameter));
   }
@@ -157,6 +159,11 @@ Napi::Value writeDescription(Napi::Env env, const Description& description) {
   object.Set("origin", description.facts.traced ? "traced" : "scripted");
   object.Set("frozen", description.parameters.empty());
   object.Set("tracedInEval", description.facts.tracedInEval);
+  object.Set("tracedInTrain", description.findings.tracedInTrain);
+  object.Set("changingInEval", description.findings.changingInEval);
+  object.Set("convertedFrom", writeStrings(env, description.findings.conversion.precisions));
+  object.Set("moved", description.findings.conversion.moved);
+  object.Set("quantised", writeStrings(env, description.findings.quantised));
   object.Set("savedInTrainMode", description.findings.savedInTrainMode);
   object.Set("savedWithoutGrad", writeStrings(env, description.findings.savedWithoutGrad));
   object.Set("batchNorms", writeStrings(env, description.findings.batchNorms));

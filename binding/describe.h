@@ -16,6 +16,8 @@ struct TensorDescription {
   std::string name;
   std::vector<int64_t> shape;
   std::string dtype;
+  // Of a tied parameter, beside the first.
+  std::vector<std::string> otherNames;
   bool trainable = false;
   int group = -1;
 };

@@ -8,6 +8,7 @@
 #include "failure.h"
 #include "input_trial.h"
 #include "model.h"
+#include "precision.h"
 #include "purpose.h"
 
 namespace torchgraft {
@@ -145,22 +146,6 @@ std::string reasonOf(const std::string& words) {
   reason = asSentence(flattened(withoutKind(reason)));
   if (source == lines.size()) return reason;
   return reason + describePlace(placesIn(lines, source));
-}
-
-std::string dtypeName(at::ScalarType scalar) {
-  switch (scalar) {
-    case at::kFloat: return "float32";
-    case at::kDouble: return "float64";
-    case at::kHalf: return "float16";
-    case at::kBFloat16: return "bfloat16";
-    case at::kLong: return "int64";
-    case at::kInt: return "int32";
-    case at::kShort: return "int16";
-    case at::kChar: return "int8";
-    case at::kByte: return "uint8";
-    case at::kBool: return "bool";
-    default: return at::toString(scalar);
-  }
 }
 
 void refuseForward(const std::vector<at::Tensor>& inputs, const std::exception& error, Model* model) {

@@ -19,7 +19,4 @@ class Model;
 // What the interpreter's text says happened: "ValueError: input must be 96 (line 6 of net.py: raise ValueError(...))".
 std::string reasonOf(const std::string& words);
 
-// float32, int64 and so on.
-std::string dtypeName(at::ScalarType scalar);
-
 }  // namespace torchgraft

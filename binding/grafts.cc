@@ -74,9 +74,12 @@ jit::Value* insertRead(jit::Graph& graph, const std::string& path) {
 size_t wrapReads(jit::Graph& graph, const jit::Module& module, const std::string& path, const std::string& child) {
   std::vector<jit::Node*> found;
   const Paths paths(graph);
+  const at::Tensor wanted = attributeAt(module, path).toTensor();
   eachNode(graph.block(), [&](jit::Node* node) {
     const std::string* read = node->kind() == c10::prim::GetAttr ? paths.of(node->output()) : nullptr;
-    if (read && *read == path) found.push_back(node);
+    if (!read) return;
+    const c10::IValue value = attributeAt(module, *read);
+    if (value.isTensor() && value.toTensor().is_same(wanted)) found.push_back(node);
   });
   const auto& schema = attributeAt(module, child).toModule().get_method("forward").function().getSchema();
   for (jit::Node* node : found) {

@@ -30,8 +30,8 @@ const torch::jit::Value* untransposed(const torch::jit::Value* value);
 // Every use of the weight of the layer at this path, in order.
 std::vector<WeightUse> usesOf(torch::jit::Graph& graph, const Paths& paths, const std::string& layer);
 
-// Behind every read of the attribute at `path` comes a call of the module's descendant at `child`, and whoever used the
-// attribute uses the result. Returns the number of reads.
+// Behind every read of the tensor at `path`, under whatever name, comes a call of the module's descendant at `child`, and
+// whoever used the tensor uses the result. Returns the number of reads.
 size_t wrapReads(torch::jit::Graph& graph, const torch::jit::Module& module, const std::string& path, const std::string& child);
 
 // Reads self's attribute at a dotted path, at the graph's insert point.

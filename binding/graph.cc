@@ -6,6 +6,7 @@
 #include "failure.h"
 #include "grafts.h"
 #include "graph_paths.h"
+#include "module_graphs.h"
 #include "node_facts.h"
 #include "pooling.h"
 
@@ -180,6 +181,16 @@ torch::jit::Module submodule(const torch::jit::Module& module, const std::string
     from = dot + 1;
   }
   return current;
+}
+
+bool looksTraced(const torch::jit::Module& module) {
+  const LayerConstants constants = findConstants(module);
+  if (constants != LayerConstants::noLayers) return constants == LayerConstants::none;
+  bool found = false;
+  for (const jit::Graph* graph : graphsOf(module)) {
+    eachNode(graph->block(), [&](const jit::Node* node) { found = found || node->kind() == kConvolution; });
+  }
+  return found;
 }
 
 std::optional<Head> headAt(const torch::jit::Module& module, const std::string& path) {

@@ -35,6 +35,10 @@ struct ForwardFacts {
   std::vector<std::string> written;
 };
 
+// torch.jit.trace made it, as far as can be told without reading forward. Scripted layers keep constants such as
+// in_features, and traced ones none.
+bool looksTraced(const torch::jit::Module& module);
+
 ForwardFacts analyseForward(const torch::jit::Module& module);
 
 // The submodule at a dotted path; '' is the module itself. Throws Failure("NO_HEAD") when there is none.

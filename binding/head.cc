@@ -265,6 +265,7 @@ NewHead rebuild(Model& model, const HeadRequest& request, std::vector<Head> head
 }  // namespace
 
 NewHead replaceHead(Model& model, const HeadRequest& request) {
+  model.refuseQuantised();
   if (model.parameters().empty()) {
     throw Failure("MODEL_FROZEN",
                   "The model has no parameters: torch.jit.freeze made constants of them, so it cannot get a new head. Export "

@@ -15,8 +15,8 @@ namespace torchgraft {
 
 namespace {
 
-// sharp's limit: a small file cannot claim all memory.
-constexpr uint64_t kMaxPixels = 0x3fff * 0x3fff;
+// libvips' limit. Each scan of a progressive file costs time for the whole image, however small it is in the file.
+constexpr int kMaxScans = 100;
 constexpr int kStripRows = 16;
 // Neighbours that the decoder mixes into the chroma at the edges of a crop.
 constexpr int kChromaMargin = 2;
@@ -89,6 +89,10 @@ class Reader {
     return tried([&] {
       jpeg_create_decompress(&codec_);
       codec_.src = &source_;
+      progress_.progress_monitor = [](j_common_ptr codec) {
+        if (reinterpret_cast<j_decompress_ptr>(codec)->input_scan_number > kMaxScans) codec->err->error_exit(codec);
+      };
+      codec_.progress = &progress_;
       jpeg_save_markers(&codec_, JPEG_APP0 + 1, 0xffff);
       jpeg_read_header(&codec_, TRUE);
     });
@@ -143,13 +147,14 @@ class Reader {
 
   jpeg_decompress_struct codec_{};
   jpeg_source_mgr source_{};
+  jpeg_progress_mgr progress_{};
   Errors errors_;
 };
 
-bool isUsual(const jpeg_decompress_struct& codec) {
+bool isUsual(const jpeg_decompress_struct& codec, uint64_t maxPixels) {
   const bool colours = codec.jpeg_color_space == JCS_GRAYSCALE || codec.jpeg_color_space == JCS_YCbCr ||
                        codec.jpeg_color_space == JCS_RGB;
-  return colours && codec.data_precision == 8 && uint64_t{codec.image_width} * codec.image_height <= kMaxPixels;
+  return colours && codec.data_precision == 8 && uint64_t{codec.image_width} * codec.image_height <= maxPixels;
 }
 
 int orientationOf(const jpeg_decompress_struct& codec) {
@@ -193,7 +198,7 @@ bool resizeInto(Reader& reader, const Placement& placement, Filter filter, bool 
 std::optional<DecodedImage> decodeJpeg(const uint8_t* bytes, size_t length, const View& view) {
   if (length < 3 || bytes[0] != 0xff || bytes[1] != 0xd8 || bytes[2] != 0xff) return std::nullopt;
   Reader reader(bytes, length);
-  if (!reader.readHeader() || !isUsual(reader.codec())) return std::nullopt;
+  if (!reader.readHeader() || !isUsual(reader.codec(), view.maxPixels)) return std::nullopt;
   const Turn turn(orientationOf(reader.codec()));
   DecodedImage image;
   image.width = reader.codec().image_width;

@@ -9,8 +9,8 @@
 
 namespace torchgraft {
 
-/// Nothing when this is no JPEG, or one that is damaged, truncated or of an unusual kind (CMYK, 12 bits, more than 2^28
-/// pixels): sharp has the last word on those.
+/// Nothing when this is no JPEG, or one that is damaged, truncated or of an unusual kind (CMYK, 12 bits, more pixels than the
+/// view allows, more than 100 scans): sharp has the last word on those.
 std::optional<DecodedImage> decodeJpeg(const uint8_t* bytes, size_t length, const View& view);
 
 /// Whether the addon was compiled with libjpeg-turbo; without, decodeJpeg gives nothing.

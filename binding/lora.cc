@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <unordered_set>
 
 #include "failure.h"
 #include "grafts.h"
@@ -25,6 +26,7 @@ std::pair<int64_t, int64_t> matrixSize(const at::Tensor& weight) {
   return {weight.size(0), weight.numel() / std::max<int64_t>(1, weight.size(0))};
 }
 
+// A weight that several layers share gets one adapter, which all of them read.
 bool canAdapt(const jit::Module& module, jit::Graph& graph, const std::string& layer, int64_t rank) {
   const jit::Module owner = submodule(module, layer);
   if (!headAt(module, layer) || !owner.attr("weight").toTensor().is_floating_point()) return false;
@@ -60,8 +62,11 @@ void graft(jit::Module& module, const AdapterRequest& request) {
   const auto graph = module.get_method("forward").graph();
   inlineCalls(*graph);
   std::vector<std::string> layers;
-  std::copy_if(request.layers.begin(), request.layers.end(), std::back_inserter(layers),
-               [&](const std::string& layer) { return canAdapt(module, *graph, layer, request.rank); });
+  std::unordered_set<c10::TensorImpl*> adapted;
+  for (const std::string& layer : request.layers) {
+    if (!canAdapt(module, *graph, layer, request.rank)) continue;
+    if (adapted.insert(attributeAt(module, weightOf(layer)).toTensor().unsafeGetTensorImpl()).second) layers.push_back(layer);
+  }
   if (layers.empty()) {
     throw Failure("INVALID_VALUE", "addAdapters: of the " + std::to_string(request.layers.size()) + " layers named, none is a Linear or Conv2d whose weight has more numbers than an adapter of rank " +
                                        std::to_string(request.rank) + ". Take a lower rank, or other layers.");
@@ -144,9 +149,26 @@ std::vector<Adapter> adaptersOf(const jit::Module& module) {
   return adapters;
 }
 
+namespace {
+
+// Merging would change the other tensor too.
+void refuseOverlapping(const Model& model, const AdapterRequest& request) {
+  for (const std::string& layer : request.layers) {
+    for (const auto& [one, other] : model.overlappingParameters()) {
+      if (one != weightOf(layer) && other != weightOf(layer)) continue;
+      throw Failure("INVALID_VALUE", "addAdapters: the parameters '" + one + "' and '" + other + "' share memory in different forms, so layer '" + layer +
+                                         "' cannot have an adapter of its own. Leave it out of the layers.");
+    }
+  }
+}
+
+}  // namespace
+
 void addAdapters(Model& model, const AdapterRequest& request) {
+  model.refuseQuantised();
   if (!adaptersOf(model.module()).empty()) throw Failure("INVALID_VALUE", "addAdapters: the model has adapters already. Merge them first.");
   if (model.parameters().empty()) throw Failure("MODEL_FROZEN", "addAdapters: the model has no parameters: torch.jit.freeze made constants of them.");
+  refuseOverlapping(model, request);
   rebuild(model, [&](jit::Module& module) { graft(module, request); });
 }
 

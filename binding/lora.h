@@ -30,7 +30,7 @@ struct Adapter {
 // In the order they were asked for; empty without any.
 std::vector<Adapter> adaptersOf(const torch::jit::Module& module);
 
-// A is drawn from Kaiming's uniform distribution, B is 0, so that forward gives what it gave. They learn from now on;
+// Layers that share one weight share one adapter. A is drawn from Kaiming's uniform distribution, B is 0, so that forward gives what it gave. They learn from now on;
 // what else learns stays so. Throws Failure("INVALID_VALUE") when no layer can have one, or the model has adapters;
 // it is as it was then.
 void addAdapters(Model& model, const AdapterRequest& request);

@@ -12,9 +12,11 @@
 
 #include "failure.h"
 #include "forward_failure.h"
+#include "follow_mode.h"
 #include "graph_paths.h"
 #include "initialise.h"
 #include "standardiser.h"
+#include "tied.h"
 
 namespace torchgraft {
 
@@ -67,8 +69,14 @@ Model Model::load(const std::string& path, const std::string* bytes, const at::D
 
 Model::Model(jit::Module module, at::Device device, ExtraFiles extra)
     : module_(std::move(module)), device_(device), extra_(std::move(extra)) {
+  unifyTied(module_);
+  findings_.conversion = convertToFloat(module_, device_);
+  findings_.quantised = quantisedParts(module_);
+  // Before anything reads forward inlined: what was inlined once does not see a change.
+  findings_.tracedInTrain = looksTraced(module_) && followMode(module_) > 0;
   inspectSavedState();
   refresh();
+  findings_.changingInEval = changingInEval(module_);
   inspectBatchNorm();
 }
 
@@ -112,6 +120,8 @@ void Model::refresh() {
     if (!seen.insert(entry.value.unsafeGetTensorImpl()).second) continue;
     parameters_.emplace_back(entry.name, entry.value);
   }
+  otherNames_ = otherNames(module_);
+  overlaps_ = torchgraft::overlappingParameters(parameters_);
   facts_ = analyseForward(module_);
   findWritten();
   std::vector<std::string> names;
@@ -123,8 +133,27 @@ void Model::refresh() {
 
 NamedTensors Model::buffers() const {
   NamedTensors buffers;
-  for (const auto& entry : module_.named_buffers(/*recurse=*/true)) buffers.emplace_back(entry.name, entry.value);
+  std::unordered_set<c10::TensorImpl*> seen;
+  for (const auto& [name, tensor] : parameters_) seen.insert(tensor.unsafeGetTensorImpl());
+  for (const auto& entry : module_.named_buffers(/*recurse=*/true)) {
+    if (!entry.value.defined() || seen.insert(entry.value.unsafeGetTensorImpl()).second) buffers.emplace_back(entry.name, entry.value);
+  }
   return buffers;
+}
+
+const std::vector<std::string>& Model::otherNamesOf(const std::string& parameter) const {
+  static const std::vector<std::string> kNone;
+  const auto found = otherNames_.find(parameter);
+  return found == otherNames_.end() ? kNone : found->second;
+}
+
+std::vector<std::string> Model::parameterNames() const {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : parameters_) {
+    names.push_back(name);
+    names.insert(names.end(), otherNamesOf(name).begin(), otherNamesOf(name).end());
+  }
+  return names;
 }
 
 int64_t Model::bytes() const {
@@ -132,6 +161,13 @@ int64_t Model::bytes() const {
   for (const auto& [name, tensor] : parameters_) total += static_cast<int64_t>(tensor.nbytes());
   for (const auto& [name, tensor] : buffers()) total += static_cast<int64_t>(tensor.nbytes());
   return total;
+}
+
+void Model::refuseQuantised() const {
+  if (findings_.quantised.empty()) return;
+  const std::string& part = findings_.quantised[0];
+  throw Failure("NOT_TRAINABLE", "The model is quantised: " + (part.empty() ? "it" : "'" + part + "'") +
+                                     " has 8-bit weights, which cannot learn. Export the float32 model, without torch.ao.quantization.");
 }
 
 at::Tensor Model::tensorNamed(const std::string& wanted) const {
@@ -228,6 +264,7 @@ void Model::setTrainable(const std::vector<std::string>& names, bool trainBatchN
       throw Failure("INVALID_VALUE", "The parameter '" + name + "' is not floating-point and cannot learn.");
     }
   }
+  refuseHalfTied({names.begin(), names.end()});
   trainable_.clear();
   trainable_.insert(names.begin(), names.end());
   trainBatchNorm_ = trainBatchNorm;
@@ -241,23 +278,32 @@ void Model::setTrainable(const std::vector<std::string>& names, bool trainBatchN
   }
 }
 
+void Model::refuseHalfTied(const std::unordered_set<std::string>& learning) const {
+  for (const auto& [one, other] : overlaps_) {
+    if (learning.count(one) == learning.count(other)) continue;
+    const std::string& learns = learning.count(one) ? one : other;
+    const std::string& frozen = learning.count(one) ? other : one;
+    throw Failure("INVALID_VALUE", "The parameters '" + learns + "' and '" + frozen + "' share memory, so '" + frozen +
+                                       "' cannot stay as it is while '" + learns + "' learns. Freeze both, or let both learn.");
+  }
+}
+
 bool Model::learns(const std::string& path) const {
   const std::string prefix = path.empty() ? "" : path + ".";
-  for (const std::string& name : trainable_) {
-    if (name.compare(0, prefix.size(), prefix) == 0) return true;
-  }
-  return false;
+  const auto isInside = [&](const std::string& name) { return name.compare(0, prefix.size(), prefix) == 0; };
+  return std::any_of(trainable_.begin(), trainable_.end(), [&](const std::string& name) {
+    const auto& others = otherNamesOf(name);
+    return isInside(name) || std::any_of(others.begin(), others.end(), isInside);
+  });
 }
 
 // The next layer with parameters in forward order, or the one before; where there is none, the other.
 bool Model::neighbourLearns(const std::string& path, bool next) const {
   const auto& order = facts_.sequence;
   const std::string prefix = path.empty() ? "" : path + ".";
+  const std::vector<std::string> names = parameterNames();
   auto hasParameters = [&](const std::string& module) {
-    for (const auto& [name, tensor] : parameters_) {
-      if (name.compare(0, module.size() + 1, module + ".") == 0) return true;
-    }
-    return false;
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return name.compare(0, module.size() + 1, module + ".") == 0; });
   };
   auto inside = [&](const std::string& module) { return module == path || module.compare(0, prefix.size(), prefix) == 0; };
   const auto last = std::find_if(order.rbegin(), order.rend(), inside);
@@ -276,7 +322,7 @@ void Model::forgetMode() {
 
 std::vector<Model::Flag> Model::readFlags() const {
   std::unordered_set<std::string> owners{""};
-  for (const auto& [name, tensor] : parameters_) {
+  for (const std::string& name : parameterNames()) {
     for (auto dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) owners.insert(name.substr(0, dot));
   }
   std::vector<Flag> flags;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "convert.h"
 #include "graph.h"
 #include "torch.h"
 
@@ -22,6 +23,14 @@ inline constexpr const char* kExtraFile = "torchgraft.json";
 
 struct ModelFindings {
   bool savedInTrainMode = false;
+  // Traced with dropout or BatchNorm in train mode; they follow the mode now.
+  bool tracedInTrain = false;
+  // An operation by which the same input gives other outputs in eval mode too; '' where there is none.
+  std::string changingInEval;
+  // What was made float32, or moved here, on loading.
+  Conversion conversion;
+  // What holds 8-bit weights.
+  std::vector<std::string> quantised;
   std::vector<std::string> savedWithoutGrad;
   std::vector<std::string> batchNorms;
   bool foldedBatchNorm = false;
@@ -46,8 +55,17 @@ class Model {
   const ExtraFiles& extra() const { return extra_; }
   // Each parameter once, under its first name.
   const NamedTensors& parameters() const { return parameters_; }
+  // Likewise, but for those that are parameters too.
   NamedTensors buffers() const;
+  // Of a tied parameter: its names beside the first. Empty for others.
+  const std::vector<std::string>& otherNamesOf(const std::string& parameter) const;
+  // Names of parameters that are different tensors over the same memory.
+  const std::vector<std::pair<std::string, std::string>>& overlappingParameters() const { return overlaps_; }
+  // Every name of every parameter.
+  std::vector<std::string> parameterNames() const;
   int64_t bytes() const;
+  // Throws Failure("NOT_TRAINABLE") for a model with 8-bit weights.
+  void refuseQuantised() const;
   // Grows whenever the module, its values or what learns in it may have changed other than by training steps.
   uint64_t revision() const { return revision_; }
   void touch() { ++revision_; }
@@ -68,7 +86,8 @@ class Model {
   // Forward has no more inputs than these: none of its optional ones is left out.
   bool takesExactly(size_t count) const { return module_.get_method("forward").function().getSchema().arguments().size() == count + 1; }
 
-  // Exactly these parameters learn; the others have no gradient from now on.
+  // Exactly these parameters learn; the others have no gradient from now on. Throws Failure("INVALID_VALUE") where one that
+  // learns and one that does not share memory, for then nothing would keep the second as it is.
   void setTrainable(const std::vector<std::string>& names, bool trainBatchNorm);
   bool isTrainable(const std::string& name) const { return trainable_.count(name) > 0; }
   std::vector<std::string> trainable() const { return {trainable_.begin(), trainable_.end()}; }
@@ -98,6 +117,7 @@ class Model {
   void inspectBatchNorm();
   void findWritten();
   bool learns(const std::string& path) const;
+  void refuseHalfTied(const std::unordered_set<std::string>& learning) const;
   bool neighbourLearns(const std::string& path, bool next) const;
   // The mode of every module is to be found anew.
   void forgetMode();
@@ -108,6 +128,8 @@ class Model {
   ModelFindings findings_;
   ForwardFacts facts_;
   NamedTensors parameters_;
+  std::unordered_map<std::string, std::vector<std::string>> otherNames_;
+  std::vector<std::pair<std::string, std::string>> overlaps_;
   // What forward writes to beside BatchNorm statistics: owner and name.
   std::vector<std::pair<torch::jit::Module, std::string>> written_;
   std::unordered_set<std::string> trainable_;

@@ -10,6 +10,22 @@ std::string precisionName(at::ScalarType dtype) {
   return dtype == at::kBFloat16 ? "bfloat16" : dtype == at::kHalf ? "float16" : "float32";
 }
 
+std::string dtypeName(at::ScalarType scalar) {
+  switch (scalar) {
+    case at::kFloat: return "float32";
+    case at::kDouble: return "float64";
+    case at::kHalf: return "float16";
+    case at::kBFloat16: return "bfloat16";
+    case at::kLong: return "int64";
+    case at::kInt: return "int32";
+    case at::kShort: return "int16";
+    case at::kChar: return "int8";
+    case at::kByte: return "uint8";
+    case at::kBool: return "bool";
+    default: return at::toString(scalar);
+  }
+}
+
 bool hasNativeBfloat16(const at::Device& device) {
   // Without the CUDA runtime's headers the capability cannot be asked; every GPU that this libtorch supports and that
   // has cuDNN's bfloat16 convolutions passes.

@@ -9,6 +9,8 @@ namespace torchgraft {
 
 // 'float32', 'bfloat16' or 'float16'.
 std::string precisionName(at::ScalarType dtype);
+// As JavaScript calls it: 'float32', 'int64', 'bool'.
+std::string dtypeName(at::ScalarType scalar);
 
 // The device multiplies bfloat16 in hardware: AVX512-BF16 or AMX on a processor, compute capability 8 on a GPU.
 bool hasNativeBfloat16(const at::Device& device);

@@ -19,6 +19,8 @@ struct View {
   Filter filter;
   int across = 0;
   int down = 0;
+  /// Of the image: with more it is not decoded.
+  uint64_t maxPixels = 0x3fff * 0x3fff;
 
   /// Of the picture: RGB.
   size_t bytes() const { return static_cast<size_t>(side) * side * 3; }

@@ -175,11 +175,17 @@ class Splitter {
     return maker ? maker->varies : value != graph_->inputs().at(0);
   }
 
-  // Two attributes are one when their paths are; a batch is never one. AliasDb knows neither.
+  // Two attributes are one when their paths are, or where they are tied; a batch is never one. AliasDb knows neither.
   bool mayAlias(const jit::Value* a, const jit::Value* b) const {
     const auto isFixed = [this](const jit::Value* value) { return paths_.of(value) || value->node() == graph_->param_node(); };
-    if (isFixed(a) && isFixed(b)) return a == b || (paths_.of(a) && paths_.of(b) && *paths_.of(a) == *paths_.of(b));
+    if (isFixed(a) && isFixed(b)) return a == b || (paths_.of(a) && paths_.of(b) && isOneAttribute(*paths_.of(a), *paths_.of(b)));
     return aliases_.mayAlias(a, b);
+  }
+  bool isOneAttribute(const std::string& a, const std::string& b) const {
+    if (a == b) return true;
+    const c10::IValue one = attributeAt(module_, a);
+    const c10::IValue other = attributeAt(module_, b);
+    return one.isTensor() && other.isTensor() && one.toTensor().defined() && other.toTensor().defined() && one.toTensor().is_alias_of(other.toTensor());
   }
   // A write to a tensor is seen through the lists that hold it; one to a list by those alone who have the list.
   bool reaches(jit::Value* written, jit::Value* other) const {

@@ -108,6 +108,7 @@ Trainer::Trainer(Model& model, TrainingOptions options, std::shared_ptr<const So
       loss_(options_.loss, model.device()),
       groupLoss_(options_.groupLoss),
       optimizer_(options_.optimizer, makeGroups(model, options_.groups)) {
+  model_.refuseQuantised();
   if (options_.forgetting) configureForgetting(std::move(source));
 }
 

@@ -129,9 +129,8 @@ def make():
     case("rgb16.png", rgb, about="kind")
     write_png16(folder / "grey16.png", deep[..., :1])
     case("grey16.png", Image.fromarray(np.repeat(picture[..., :1], 3, 2)), about="kind")
-    # CMYK: sharp converts by a colour profile, PIL by 255 - c - k, so they only resemble each other.
     rgb.convert("CMYK").save(folder / "cmyk.jpg", quality=85)
-    case("cmyk.jpg", rgb, about="cmyk")
+    case("cmyk.jpg", Image.open(folder / "cmyk.jpg").convert("RGB"), about="kind")
     # How JPEGs may be coded: of the window's neighbours only some are decoded.
     wide = Image.fromarray(photograph(233, 150))
     codings = {

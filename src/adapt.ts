@@ -85,11 +85,10 @@ export async function adapt(
   const before = target && (await probeTarget(model, target, checked));
   const adapted = await copyModel(model);
   try {
-    const run = new FineTuning(adapted, related, checked);
-    for await (const _ of run);
+    const result = (await new FineTuning(adapted, related, checked)) as FineTuneResult;
     const after = before && target && (await probeTarget(adapted, target, checked));
     const check = before && after && compare(before, after, metric, checked.seed);
-    return { model: adapted, result: run.result as FineTuneResult, check };
+    return { model: adapted, result, check };
   } catch (error) {
     await adapted.dispose();
     throw error;

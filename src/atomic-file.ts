@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { cleaningUp, cleanUp } from './clean-up.js';
 import { isTorchgraftError, TorchgraftError } from './errors.js';
 import { asSystemError, explainSystemError } from './system-error.js';
 
@@ -27,8 +28,7 @@ export async function writeAtomically(
     await flush(temporary, 'r+');
     await rename(temporary, path);
   } catch (error) {
-    // Where nothing can be written, nothing can be removed: the first error counts.
-    await rm(temporary, { force: true }).catch(() => undefined);
+    await cleanUp(() => rm(temporary, { force: true }), true);
     throw asUnwritable(error, path, temporary);
   }
   // Windows cannot flush a folder.
@@ -49,11 +49,10 @@ function asUnwritable(error: unknown, path: string, temporary: string): unknown 
 
 async function flush(path: string, mode: 'r' | 'r+'): Promise<void> {
   const handle = await open(path, mode);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await cleaningUp(
+    () => handle.sync(),
+    () => handle.close(),
+  );
 }
 
 async function removeLeftovers(folder: string, name: string): Promise<void> {

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { ModelCard } from './card.js';
 import type { ImageDataset, Sample, SplitName } from './data/dataset.js';
 import type { ImageSource } from './data/decode.js';
-import { loadImages } from './data/images.js';
+import { loadImages, loadReadable } from './data/images.js';
 import { BatchLoader, type SkippedImage } from './data/loader.js';
 import { nativePreprocess } from './data/preprocessing.js';
 import { requireSingleLabel } from './data/task.js';
@@ -17,7 +17,8 @@ import { classify, loadLabelledModel } from './labelled-model.js';
 import type { ClassificationMetrics } from './metrics/classification.js';
 import type { ClassificationScores } from './metrics/scores.js';
 import type { LoadOptions, Model } from './model.js';
-import { checkOptions } from './options.js';
+import { listNames } from './name-list.js';
+import { checkOptions, nearest } from './options.js';
 import { valuesBySlice } from './outcome-slices.js';
 import { decode, type Prediction, rank, type ScoredClass } from './ranking.js';
 import { imagesAtOnce, testTimeOption, testViews } from './test-time.js';
@@ -42,7 +43,7 @@ const predictOptions = z.strictObject({
 export type PredictOptions = z.input<typeof predictOptions>;
 
 const evaluateOptions = z.strictObject({
-  split: z.enum(['train', 'val', 'test']).default('val'),
+  split: z.enum(['train', 'val', 'test']).optional(),
   batchSize: z.int().min(1).default(32),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
   tta: testTimeOption,
@@ -50,7 +51,7 @@ const evaluateOptions = z.strictObject({
 });
 
 /**
- * - `split`: `train`, `val` (default) or `test`
+ * - `split`: `train`, `val` or `test`; default: `val`, or where it has no images `test`, or `train`
  * - `batchSize`: default 32
  * - `unreadable`: `fail` (default) or `skip` images that cannot be decoded
  * - `tta`: test-time augmentation, as in {@link PredictOptions}
@@ -70,6 +71,8 @@ export interface EvaluatedImage {
 
 /** What the model says of a split of a data set. */
 export interface Evaluation {
+  /** What was measured on. */
+  split: SplitName;
   metrics: ClassificationMetrics;
   /** Truth and probabilities of each image, in the data set's order: for bootstrap intervals and thresholds. */
   scores: ClassificationScores;
@@ -120,21 +123,64 @@ export class Classifier {
    * @throws IMAGE_UNREADABLE or FILE_NOT_FOUND naming the image, ABORTED, DISPOSED
    */
   async predict(images: readonly ImageSource[], options: PredictOptions = {}): Promise<Prediction[]> {
-    const { top, threshold, batchSize, tta, signal } = checkOptions(predictOptions, options, 'predict');
-    if (!Array.isArray(images)) throw invalidType('predict: expected a list of images, for example [path].');
     const predictions: Prediction[] = [];
-    if (tta) requireSingleLabel(this.card, 'predict: `tta`');
-    const views = testViews(tta, this.card.preprocessing, 'predict');
+    for await (const { failures, found } of this.#predictBatches(images, options, 'predict')) {
+      if (failures.size > 0) throw failures.get(Math.min(...failures.keys()));
+      predictions.push(...found);
+    }
+    return predictions;
+  }
+
+  /**
+   * The same where one image shall not cost the answers for the others: as `Promise.allSettled` gives it, for each image its
+   * prediction as `value`, or its error as `reason`.
+   *
+   * @example
+   * const results = await classifier.predictSettled(paths);
+   * const failed = paths.filter((_, i) => results[i]?.status === 'rejected');
+   *
+   * @throws what is not of one image: ABORTED, DISPOSED, TOO_MANY_FILES
+   */
+  async predictSettled(
+    images: readonly ImageSource[],
+    options: PredictOptions = {},
+  ): Promise<PromiseSettledResult<Prediction>[]> {
+    const results: PromiseSettledResult<Prediction>[] = [];
+    for await (const { failures, found } of this.#predictBatches(images, options, 'predictSettled')) {
+      const values = found.values();
+      for (let row = 0, count = failures.size + found.length; row < count; row++) {
+        results.push(
+          failures.has(row)
+            ? { status: 'rejected', reason: failures.get(row) }
+            : { status: 'fulfilled', value: values.next().value as Prediction },
+        );
+      }
+    }
+    return results;
+  }
+
+  /** Batch by batch, the predictions of images that could be decoded, and the errors of the others by their places in it. */
+  async *#predictBatches(
+    images: readonly ImageSource[],
+    options: PredictOptions,
+    where: string,
+  ): AsyncGenerator<{ found: Prediction[]; failures: Map<number, unknown> }> {
+    const { top, threshold, batchSize, tta, signal } = checkOptions(predictOptions, options, where);
+    if (!Array.isArray(images)) throw invalidType(`${where}: expected a list of images, for example [path].`);
+    if (tta) requireSingleLabel(this.card, `${where}: \`tta\``);
+    const views = testViews(tta, this.card.preprocessing, where);
     const atOnce = imagesAtOnce(batchSize, views);
     for (let from = 0; from < images.length; from += atOnce) {
       throwIfAborted(signal);
       const some = images.slice(from, from + atOnce);
       const loading = { threads: this.#threads, corners: views?.crops === 5, ...(signal ? { signal } : {}) };
-      const batch = await loadImages(some, this.card.preprocessing, loading);
-      const logits = await this.#turn(() => classify(this, batch.data, some.length, views));
-      predictions.push(...this.#decodeAll(logits, { top, threshold }));
+      const { data, rows, failures } = await loadReadable(some, this.card.preprocessing, loading);
+      const logits =
+        rows.length > 0
+          ? await this.#turn(() => classify(this, data, rows.length, views))
+          : new Float32Array();
+      yield { found: this.#decodeAll(logits, { top, threshold }), failures };
     }
-    return predictions;
   }
 
   /**
@@ -162,15 +208,25 @@ export class Classifier {
 
   /**
    * Metrics and predictions on a split of a data set with one class an image; {@link Classifier.evaluateTargets} is of others.
+   * Classes are matched by their names, and the data may have fewer than the model.
    *
-   * @throws DATA_INVALID for classes that the model does not know, and another task
+   * @example
+   * const { metrics } = await classifier.evaluate(await imageFolder('heldout', { purpose: 'evaluation' }));
+   *
+   * @throws DATA_INVALID for classes that the model does not know, another task, and where no image can be read; INVALID_VALUE
+   * for a split without images
    */
   async evaluate(data: ImageDataset, options: EvaluateOptions = {}): Promise<Evaluation> {
-    const { split, batchSize, unreadable, tta, signal } = checkOptions(evaluateOptions, options, 'evaluate');
+    const { batchSize, unreadable, tta, signal, ...rest } = checkOptions(
+      evaluateOptions,
+      options,
+      'evaluate',
+    );
     requireSingleLabel(this.card, 'evaluate');
     requireSingleLabel(data, 'evaluate');
     const views = testViews(tta, this.card.preprocessing, 'evaluate');
-    const samples = this.#relabel(data, split);
+    const { split, samples: given } = samplesOf(data, rest.split, 'evaluate');
+    const samples = this.#relabel(data, given);
     const predictions: EvaluatedImage[] = [];
     const readable: Sample[] = [];
     const evaluated = await this.#turn(() =>
@@ -201,7 +257,7 @@ export class Classifier {
         },
       }),
     );
-    return { ...evaluated, predictions, slices: valuesBySlice(readable, 'evaluate') };
+    return { split, ...evaluated, predictions, slices: valuesBySlice(readable, 'evaluate') };
   }
 
   /**
@@ -212,12 +268,13 @@ export class Classifier {
    */
   async evaluateTargets(data: ImageDataset, options: EvaluateOptions = {}): Promise<TargetEvaluation> {
     const checked = checkOptions(evaluateOptions, options, 'evaluateTargets');
-    const { split, tta } = checked;
+    const { tta } = checked;
     if (tta)
       throw invalidValue('evaluateTargets: `tta` averages the probabilities of classes. Leave it out.');
-    const samples = retarget(this.card, data, samplesOf(data, split, 'evaluateTargets'));
+    const { split, samples: given } = samplesOf(data, checked.split, 'evaluateTargets');
+    const samples = retarget(this.card, data, given);
     const reading = { ...checked, preprocessing: this.card.preprocessing, threads: this.#threads };
-    return this.#turn(() => evaluateTargets(this, samples, reading));
+    return this.#turn(async () => ({ split, ...(await evaluateTargets(this, samples, reading)) }));
   }
 
   /** Waits for running work, then frees the weights. */
@@ -230,17 +287,20 @@ export class Classifier {
   }
 
   // The data's labels count its own classes; the model may know more, in another order.
-  #relabel(data: ImageDataset, split: SplitName) {
-    const samples = samplesOf(data, split, 'evaluate');
-    const unknown = data.classes.filter((name) => !this.card.classes.includes(name));
-    if (unknown.length > 0) {
+  #relabel({ classes }: ImageDataset, samples: readonly Sample[]): Sample[] {
+    const labels = classes.map((name) => this.card.classes.indexOf(name));
+    const measured = new Set(samples.map(({ label }) => label));
+    const unknown = classes.filter((_, label) => measured.has(label) && labels[label] === -1);
+    const [first] = unknown;
+    if (first !== undefined) {
+      const known = this.card.classes;
+      const guess = known.find((name) => alike(name, first)) ?? nearest(first, known);
       throw new TorchgraftError(
         'DATA_INVALID',
-        `evaluate: the model does not know the class${unknown.length > 1 ? 'es' : ''} ${unknown.join(', ')}. ` +
-          `It knows ${this.card.classes.join(', ')}.`,
+        `evaluate: the model does not know the class${unknown.length > 1 ? 'es' : ''} ${listNames(unknown)}. ` +
+          `${guess ? `Did you mean \`${guess}\`? ` : ''}It knows ${listNames(known)}.`,
       );
     }
-    const labels = data.classes.map((name) => this.card.classes.indexOf(name));
     return samples.map((sample) => ({ ...sample, label: labels[sample.label] as number }));
   }
 
@@ -263,4 +323,8 @@ export class Classifier {
       rank(logits.slice(i * size, (i + 1) * size), this.card.classes, top),
     );
   }
+}
+
+function alike(a: string, b: string): boolean {
+  return a.trim().toLowerCase() === b.trim().toLowerCase();
 }

@@ -2,13 +2,14 @@ import { z } from 'zod';
 import { invalidType, invalidValue, TorchgraftError } from './errors.js';
 import { metricMode, type NamedMetrics } from './metrics/names.js';
 import { checkOptions, nearest } from './options.js';
+import { compareStandings } from './standing.js';
 
 export interface EarlyStoppingOptions {
   /** A metric of the epoch reports, for example `valLoss`, `valMacroF1`, `valRocAuc` or `valF1:ants`. */
   metric: string;
   /** Epochs without improvement after which training stops, at least 1. Default: never stop, only pick the best. */
   patience?: number;
-  /** By how much the metric must get better to count as an improvement for `patience`. Default 0. */
+  /** The metric must get better by more than this to count as an improvement for `patience`. Default 0. */
   minDelta?: number;
   /** Whether smaller or larger is better. Default `auto`: losses and errors (`valEce`) are minimised, all else is maximised. */
   mode?: 'auto' | 'min' | 'max';
@@ -24,6 +25,7 @@ const optionsSchema = z.strictObject({
 const stateSchema = z.strictObject({
   metric: z.string(),
   best: z.strictObject({ epoch: z.number().int().min(0), value: z.number() }).nullable(),
+  loss: z.number().nullable().default(null),
   reference: z.number().nullable(),
   waited: z.number().int().min(0),
 });
@@ -33,6 +35,8 @@ export interface EarlyStoppingState {
   metric: string;
   /** The best epoch so far and its value. */
   best: { epoch: number; value: number } | null;
+  /** Its validation loss. */
+  loss: number | null;
   /** The value that the next improvement is measured against. */
   reference: number | null;
   /** Epochs without improvement. */
@@ -42,8 +46,9 @@ export interface EarlyStoppingState {
 /**
  * Picks the best epoch by one metric and says when to stop waiting for a better one.
  *
- * The best epoch is the first with the best value, whatever `minDelta`; epoch 0, the model before the first step,
- * takes part. `patience` counts epochs since the metric last got better by more than `minDelta` (as Keras does).
+ * The best epoch is the one with the best value, whatever `minDelta`; of equal ones that with the lowest `valLoss`, where the
+ * reports have it, and of those the last. Epoch 0, the model before the first step, takes part. `patience` counts epochs since
+ * the metric last got better by more than `minDelta` (as Keras does): a tie is no improvement, however it is broken.
  * NaN, infinities and null, a metric that is undefined on these samples, are never better.
  *
  * @example
@@ -55,7 +60,12 @@ export class EarlyStopping {
   readonly mode: 'min' | 'max';
   readonly #patience: number;
   readonly #minDelta: number;
-  #state: Omit<EarlyStoppingState, 'metric'> = { best: null, reference: null, waited: 0 };
+  #state: Omit<EarlyStoppingState, 'metric'> = {
+    best: null,
+    loss: null,
+    reference: null,
+    waited: 0,
+  };
 
   /**
    * @param known names that the epoch reports will carry
@@ -96,11 +106,14 @@ export class EarlyStopping {
     const reported = Object.hasOwn(report, this.metric) ? report[this.metric] : undefined;
     if (reported === undefined) throw unknownMetric(this.metric, Object.keys(report));
     const value = reported ?? Number.NaN;
-    const { best, reference, waited } = this.#state;
-    const isBest = this.#isBetter(value, best?.value ?? null, 0);
-    const isImprovement = this.#isBetter(value, reference, this.#minDelta);
+    const { best, loss: bestLoss, reference, waited } = this.#state;
+    const loss = finite(report.valLoss);
+    const before = { value: best?.value ?? null, loss: bestLoss };
+    const isBest = Number.isFinite(value) && compareStandings({ value, loss }, before, this.mode) <= 0;
+    const isImprovement = this.#isImprovement(value, reference);
     this.#state = {
       best: isBest ? { epoch, value } : best,
+      loss: isBest ? loss : bestLoss,
       reference: isImprovement ? value : reference,
       waited: isImprovement || epoch === 0 ? 0 : waited + 1,
     };
@@ -133,11 +146,16 @@ export class EarlyStopping {
     this.#state = rest;
   }
 
-  #isBetter(value: number, than: number | null, delta: number): boolean {
+  #isImprovement(value: number, than: number | null): boolean {
     if (!Number.isFinite(value)) return false;
     if (than === null) return true;
+    const delta = this.#minDelta;
     return this.mode === 'min' ? value < than - delta : value > than + delta;
   }
+}
+
+function finite(value: number | null | undefined): number | null {
+  return Number.isFinite(value) ? (value as number) : null;
 }
 
 // Metrics of one class carry the class after a colon, and its name may be a number.

@@ -16,6 +16,8 @@ export type ErrorCode =
   | 'FILE_NOT_FOUND'
   /** A file or folder cannot be written: no permission, no room, or something else in its place. */
   | 'FILE_UNWRITABLE'
+  /** A file cannot be opened because the process has as many open as it may (`ulimit -n`). */
+  | 'TOO_MANY_FILES'
   /** The file is not a TorchScript model that libtorch can read. */
   | 'MODEL_UNREADABLE'
   /** The model was made by `torch.jit.freeze`: it has no parameters to train. */

@@ -1,5 +1,5 @@
 import type { ModelCard } from './card.js';
-import type { ImageDataset, Sample, SplitName } from './data/dataset.js';
+import { type ImageDataset, type Sample, type SplitName, splitNames } from './data/dataset.js';
 import { BatchLoader, type BatchLoaderOptions, type SkippedImage } from './data/loader.js';
 import { nativePreprocess } from './data/preprocessing.js';
 import { taskOf } from './data/task.js';
@@ -9,6 +9,7 @@ import { imageSource, targeted } from './fine-tune/source.js';
 import type { LabelledModel } from './labelled-model.js';
 import type { TargetScores } from './metrics/target-slices.js';
 import type { MultiLabelValidation, RegressionValidation } from './metrics/tasks.js';
+import { listNames } from './name-list.js';
 import { valuesBySlice } from './outcome-slices.js';
 
 /** What a multi-label model, or a regression, says of one image of a data set. */
@@ -25,6 +26,8 @@ export interface EvaluatedTargets {
  * `multiLabelMetrics`.
  */
 export interface TargetEvaluation extends TargetScores {
+  /** What was measured on. */
+  split: SplitName;
   metrics: MultiLabelValidation | RegressionValidation;
   /** One for each image, in the data set's order. */
   predictions: EvaluatedTargets[];
@@ -34,12 +37,25 @@ export interface TargetEvaluation extends TargetScores {
   skipped: SkippedImage[];
 }
 
-/** The samples of a split. @throws INVALID_VALUE for none */
-export function samplesOf({ splits }: ImageDataset, split: SplitName, where: string): Sample[] {
+/**
+ * The samples of a split, or of the first of `val`, `test` and `train` that has some.
+ *
+ * @throws INVALID_VALUE for a split without images
+ */
+export function samplesOf(
+  { splits }: ImageDataset,
+  asked: SplitName | undefined,
+  where: string,
+): { split: SplitName; samples: Sample[] } {
+  const held = (['val', 'test', 'train'] as const).filter((name) => splits[name] && splits[name].length > 0);
+  const split = asked ?? held[0] ?? 'val';
   const samples = splits[split];
-  if (samples && samples.length > 0) return samples;
+  if (samples && samples.length > 0) return { split, samples };
+  const has = splitNames
+    .filter((name) => held.includes(name))
+    .map((name) => `${name} (${splits[name]?.length})`);
   throw invalidValue(
-    `${where}: the data has no split \`${split}\`. It has ${Object.keys(splits).join(', ')}.`,
+    `${where}: the data has no split \`${split}\`. It has ${has.join(', ') || 'no images'}.`,
   );
 }
 
@@ -63,8 +79,8 @@ export function retarget(card: ModelCard, data: ImageDataset, samples: readonly 
   const missing = own === 'regression' ? card.classes.filter(isMissing) : [];
   if (unknown.length > 0 || missing.length > 0) {
     const what =
-      unknown.length > 0 ? `does not know ${unknown.join(', ')}` : `gives ${missing.join(', ')} too`;
-    throw invalid(`the model ${what}. It has ${card.classes.join(', ')}.`);
+      unknown.length > 0 ? `does not know ${listNames(unknown)}` : `gives ${listNames(missing)} too`;
+    throw invalid(`the model ${what}. It has ${listNames(card.classes)}.`);
   }
   const places = card.classes.map((name) => data.classes.indexOf(name));
   return samples.map((sample) => ({
@@ -73,7 +89,7 @@ export function retarget(card: ModelCard, data: ImageDataset, samples: readonly 
   }));
 }
 
-/** @param samples of `retarget` */
+/** Without the split's name. @param samples of `retarget` */
 export async function evaluateTargets(
   { model, card }: LabelledModel,
   samples: readonly Sample[],
@@ -83,7 +99,7 @@ export async function evaluateTargets(
     unreadable,
     signal,
   }: Pick<BatchLoaderOptions, 'batchSize' | 'threads' | 'unreadable' | 'signal'>,
-): Promise<TargetEvaluation> {
+): Promise<Omit<TargetEvaluation, 'split'>> {
   const { classes, preprocessing } = card;
   const task = taskOf(card);
   const loader = new BatchLoader(samples, {

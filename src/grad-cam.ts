@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { nativePreprocess } from './data/preprocessing.js';
 import { invalidValue } from './errors.js';
-import type { LabelledModel } from './labelled-model.js';
+import { checkOutputs, type LabelledModel } from './labelled-model.js';
 import { callNative } from './native-call.js';
 import { checkOptions, suggest } from './options.js';
 import { signalOption } from './value-kinds.js';
@@ -68,6 +68,7 @@ export async function explain(
       ...(classes ? { classes } : {}),
     }),
   );
+  checkOutputs(found.logits, count, names, model.origin.name);
   const [, height = 0, width = 0] = found.maps.shape;
   const values = found.maps.data as Float32Array;
   const cells = height * width;

@@ -18,10 +18,11 @@ export {
   loadClassifier,
   type PredictOptions,
 } from './classifier.js';
-export type { DatasetSummary, ImageDataset, Sample, SplitName } from './data/dataset.js';
+export type { DatasetSummary, ImageDataset, Purpose, Sample, SplitName } from './data/dataset.js';
 export type { ImageSource, RawPixels } from './data/decode.js';
 export { DecodedImages, type DecodedImagesOptions } from './data/decoded-images.js';
 export { type ImageFolderOptions, imageFolder } from './data/folder.js';
+export { type ImageLimits, imageLimits } from './data/image-limits.js';
 export { BatchLoader, type BatchLoaderOptions, type ImageBatch, type SkippedImage } from './data/loader.js';
 export { type ImageManifestOptions, imageManifest } from './data/manifest.js';
 export {

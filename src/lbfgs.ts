@@ -1,6 +1,6 @@
 import { invalidValue } from './errors.js';
 import type { ModelDescription, NativeOptimizer } from './native.js';
-import { isTracedInTrain } from './notices.js';
+import { whyChanging } from './notices.js';
 
 /** Options of training that L-BFGS may contradict. */
 export interface LbfgsSurroundings {
@@ -34,8 +34,8 @@ export function checkLbfgs(options: LbfgsSurroundings, where: string, more: Lbfg
 }
 
 /**
- * Refuses a model whose dropout cannot be switched off, when L-BFGS is the optimizer: each step would fit the head to
- * what one draw of random numbers leaves of its inputs.
+ * Refuses a model that draws random numbers in eval mode too, when L-BFGS is the optimizer: each step would fit the head to
+ * what one draw leaves of its inputs.
  *
  * @throws INVALID_VALUE
  */
@@ -44,10 +44,9 @@ export function checkLbfgsModel(
   model: ModelDescription,
   where: string,
 ): void {
-  if (optimizer.kind !== 'lbfgs' || !isTracedInTrain(model)) return;
+  const why = optimizer.kind === 'lbfgs' ? whyChanging(model) : undefined;
+  if (!why) return;
   throw invalidValue(
-    `${where}: optimizer \`lbfgs\` learns in eval mode, and this model was traced in train mode: its dropout and BatchNorm ` +
-      'stay on. Use another optimizer, for example `adamw`; or export the model with torch.jit.script(model), or trace it ' +
-      'in eval mode.',
+    `${where}: optimizer \`lbfgs\` learns in eval mode. ${why} Or use another optimizer, for example \`adamw\`.`,
   );
 }

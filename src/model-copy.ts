@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadAddon } from './addon.js';
+import { cleaningUp, cleanUp } from './clean-up.js';
 import { Model } from './model.js';
 import { callNative } from './native-call.js';
 
@@ -13,18 +14,21 @@ import { callNative } from './native-call.js';
  */
 export async function copyModel(model: Model): Promise<Model> {
   const folder = await mkdtemp(join(tmpdir(), 'torchgraft-copy-'));
+  return cleaningUp(
+    () => copyThrough(join(folder, 'model.pt'), model),
+    () => rm(folder, { recursive: true, force: true }),
+  );
+}
+
+async function copyThrough(file: string, model: Model): Promise<Model> {
+  await callNative(() => model.native.save(file, {}));
+  const native = await callNative(() => loadAddon().load(file, model.loading));
   try {
-    const file = join(folder, 'model.pt');
-    await callNative(() => model.native.save(file, {}));
-    const native = await callNative(() => loadAddon().load(file, model.loading));
-    try {
-      const description = await callNative(() => native.describe());
-      return new Model(native, description, model.origin, structuredClone(model.card), model.loading);
-    } catch (error) {
-      await native.dispose();
-      throw error;
-    }
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+    const description = await callNative(() => native.describe());
+    const { origin, loading } = model;
+    return new Model({ native, description, origin, card: structuredClone(model.card), loading });
+  } catch (error) {
+    await cleanUp(() => native.dispose(), true);
+    throw error;
   }
 }

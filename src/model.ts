@@ -8,12 +8,15 @@ import { z } from 'zod';
 import { loadAddon } from './addon.js';
 import { writeAtomically } from './atomic-file.js';
 import { cardFile, type ModelCard, readCard } from './card.js';
+import { cleanUp } from './clean-up.js';
 import { invalidType, invalidValue, TorchgraftError } from './errors.js';
 import { headShape, toNativeHead } from './head-options.js';
+import { Desk, type Holder, Loan } from './loan.js';
 import type {
   AddAdaptersRequest,
   ModelDescription,
   NativeModel,
+  NativeTraining,
   ReplaceHeadResult,
   Tensor,
   Value,
@@ -22,7 +25,7 @@ import { callNative } from './native-call.js';
 import type { GradCamResult } from './native-grad-cam.js';
 import { describeNotices } from './notices.js';
 import { checkOptions, suggest } from './options.js';
-import { lastLayers, matchNames, ownParameters } from './patterns.js';
+import { lastLayers, matchNames, namesOf, ownParameters } from './patterns.js';
 import { isRegExp, isUint8Array } from './value-kinds.js';
 
 const loadOptions = z.strictObject({
@@ -118,9 +121,10 @@ export async function loadModel(source: string | Uint8Array, options: LoadOption
     const sha256 = await hashing;
     if (typeof sha256 !== 'string') throw sha256;
     const origin = { name: basename(name), sha256 };
-    return new Model(native, await callNative(() => native.describe()), origin, card, loading);
+    const description = await callNative(() => native.describe());
+    return new Model({ native, description, origin, card, loading });
   } catch (error) {
-    await native.dispose();
+    await cleanUp(() => native.dispose(), true);
     throw error;
   }
 }
@@ -145,47 +149,84 @@ export interface NewHead {
   made: ReplaceHeadResult;
 }
 
-/** A TorchScript model in native memory. One operation at a time: a second one is refused with BUSY. */
-export class Model {
-  /** The addon's side. Not for use outside torchgraft. @internal */
-  readonly native: NativeModel;
-  readonly origin: ModelOrigin;
-  /** Device and threads that it was loaded with. @internal */
-  readonly loading: { device: string; threads: number };
-  /** Classes, preprocessing, provenance and metrics; what `save` writes. Undefined before the first fine-tuning. */
+/** What all Model objects of one native model share. @internal */
+export interface ModelState {
+  native: NativeModel;
+  origin: ModelOrigin;
+  /** Device and threads that it was loaded with. */
+  loading: { device: string; threads: number };
+  description: ModelDescription;
   card: ModelCard | undefined;
-  #description: ModelDescription;
-  #revision = 0;
-  #newHead: NewHead | undefined;
+  revision?: number;
+  trainings?: number;
+  newHead?: NewHead;
+}
+
+/**
+ * A TorchScript model in native memory. One operation at a time: a second one is refused with BUSY, and so is every call
+ * while `fineTune` trains the model, except that between two epochs it may be read.
+ */
+export class Model {
+  readonly #state: ModelState;
+  readonly #desk = new Desk();
+  readonly #native: NativeModel;
 
   /** Use {@link loadModel}. @internal */
-  constructor(
-    native: NativeModel,
-    description: ModelDescription,
-    origin: ModelOrigin,
-    card: ModelCard | undefined,
-    loading: { device: string; threads: number },
-  ) {
-    this.native = native;
-    this.origin = origin;
-    this.loading = loading;
-    this.card = card;
-    this.#description = description;
+  constructor(state: ModelState) {
+    this.#state = state;
+    this.#native = this.#desk.guard(state.native);
+  }
+
+  /** The addon's side. Not for use outside torchgraft. @internal */
+  get native(): NativeModel {
+    return this.#native;
+  }
+
+  get origin(): ModelOrigin {
+    return this.#state.origin;
+  }
+
+  /** Device and threads that it was loaded with. @internal */
+  get loading(): { device: string; threads: number } {
+    return this.#state.loading;
+  }
+
+  /** Classes, preprocessing, provenance and metrics; what `save` writes. Undefined before the first fine-tuning. */
+  get card(): ModelCard | undefined {
+    return this.#state.card;
+  }
+
+  set card(card: ModelCard | undefined) {
+    this.#state.card = card;
+  }
+
+  /**
+   * Lends the model to what trains it: until it is given back, calls of this object are refused with BUSY.
+   *
+   * @internal
+   */
+  lend(holder: Holder): Loan {
+    return new Loan(new Model(this.#state), this.#desk, holder);
   }
 
   /** What a person should know before training this model, one sentence each. */
   get notices(): string[] {
-    return describeNotices(this.#description);
+    return describeNotices(this.#state.description);
   }
 
   /** Grows whenever what learns, layers or weights were changed here, so not by training. @internal */
   get revision(): number {
-    return this.#revision;
+    return this.#state.revision ?? 0;
+  }
+
+  /** How often training was configured: who did it can tell whether somebody else has since. @internal */
+  get trainings(): number {
+    return this.#state.trainings ?? 0;
   }
 
   /** How the head was made that it has, if not before it was loaded. @internal */
   get newHead(): NewHead | undefined {
-    return this.#newHead;
+    return this.#state.newHead;
   }
 
   /** Bytes of parameters and buffers; 0 once disposed. */
@@ -195,18 +236,18 @@ export class Model {
 
   /** `cpu` or `cuda:0`. */
   get device(): string {
-    return this.#description.device;
+    return this.#state.description.device;
   }
 
   /** Modules, parameters, buffers, layers in forward order and heads, as they are now. @throws BUSY, DISPOSED */
   async summary(): Promise<ModelDescription> {
-    this.#description = await callNative(() => this.native.describe());
-    return structuredClone(this.#description);
+    this.#state.description = await callNative(() => this.native.describe());
+    return structuredClone(this.#state.description);
   }
 
   /** Names of the parameters that learn. */
   get trainable(): string[] {
-    return this.#description.parameters.filter(({ trainable }) => trainable).map(({ name }) => name);
+    return this.#state.description.parameters.filter(({ trainable }) => trainable).map(({ name }) => name);
   }
 
   /**
@@ -215,13 +256,13 @@ export class Model {
    * @throws PATTERN_UNMATCHED naming near matches, INVALID_VALUE when `last` is more than there are layers
    */
   select(selection: ParameterSelection): string[] {
-    const { parameters, modules, layers } = this.#description;
-    const names = parameters.map(({ name }) => name);
+    const { modules, layers } = this.#state.description;
+    const names = namesOf(this.#state.description);
     if (typeof selection === 'object' && 'last' in selection && !isRegExp(selection)) {
       return ownParameters(lastLayers(selection.last, layers, modules), names);
     }
     const patterns = (Array.isArray(selection) ? selection : [selection]) as (string | RegExp)[];
-    return matchNames(patterns, { parameters: names, modules: modules.map(({ path }) => path) });
+    return matchNames(patterns, names);
   }
 
   /**
@@ -245,15 +286,19 @@ export class Model {
   /** Exactly these parameters learn. @throws INVALID_VALUE for a name the model does not have, BUSY, DISPOSED */
   async setTrainable(names: string[], options: FreezeOptions = {}): Promise<void> {
     const { trainBatchNorm } = checkOptions(freezeOptions, options, 'freeze');
-    const known = this.#description.parameters.map(({ name }) => name);
-    const unknown = names.find((name) => !known.includes(name));
+    const { parameters, tied = new Map<string, string>() } = namesOf(this.#state.description);
+    const firstNames = names.map((name) => tied.get(name) ?? name);
+    const known = new Set(parameters);
+    const unknown = firstNames.find((name) => !known.has(name));
     if (unknown !== undefined) {
-      throw invalidValue(`setTrainable: no parameter is called \`${unknown}\`. ${suggest(unknown, known)}`);
+      throw invalidValue(
+        `setTrainable: no parameter is called \`${unknown}\`. ${suggest(unknown, parameters)}`,
+      );
     }
     const learnable = new Set(
-      this.#description.parameters.filter(({ dtype }) => /float/.test(dtype)).map(({ name }) => name),
+      this.#state.description.parameters.filter(({ dtype }) => /float/.test(dtype)).map(({ name }) => name),
     );
-    const wanted = names.filter((name) => learnable.has(name));
+    const wanted = firstNames.filter((name) => learnable.has(name));
     await callNative(() => this.native.setTrainable(wanted, trainBatchNorm));
     await this.#changed();
   }
@@ -268,9 +313,9 @@ export class Model {
   async replaceHead(options: HeadOptions): Promise<ReplaceHeadResult> {
     const { imageSize, example, ...checked } = checkOptions(headOptions, options, 'replaceHead');
     const request = toNativeHead(checked, 'replaceHead');
-    const inputs = example ?? [blankImage(imageSize, this.#description.inputChannels ?? 3)];
+    const inputs = example ?? [blankImage(imageSize, this.#state.description.inputChannels ?? 3)];
     const made = await callNative(() => this.native.replaceHead({ ...request, example: inputs }));
-    this.#newHead = { options: checked, made };
+    this.#state.newHead = { options: checked, made };
     await this.#changed();
     return made;
   }
@@ -311,6 +356,12 @@ export class Model {
     const inputs = example ?? [blankImage(imageSize, channels)];
     await callNative(() => this.native.adaptInput({ channels, example: inputs }));
     await this.#changed();
+  }
+
+  /** Makes a training of its own, which ends the one before. @internal */
+  async configure(training: NativeTraining): Promise<void> {
+    this.#state.trainings = this.trainings + 1;
+    await callNative(() => this.native.configure(training));
   }
 
   /** PyTorch's default initialisation of every layer: the same network, untrained. @throws BUSY, DISPOSED */
@@ -358,7 +409,7 @@ export class Model {
   }
 
   async #changed(): Promise<void> {
-    this.#revision += 1;
+    this.#state.revision = this.revision + 1;
     await this.summary();
   }
 

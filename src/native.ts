@@ -42,6 +42,8 @@ export interface ModuleDescription {
 
 export interface ParameterDescription {
   name: string;
+  /** Of a tensor that several layers share: its names beside the first. */
+  otherNames: string[];
   shape: number[];
   dtype: string;
   trainable: boolean;
@@ -86,6 +88,16 @@ export interface ModelDescription {
   frozen: boolean;
   /** Traced in eval mode: train() changes nothing in it. */
   tracedInEval: boolean;
+  /** Traced in train mode: its dropout and BatchNorm were made to follow train and eval mode on loading. */
+  tracedInTrain: boolean;
+  /** An operation by which the same input gives other outputs even in eval mode, such as `aten::dropout`; '' without one. */
+  changingInEval: string;
+  /** What the weights were in before they were made float32 on loading, for example `float16`; mostly empty. */
+  convertedFrom: string[];
+  /** The code named a device that is not the one it is on, for example the GPU that it was traced on; it was changed. */
+  moved: boolean;
+  /** Modules with 8-bit weights, or the operations on such. They predict but cannot learn. */
+  quantised: string[];
   /** The file was saved in train mode (some module had training = true). */
   savedInTrainMode: boolean;
   /** Names of floating-point parameters that were saved with requires_grad = false. */
@@ -350,6 +362,8 @@ export interface NativeView {
   filter: 'bilinear' | 'bicubic';
   /** Cut there instead of at the centre. */
   corner?: 'top-left' | 'top-right' | 'bottom-left' | 'bottom-right';
+  /** Of the image, most pixels that are decoded. Default 16,383 x 16,383. */
+  maxPixels?: number;
 }
 
 export interface NativeInfo {

@@ -5,9 +5,23 @@ export const frozenNotice =
   'The model has no parameters: torch.jit.freeze made constants of them. It can predict but not learn. ' +
   'Export it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.';
 
-/** Dropout and BatchNorm stay in train mode, whatever eval() says. */
-export function isTracedInTrain({ origin, tracedInEval, modules }: ModelDescription): boolean {
-  return origin === 'traced' && !tracedInEval && modules.some(({ type }) => /Dropout|BatchNorm/.test(type));
+/** Of a model with 8-bit weights. */
+export function quantisedNotice({ quantised }: ModelDescription): string {
+  return (
+    `The model is quantised: ${quantised[0] === '' ? 'it' : `\`${quantised[0]}\``} has 8-bit weights. It can predict on the CPU but ` +
+    'not learn. Export the float32 model, without torch.ao.quantization.'
+  );
+}
+
+/** Why a model cannot serve: the same input gives other outputs each time. Undefined where it can. */
+export function whyChanging({ changingInEval }: ModelDescription): string | undefined {
+  if (changingInEval === '') return undefined;
+  const what = /norm/.test(changingInEval) ? 'normalises by the batch' : 'draws random numbers';
+  return (
+    `The model ${what} in eval mode too (${changingInEval}), so it would give the same image another answer each time. ` +
+    'Trace it in eval mode, or export it with torch.jit.script(model) and pass `training=self.training` to functions such ' +
+    'as F.dropout.'
+  );
 }
 
 /** What a person should know of a model before training it, one sentence each; empty when all is well. */
@@ -22,11 +36,24 @@ export function describeNotices(model: ModelDescription): string[] {
         'statistics while fine-tuning. Export it with torch.jit.script(model) if you need either.',
     );
   }
-  if (isTracedInTrain(model)) {
+  if (model.tracedInTrain) {
     notices.push(
-      'The model was traced in train mode: eval() changes nothing in it. Dropout and BatchNorm stay in train mode, ' +
-        'even where layers are frozen and when it predicts. Export it with torch.jit.script(model), or trace it in eval mode.',
+      'The model was traced in train mode. Its dropout and BatchNorm now follow train and eval mode, as in a scripted model; ' +
+        'so they will in the saved file.',
     );
+  }
+  const changing = whyChanging(model);
+  if (changing) notices.push(changing);
+  if (model.convertedFrom.length > 0) {
+    notices.push(`The weights were ${model.convertedFrom.join(' and ')}; they were converted to float32.`);
+  }
+  if (model.moved) {
+    notices.push(
+      `The code named the device that the model was traced on; it was changed to ${model.device}.`,
+    );
+  }
+  if (model.quantised.length > 0) {
+    notices.push(quantisedNotice(model));
   }
   if (model.savedInTrainMode) {
     notices.push('The file was saved in train mode; it was put into eval mode.');

@@ -1,18 +1,32 @@
 import { distance } from 'fastest-levenshtein';
 import { invalidType, invalidValue, TorchgraftError } from './errors.js';
-import type { ModuleDescription } from './native.js';
+import type { ModelDescription, ModuleDescription } from './native.js';
 import { isRegExp } from './value-kinds.js';
 
-/** A model's names, in its own order: `ModelDescription`'s parameters and modules. */
+/** A model's names, in its own order. */
 export interface ModelNames {
-  /** For example `features.0.conv.weight`. */
+  /** For example `features.0.conv.weight`. A tied parameter has its first name here. */
   parameters: readonly string[];
   /** For example `features.0.conv`; the root is ''. */
   modules: readonly string[];
+  /** The other names of tied parameters, each with the first name. */
+  tied?: ReadonlyMap<string, string>;
+}
+
+/** The names of a described model; `parameters` leaves others out. */
+export function namesOf(model: Pick<ModelDescription, 'modules' | 'parameters'>): ModelNames {
+  return {
+    parameters: model.parameters.map(({ name }) => name),
+    modules: model.modules.map(({ path }) => path),
+    tied: new Map(
+      model.parameters.flatMap(({ name, otherNames }) => otherNames.map((other) => [other, name] as const)),
+    ),
+  };
 }
 
 /**
- * The parameters that any of the patterns names, each once, in the model's order. A pattern is
+ * The parameters that any of the patterns names, each once, in the model's order. A tied parameter goes by all of its
+ * names. A pattern is
  * - a parameter's name, or a module's path for all parameters in it;
  * - a glob against both, as Python's fnmatch: `*` stands for any run of characters, dots included, `?` for one
  *   (there are no `[...]` sets);
@@ -25,11 +39,13 @@ export interface ModelNames {
  * matchNames(['fc', 'layer4.*', /bn\d\.weight$/], names);
  */
 export function matchNames(patterns: readonly (string | RegExp)[], names: ModelNames): string[] {
+  const tied: ReadonlyMap<string, string> = names.tied ?? new Map();
+  const all = { ...names, parameters: [...names.parameters, ...tied.keys()] };
   const matched = new Set<string>();
   for (const pattern of patterns) {
-    const found = matchPattern(pattern, names);
-    if (found.length === 0) throw unmatched(pattern, names);
-    for (const name of found) matched.add(name);
+    const found = matchPattern(pattern, all);
+    if (found.length === 0) throw unmatched(pattern, all);
+    for (const name of found) matched.add(tied.get(name) ?? name);
   }
   return names.parameters.filter((name) => matched.has(name));
 }
@@ -75,10 +91,14 @@ export function lastLayers(
   return units.slice(-k).flat();
 }
 
-/** The parameters that these modules own themselves, not those of modules inside them. */
-export function ownParameters(modules: readonly string[], parameters: readonly string[]): string[] {
+/** The parameters that these modules own themselves, alone or with others, and not those of modules inside them. */
+export function ownParameters(
+  modules: readonly string[],
+  { parameters, tied = new Map() }: Pick<ModelNames, 'parameters' | 'tied'>,
+): string[] {
   const owners = new Set(modules);
-  return parameters.filter((name) => owners.has(ownerOf(name)));
+  const shared = new Set([...tied].filter(([other]) => owners.has(ownerOf(other))).map(([, first]) => first));
+  return parameters.filter((name) => owners.has(ownerOf(name)) || shared.has(name));
 }
 
 /** Path of the module that owns a parameter or buffer; '' is the root. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { cleaningUp } from './clean-up.js';
 import { completePreprocessing, nativePreprocess, type Preprocessing } from './data/preprocessing.js';
 import { TorchgraftError } from './errors.js';
 import { buildGroups } from './fine-tune/groups.js';
@@ -63,21 +64,18 @@ export async function withFrozenTrunk<T>(
     .map(({ name }) => name)
     .filter((name) => heads.has(name.replace(/\.?[^.]+$/, '')));
   await model.setTrainable(chooseTrainable(model, summary, head, strategy as Part, freeze));
-  try {
+  const configureAndUse = async () => {
     const optimizer = { kind: 'sgd', momentum: 0, dampening: 0, nesterov: false } as const;
     const rest = { learningRates: {}, weightDecay: 0, decayNormAndBias: false };
-    await callNative(() =>
-      model.native.configure({
-        ...{ optimizer, clipNorm: 0, accumulate: 1, auxiliaryWeight: 0.4, seed: 0, augment: null },
-        groups: buildGroups(summary, head, { optimizer, ...rest }),
-        loss: { kind: 'crossEntropy', labelSmoothing: 0 },
-        preprocess: nativePreprocess(preprocessing),
-      }),
-    );
-    return await use(summary.heads.find(({ output }) => output === 0)?.inFeatures ?? 0);
-  } finally {
-    await model.setTrainable(before);
-  }
+    await model.configure({
+      ...{ optimizer, clipNorm: 0, accumulate: 1, auxiliaryWeight: 0.4, seed: 0, augment: null },
+      groups: buildGroups(summary, head, { optimizer, ...rest }),
+      loss: { kind: 'crossEntropy', labelSmoothing: 0 },
+      preprocess: nativePreprocess(preprocessing),
+    });
+    return use(summary.heads.find(({ output }) => output === 0)?.inFeatures ?? 0);
+  };
+  return cleaningUp(configureAndUse, () => model.setTrainable(before));
 }
 
 function patternedBatch(count: number, side: number) {

@@ -9,7 +9,7 @@ import { TorchgraftError } from './errors.js';
 import { evaluateTargets } from './evaluate-targets.js';
 import type { Baselines } from './fine-tune/baselines.js';
 import type { ComputationReport } from './fine-tune/computation.js';
-import type { EpochReport } from './fine-tune/report.js';
+import { type EpochReport, reviveReport } from './fine-tune/report.js';
 import type { FineTuneResult } from './fine-tune/result.js';
 import type { ScratchBaseline } from './fine-tune/scratch.js';
 import type { StageReport } from './fine-tune/stage-run.js';
@@ -139,7 +139,8 @@ const epochSchema = z.looseObject({
       accuracy: z.number(),
       macro: scores,
       perClass: z.array(scores.extend({ class: z.string(), support: z.number() })),
-      confusionMatrix: z.array(z.array(z.number())),
+      confusionMatrix: z.array(z.array(z.number())).optional(),
+      confusions: z.array(z.tuple([z.number(), z.number(), z.number()])).optional(),
     }),
   ]),
 });
@@ -167,12 +168,16 @@ export async function readRunRecord(path: string): Promise<RunRecord> {
     );
   });
   const parsed = recordSchema.safeParse(parseJson(text));
-  if (parsed.success) return parsed.data as unknown as RunRecord;
+  if (parsed.success) return revive(parsed.data as unknown as RunRecord);
   const issue = parsed.error.issues[0];
   throw new TorchgraftError(
     'DATA_INVALID',
     `${path} is not the record of a torchgraft run: ${issue?.path.join('.') || 'the file'}: ${issue?.message}.`,
   );
+}
+
+function revive(record: RunRecord): RunRecord {
+  return { ...record, baseline: reviveReport(record.baseline), epochs: record.epochs.map(reviveReport) };
 }
 
 function parseJson(text: string): unknown {

@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { writeAtomically } from './atomic-file.js';
 import { cardFile } from './card.js';
-import { invalidType } from './errors.js';
+import { invalidType, TorchgraftError } from './errors.js';
 import { buildGroups } from './fine-tune/groups.js';
 import { checkLbfgs, checkLbfgsModel } from './lbfgs.js';
+import type { Loan } from './loan.js';
 import type { Model } from './model.js';
 import type { EvaluateResult, NativeGroup, Plan, Precision, StepResult, Tensor } from './native.js';
 import { callNative } from './native-call.js';
@@ -96,7 +97,8 @@ export interface TrainerBatch {
  *
  * What learns is what is not frozen when a step is made. Where something is frozen, the first step splits the model and
  * proves on its batch that outputs and gradients stay the same: what is frozen then runs compiled and without gradients,
- * as in fineTune; see {@link Trainer.plan}. Making a trainer for a model ends the one before.
+ * as in fineTune; see {@link Trainer.plan}. Making a trainer for a model ends the one before, and so does whatever else trains
+ * or probes that model.
  *
  * @throws INVALID_TYPE, INVALID_VALUE, PATTERN_UNMATCHED, SOURCE_INVALID, BUSY, DISPOSED
  */
@@ -110,27 +112,33 @@ export async function createTrainer(model: Model, options: TrainerOptions = {}):
   const summary = await model.summary();
   checkLbfgsModel(checked, summary, 'createTrainer');
   const groups = buildGroups(summary, [], { ...checked, weightDecay });
-  await callNative(() =>
-    model.native.configure({
-      ...{ optimizer, loss, clipNorm, accumulate, auxiliaryWeight, seed, groups },
-      ...(checked.groupDro ? { groupDro: checked.groupDro } : {}),
-      preprocess: null,
-      augment: null,
-    }),
-  );
+  await model.configure({
+    ...{ optimizer, loss, clipNorm, accumulate, auxiliaryWeight, seed, groups },
+    ...(checked.groupDro ? { groupDro: checked.groupDro } : {}),
+    preprocess: null,
+    augment: null,
+  });
   const learnable = groups.reduce((sum, { parameters }) => sum + parameters.length, 0);
-  return new Trainer(model, groups, new TrainerPlan(model, { precision, split }, learnable));
+  const loan = model.lend('trainer');
+  return new Trainer(loan, groups, new TrainerPlan(loan.model, { precision, split }, learnable));
 }
 
-/** A model's optimizer and loss. One operation at a time; a second one is refused with BUSY. */
+/**
+ * A model's optimizer and loss. One operation at a time; a second one is refused with BUSY, and so are calls of the model
+ * meanwhile. Those that began before are waited for.
+ */
 export class Trainer {
-  readonly #model: Model;
+  /** The model is the trainer's while it works on it. */
+  readonly #loan: Loan;
+  /** The model's, by number. */
+  readonly #training: number;
   readonly #groups: NativeGroup[];
   readonly #plan: TrainerPlan;
 
   /** Use {@link createTrainer}. @internal */
-  constructor(model: Model, groups: NativeGroup[], plan: TrainerPlan) {
-    this.#model = model;
+  constructor(loan: Loan, groups: NativeGroup[], plan: TrainerPlan) {
+    this.#loan = loan;
+    this.#training = loan.model.trainings;
     this.#groups = groups;
     this.#plan = plan;
   }
@@ -153,27 +161,29 @@ export class Trainer {
     const { inputs, target, weights, groups, factor = 1, flush = false } = batch;
     const weighing = { ...(weights ? { weights } : {}), ...(groups ? { groups } : {}) };
     const learningRates = this.#groups.map(({ learningRate }) => learningRate * factor);
-    await this.#plan.prepare({ inputs, target });
-    const result = await callNative(() =>
-      this.#model.native.step({ inputs, target, ...weighing, learningRates, flush }),
-    );
-    this.#plan.settle();
-    return result;
+    return this.#during(async ({ native }) => {
+      await this.#plan.prepare({ inputs, target });
+      const result = await callNative(() =>
+        native.step({ inputs, target, ...weighing, learningRates, flush }),
+      );
+      this.#plan.settle();
+      return result;
+    });
   }
 
   /** Loss and logits of a batch in eval mode, without gradients. @throws SHAPE_MISMATCH, MODEL_FAILED */
   async evaluate({ inputs, target }: Pick<TrainerBatch, 'inputs' | 'target'>): Promise<EvaluateResult> {
-    return callNative(() => this.#model.native.evaluate({ inputs, target }));
+    return this.#during(({ native }) => callNative(() => native.evaluate({ inputs, target })));
   }
 
   /** Keeps a copy of all weights and buffers. */
   async keepBest(): Promise<void> {
-    await callNative(() => this.#model.native.keepBest());
+    await this.#during(({ native }) => callNative(() => native.keepBest()));
   }
 
   /** Puts the kept copy back. @throws NOT_TRAINABLE when none was kept */
   async restoreBest(): Promise<void> {
-    await callNative(() => this.#model.native.restoreBest());
+    await this.#during(({ native }) => callNative(() => native.restoreBest()));
     this.#plan.forget();
   }
 
@@ -181,14 +191,24 @@ export class Trainer {
   async saveCheckpoint(path: string): Promise<void> {
     const text = this.#plan.saved();
     const extra: Record<string, string> = text ? { [cardFile]: text } : {};
-    await writeAtomically(path, (temporary) =>
-      callNative(() => this.#model.native.saveCheckpoint(temporary, extra)),
+    await this.#during(({ native }) =>
+      writeAtomically(path, (temporary) => callNative(() => native.saveCheckpoint(temporary, extra))),
     );
   }
 
   /** Goes on from a checkpoint of the same model and optimizer. @throws CHECKPOINT_INVALID; nothing is changed then */
   async loadCheckpoint(path: string): Promise<void> {
-    const extra = await callNative(() => this.#model.native.loadCheckpoint(path));
+    const extra = await this.#during(({ native }) => callNative(() => native.loadCheckpoint(path)));
     this.#plan.restore(extra[cardFile]);
+  }
+
+  #during<T>(work: (model: Model) => Promise<T>): Promise<T> {
+    return this.#loan.during(async (model) => {
+      if (model.trainings === this.#training) return work(model);
+      throw new TorchgraftError(
+        'NOT_TRAINABLE',
+        'This trainer has ended: another one, a fine-tuning or a probe of the model has begun since. Make a new one with createTrainer.',
+      );
+    });
   }
 }

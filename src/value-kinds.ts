@@ -8,8 +8,8 @@ import { z } from 'zod';
 
 export const { isFloat32Array, isInt32Array, isUint8Array, isRegExp } = types;
 
-/** Bytes of an image, of either kind. */
-export function isPixelBytes(value: unknown): value is Uint8Array | Uint8ClampedArray {
+/** Bytes of either kind. */
+export function isBytes(value: unknown): value is Uint8Array | Uint8ClampedArray {
   return types.isUint8Array(value) || types.isUint8ClampedArray(value);
 }
 

@@ -100,7 +100,7 @@ for (let version = 0; ; version++) {
 /** The sources as plain JavaScript, so that each of the children starts in a moment. */
 function transpile(folder: string): string {
   mkdirSync(folder);
-  for (const name of ['atomic-file', 'errors', 'system-error']) {
+  for (const name of ['atomic-file', 'clean-up', 'errors', 'system-error']) {
     const source = readFileSync(new URL(`../src/${name}.ts`, import.meta.url), 'utf8');
     const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
     writeFileSync(join(folder, `${name}.js`), ts.transpileModule(source, { compilerOptions }).outputText);

@@ -91,8 +91,8 @@ t.test('what is no image is passed over and counted', async (t) => {
   const dataset = await imageFolder(dir);
   t.same(dataset.summary.counts, { train: { a: 1, b: 1 }, val: { a: 1, b: 1 } });
   t.match(dataset.warnings, [
-    /^1 images outside/,
-    /^2 hidden/,
+    /^1 image outside a class folder is not used\.$/,
+    /^2 hidden files are not used\.$/,
     /\.bmp \(2\), \.txt \(1\), no extension \(1\)/,
   ]);
 });
@@ -144,7 +144,8 @@ t.test('folders that cannot be learnt from', async (t) => {
       ['train/a/1.jpg', 'train/b/1.jpg', 'val/a/2.jpg', 'val/c/2.jpg'],
       /of `c`\. val has .*val\/c\/2\.jpg/,
     ],
-    ['no train', ['val/a/1.jpg', 'val/b/1.jpg'], /has val but no train/],
+    ['no train', ['val/a/1.jpg', 'val/b/1.jpg'], /has val but no train.*`eval` takes it/],
+    ['test alone', ['test/a/1.jpg', 'test/b/1.jpg'], /has test but no train/],
     ['twice', ['train/a/1.jpg', 'train/b/1.jpg', 'val/a/2.jpg', 'valid/a/2.jpg'], /val and valid/],
     ['singles', ['a/1.jpg', 'b/1.jpg'], /no image is left for validation/],
   ];
@@ -181,6 +182,171 @@ t.test('a test folder without classes is left out', async (t) => {
   const { splits, warnings } = await imageFolder(dir);
   t.notOk('test' in splits);
   t.match(warnings, [/no class folders/]);
+});
+
+/** What every split has of each class. */
+const countsOf = async (dir: string, options = {}) => (await imageFolder(dir, options)).summary.counts;
+
+t.test('splits are known by their usual names', async (t) => {
+  const root = t.testdir();
+  const pairs: [string, string, string?][] = [
+    ['Training', 'Validation', 'Testing'],
+    ['TRAIN', 'DEV', 'TEST'],
+    ['train_images', 'val_images', 'test_images'],
+    ['Train Set', 'validation-set', 'held-out'],
+    ['trainset', 'valset', 'testset'],
+    ['train2017', 'val2017', 'test2017'],
+    ['01_train', '02_valid', '03_test'],
+    ['TrainData', 'EvalData', 'TestData'],
+    ['training', 'evaluation'],
+  ];
+  for (const [at, [train, val, test]] of pairs.entries()) {
+    const files = [`${train}/a/1.jpg`, `${train}/b/2.jpg`, `${val}/a/3.jpg`, `${val}/b/4.jpg`];
+    const dir = await tree(join(root, `${at}`), [...files, ...(test ? [`${test}/a/5.jpg`] : [])]);
+    const { classes, summary, warnings } = await imageFolder(dir);
+    t.same(classes, ['a', 'b'], `${train}, ${val}`);
+    t.same(summary.counts, {
+      train: { a: 1, b: 1 },
+      val: { a: 1, b: 1 },
+      ...(test ? { test: { a: 1, b: 0 } } : {}),
+    });
+    t.same(warnings.length, test ? 1 : 0, 'none but of the class that test lacks');
+  }
+});
+
+t.test('names that may be splits are never classes without a word', async (t) => {
+  const root = t.testdir();
+  const refused: [string[], RegExp][] = [
+    [
+      ['seg_train/a/1.jpg', 'seg_train/b/1.jpg', 'seg_test/a/1.jpg'],
+      /seg_test and seg_train look like splits/,
+    ],
+    [['seg_train/1.jpg', 'seg_test/1.jpg'], /seg_test and seg_train look like splits/],
+    [['train/a/1.jpg', 'train/b/1.jpg', 'my_test/a/1.jpg'], /my_test beside train looks like a split/],
+    [
+      ['train/1.jpg', 'train/2.jpg', 'test/1.jpg'],
+      /1 image in test and 2 images in train, but no class folders/,
+    ],
+    [['train/1.jpg', 'train/2.jpg'], /2 images in train, but no class folders/],
+    [['train/a/1.jpg', 'train/b/1.jpg', 'val/3.jpg'], /val has no class folders, and holds 1 image/],
+    [['Train/a/1.jpg', 'train/b/1.jpg'], /Train and train, which mean the same/],
+    [['val/a/1.jpg', 'val/b/1.jpg', 'eval/a/1.jpg', 'train/a/1.jpg'], /eval and val, which mean the same/],
+    [
+      ['ok/1.jpg', 'dent/1.jpg', 'test/2019/1.jpg'],
+      /has test but no train.*If it is a class as dent is, rename it/,
+    ],
+  ];
+  for (const [at, [files, message]] of refused.entries()) {
+    const dir = await tree(join(root, `${at}`), files);
+    await t.rejects(imageFolder(dir), { code: 'DATA_INVALID', message }, files.join());
+  }
+  // A train is a vehicle too: a folder that holds images is a class.
+  const vehicles = await tree(join(root, 'vehicles'), [...many('bus', 4), ...many('train', 4)]);
+  const { classes, warnings } = await imageFolder(vehicles);
+  t.same(classes, ['bus', 'train']);
+  t.match(warnings, [/^train is taken for a class: it holds images and no class folders\.$/]);
+  const tubes = await tree(join(root, 'tubes'), [...many('flask', 4), ...many('test_tube', 4)]);
+  t.match(await imageFolder(tubes), { classes: ['flask', 'test_tube'], warnings: [] });
+  const sites = await tree(join(root, 'sites'), [
+    'A/a/1.jpg',
+    'A/b/1.jpg',
+    'A/a/2.jpg',
+    'B/a/1.jpg',
+    'B/b/1.jpg',
+  ]);
+  t.match((await imageFolder(sites)).warnings, [
+    /^A, B are taken for classes, and each holds the folders a, b/,
+  ]);
+});
+
+t.test('a folder around the data is looked into', async (t) => {
+  const root = t.testdir();
+  const files = ['a/1.jpg', 'a/2.jpg', 'b/3.jpg', 'b/4.jpg'];
+  const under = (prefix: string) => files.map((file) => `${prefix}/${file}`);
+  const plain = { train: { a: 1, b: 1 }, val: { a: 1, b: 1 } };
+  const one = await tree(join(root, 'one'), [...under('unpacked'), '__MACOSX/unpacked/._1.jpg', 'README.md']);
+  t.same(await countsOf(one), plain);
+  t.match((await imageFolder(one)).warnings, [/^Reading .*one\/unpacked, the only folder in .*one\.$/]);
+  t.same(await countsOf(await tree(join(root, 'three'), under('x/y/z'))), plain);
+  const split = [...under('flowers/train'), 'flowers/val/a/5.jpg', 'flowers/val/b/6.jpg'];
+  t.same(await countsOf(await tree(join(root, 'split'), split)), {
+    train: { a: 2, b: 2 },
+    val: { a: 1, b: 1 },
+  });
+  const doubled = [...under('train/train'), 'val/val/a/5.jpg', 'val/val/b/6.jpg', 'test/test/a/7.jpg'];
+  t.same(await countsOf(await tree(join(root, 'doubled'), doubled)), {
+    train: { a: 2, b: 2 },
+    val: { a: 1, b: 1 },
+    test: { a: 1, b: 0 },
+  });
+  const loop = await tree(join(root, 'loop'), ['notes.txt']);
+  await symlink(loop, join(loop, 'inner'));
+  await t.rejects(imageFolder(loop), { code: 'DATA_INVALID', message: /only one class|no images found/ });
+});
+
+t.test('what was passed over is told where no images are found', async (t) => {
+  const root = t.testdir();
+  const cases: [string[], RegExp][] = [
+    [
+      ['a/1.bmp', 'a/2.BMP', 'b/3.bmp', 'b/x.txt', 'b/.hidden.jpg'],
+      /no images found\. Files passed over, by extension: \.bmp \(3\), \.txt \(1\); 1 hidden\. Formats that are read: JPEG, PNG,/,
+    ],
+    [
+      ['1.jpg', '2.jpg', 'x.txt'],
+      /no images found in class folders; 2 images lie directly in .*Expected a folder for each class, or a manifest/,
+    ],
+    [
+      ['a/1.heic', 'a/2.heic', 'b/1.jpg', 'b/2.jpg'],
+      /no training images of `a`\. .*by extension: \.heic \(2\)\. .*AVIF\. Add some/,
+    ],
+    [['a/', 'b/'], /no images found\. The folders a, b are empty/],
+    [[], /no images found\. It is empty/],
+  ];
+  for (const [at, [files, message]] of cases.entries()) {
+    const dir = join(root, `${at}`);
+    await mkdir(dir);
+    await t.rejects(imageFolder(await tree(dir, files)), { code: 'DATA_INVALID', message });
+  }
+});
+
+t.test('classes that differ in case or blanks alone are told', async (t) => {
+  const dir = await tree(t.testdir(), [
+    ...many('Dent', 2),
+    ...many('dent', 2),
+    ...many('ok', 2),
+    ...many('ok ', 2),
+  ]);
+  t.match((await imageFolder(dir)).warnings, [
+    /^Classes `Dent`, `dent` differ only in case or blanks/,
+    /^Classes `ok`, `ok ` differ only in case or blanks/,
+  ]);
+});
+
+t.test('to measure on, all images are taken as they are', async (t) => {
+  const root = t.testdir();
+  const evaluation = { purpose: 'evaluation' } as const;
+  const cases: [string[], object, string[]?][] = [
+    [['a/1.jpg', 'a/2.jpg', 'b/3.jpg'], { test: { a: 2, b: 1 } }],
+    [['a/1.jpg', 'a/2.jpg'], { test: { a: 2 } }],
+    [['test/a/1.jpg', 'test/b/2.jpg'], { test: { a: 1, b: 1 } }],
+    [['val/a/1.jpg'], { val: { a: 1 } }],
+    [['Training/a/1.jpg', 'Testing/b/2.jpg'], { train: { a: 1, b: 0 }, test: { a: 0, b: 1 } }],
+    [['a/1.jpg', 'b/'], { test: { a: 1 } }, ['No images of `b`.']],
+    [['test/a/x/1.jpg', 'test/a/y/2.jpg'], { test: { a: 2 } }],
+  ];
+  for (const [at, [files, counts, warnings = []]] of cases.entries()) {
+    const { summary, ...data } = await imageFolder(await tree(join(root, `${at}`), files), evaluation);
+    t.same(summary.counts, counts, files.join());
+    t.equal(summary.validation, 'given');
+    if (warnings.length > 0) t.same(data.warnings, warnings);
+  }
+  await t.rejects(imageFolder(await tree(join(root, 'flat'), ['1.jpg']), evaluation), {
+    code: 'DATA_INVALID',
+  });
+  await t.rejects(imageFolder(root, { purpose: 'test' as never }), {
+    code: 'INVALID_VALUE',
+    message: /purpose/,
+  });
 });
 
 const shared = process.env.TORCHGRAFT_SHARED_DATA ?? join(import.meta.dirname, '..', '..', 'shared', 'data');

@@ -16,7 +16,7 @@ function run(options: EarlyStoppingOptions, values: (number | null)[]) {
 
 t.test('losses are minimised, all else maximised, unless said otherwise', (t) => {
   t.same(run({ metric: 'valLoss' }, [3, 2, 2, 1, 4]).best, { epoch: 3, value: 1 });
-  t.same(run({ metric: 'valMacroF1' }, [0.1, 0.3, 0.3, 0.2]).best, { epoch: 1, value: 0.3 });
+  t.same(run({ metric: 'valMacroF1' }, [0.1, 0.3, 0.2]).best, { epoch: 1, value: 0.3 });
   t.same(run({ metric: 'valF1:ants', mode: 'min' }, [0.1, 0.3, 0.05]).best, { epoch: 2, value: 0.05 });
   t.end();
 });
@@ -51,6 +51,54 @@ t.test('minDelta governs patience; the best is the best all the same', (t) => {
     run({ metric: 'valLoss', patience: 1, minDelta: 0.5 }, [2, 1.5]).stops,
     1,
     'exactly minDelta is not more',
+  );
+  t.end();
+});
+
+t.test('of equal values the lowest validation loss counts, then the last', (t) => {
+  const best = (options: EarlyStoppingOptions, reports: { value: number; valLoss?: number | null }[]) => {
+    const stopping = new EarlyStopping(options, known);
+    for (const [epoch, { value, ...rest }] of reports.entries()) {
+      stopping.update(epoch, { ...rest, [options.metric]: value });
+    }
+    return stopping.best?.epoch;
+  };
+  const losses = (...all: (number | null)[]) => all.map((valLoss) => ({ value: 1, valLoss }));
+  const metric = 'valMacroF1';
+  t.equal(best({ metric }, losses(2, 0.5, 0.06, 0.4)), 2);
+  t.equal(best({ metric }, losses(2, 0.06, 0.06)), 2, 'the last of those');
+  t.equal(
+    best({ metric }, losses(Number.NaN, 0.06, null, Number.POSITIVE_INFINITY)),
+    1,
+    'a loss that is known',
+  );
+  t.equal(best({ metric }, losses(null, null)), 1);
+  t.equal(best({ metric }, [{ value: 1 }, { value: 1 }]), 1, 'reports without it');
+  t.equal(
+    best({ metric }, [
+      { value: 0.9, valLoss: 0.1 },
+      { value: 1, valLoss: 5 },
+    ]),
+    1,
+    'a better value counts, whatever the loss',
+  );
+  t.equal(
+    best({ metric: 'valEce' }, [
+      { value: 0, valLoss: 1 },
+      { value: 0, valLoss: 0.5 },
+    ]),
+    1,
+  );
+  t.equal(best({ metric: 'valLoss' }, [{ value: 1 }, { value: 1 }, { value: 2 }]), 1);
+  t.end();
+});
+
+t.test('a tie is no improvement for `patience`, however it is broken', (t) => {
+  const stopping = new EarlyStopping({ metric: 'valMacroF1', patience: 2 }, known);
+  const updates = [3, 2, 1].map((valLoss, epoch) => stopping.update(epoch, { valMacroF1: 1, valLoss }));
+  t.same(
+    updates,
+    [false, false, true].map((stop) => ({ best: true, stop })),
   );
   t.end();
 });
@@ -94,6 +142,11 @@ t.test('state through JSON continues exactly', (t) => {
     t.same(resumed.update(epoch, { valLoss }), whole.update(epoch, { valLoss }), `epoch ${epoch}`);
     t.same(resumed.toJSON(), whole.toJSON());
   }
+  const tied = new EarlyStopping({ metric: 'valMacroF1' }, known);
+  tied.update(0, { valMacroF1: 1, valLoss: 0.5 });
+  const again = new EarlyStopping({ metric: 'valMacroF1' }, known);
+  again.restore(JSON.parse(JSON.stringify(tied)));
+  t.notOk(again.update(1, { valMacroF1: 1, valLoss: 0.6 }).best, 'the loss of the best epoch is kept too');
   t.ok(whole.update(values.length, { valLoss: 1 }).stop);
   const other = new EarlyStopping({ metric: 'valAccuracy' }, known);
   t.throws(() => other.restore(whole.toJSON()), {

@@ -205,7 +205,12 @@ t.test("the README's table has every option of fineTune", async (t) => {
 t.test("the README's table has every option of createPredictor, with its default", async (t) => {
   const section = read('README.md').split('## Serving')[1]?.split('\n## ')[0] ?? '';
   const rows = [...section.matchAll(/^\| `(\w+)` \| `?([^`|]+?)`? \|/gm)].map((row) => [row[1], row[2]]);
-  const defaults = { ...predictorOptions.parse({}), threads: 'all processors', calibration: 'none' };
+  const defaults = {
+    ...predictorOptions.parse({}),
+    threads: 'all processors',
+    calibration: 'none',
+    maxPixels: '268,402,689',
+  };
   const options = Object.keys(predictorOptions.shape) as (keyof typeof defaults)[];
   t.same(
     rows,

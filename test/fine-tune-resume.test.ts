@@ -5,8 +5,8 @@ import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
-import { type FineTuneOptions, fineTune } from '../src/index.js';
-import { backbone, bitsOf, defects, figures, open, quick, train } from './defects.js';
+import { type FineTuneOptions, fineTune, type Model } from '../src/index.js';
+import { backbone, bitsOf, changed, defects, figures, fixtureModel, open, quick, train } from './defects.js';
 
 const small = defects(20, 6);
 /** Dropout, BatchNorm, random crops, a rate that changes at each step; the last epoch is judged best or not. */
@@ -138,6 +138,53 @@ t.test('a checkpoint that is damaged or of something else is refused', async (t)
     message: /another `data`/,
   });
   await t.resolves(resume({ threads: 2 }), 'how many threads decode is not part of the recipe');
+});
+
+t.test(
+  'a checkpoint of another model is refused before anything is done, and says how it differs',
+  async (t) => {
+    const folder = t.testdir();
+    const checkpoint = join(folder, 'checkpoint.pt');
+    const given = { ...quick, checkpoint };
+    const first = await open(t);
+    await train(first, small, given);
+    const resume = (model: Model, more: FineTuneOptions = {}) =>
+      train(model, small, { ...given, ...more, resume: true });
+
+    const architecture = await open(t, fixtureModel('plain'));
+    const before = await bitsOf(architecture);
+    await t.rejects(resume(architecture), {
+      code: 'CHECKPOINT_INVALID',
+      message:
+        /began with residual\.pt, and this is plain\.pt: \d+ of \d+ parameters differ, for example `[\w.]+` was .* and is .*same model/,
+    });
+    t.same(changed(before, await bitsOf(architecture)), [], 'it has no new head either');
+
+    const weights = await open(t);
+    await weights.reinitialise(3);
+    const file = join(folder, 'other.pt');
+    await weights.save(file);
+    await t.rejects(resume(await open(t, file)), {
+      code: 'CHECKPOINT_INVALID',
+      message: /began with residual\.pt, and this is other\.pt: the same layers, with other weights/,
+    });
+
+    await t.resolves(resume(first), 'the model that has learnt since will do: the checkpoint replaces it');
+    const copied = join(folder, 'copied.pt');
+    await (await open(t)).save(copied);
+    await t.resolves(resume(await open(t, copied)), 'and so will a copy');
+  },
+);
+
+t.test('what went wrong first is told, whatever goes wrong after it', async (t) => {
+  const model = await open(t);
+  const fails = () => Promise.reject(new Error('and so did this'));
+  Object.defineProperty(model.native, 'restoreBest', { value: fails, configurable: true });
+  const onBatch = () => {
+    throw new Error('this failed first');
+  };
+  await t.rejects(train(model, small, { ...quick, onBatch }), { message: 'this failed first' });
+  await t.rejects(train(model, small, quick), { message: 'and so did this' }, 'alone it is told');
 });
 
 t.test('a checkpoint is no model of a classifier, and says so', async (t) => {

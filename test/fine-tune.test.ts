@@ -2,7 +2,14 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { completePreprocessing, type EpochReport, type FineTuneResult, fineTune } from '../src/index.js';
+import {
+  completePreprocessing,
+  type EpochReport,
+  type FineTuneOptions,
+  type FineTuneResult,
+  fineTune,
+  type Sample,
+} from '../src/index.js';
 import { backbone, bitsOf, changed, defects, figures, open, quick, train } from './defects.js';
 
 const small = defects(12, 6);
@@ -78,6 +85,59 @@ t.test('leaving the loop stops training and leaves the best weights, ready to be
     },
     { code: 'INVALID_VALUE' },
   );
+});
+
+/** Two classes, of which both are always among the two likeliest: `valTop2` is 1 in every epoch. */
+const always = (() => {
+  const { classes, splits, summary } = defects(36, 12);
+  const two = (samples: Sample[]) => samples.filter(({ label }) => label < 2);
+  const data = { classes: classes.slice(0, 2), splits: { train: two(splits.train), val: two(splits.val) } };
+  return { ...data, warnings: [], summary: { ...summary, classes: data.classes } };
+})();
+
+t.test(
+  'of epochs that are equal by the metric the one with the lowest validation loss is kept',
+  async (t) => {
+    const options = {
+      ...{ ...quick, epochs: 6, strategy: 'full', learningRate: 0.02, schedule: 'constant' },
+      earlyStopping: { metric: 'valTop2' },
+    } satisfies FineTuneOptions;
+    const whole = await fineTune(await open(t), always, options);
+    const reports = [whole.baseline, ...whole.history];
+    t.same(new Set(reports.map(({ metrics }) => metrics.valTop2)), new Set([1]));
+    const losses = reports.map(({ validation }) => validation.loss);
+    t.equal(whole.best.epoch, losses.indexOf(Math.min(...losses)));
+    t.not(whole.best.epoch, 0, `losses ${losses}`);
+
+    const checkpoint = join(t.testdir(), 'checkpoint.pt');
+    let result: FineTuneResult | undefined;
+    // Left after each epoch, and gone on with.
+    for (let epoch = 0; epoch < 6; epoch++) {
+      const run = fineTune(await open(t), always, { ...options, checkpoint, resume: true });
+      for await (const _ of run) break;
+      result = await run;
+    }
+    t.same(result?.best.metrics, whole.best.metrics);
+    t.equal(result?.best.epoch, whole.best.epoch);
+  },
+);
+
+t.test('gradual on a plateau: of epochs that are equal by the metric a lower loss is better', async (t) => {
+  const { history } = await fineTune(await open(t), always, {
+    ...{ ...quick, epochs: 8, strategy: 'gradual', unfreezeEvery: 'plateau', stages: 2, learningRate: 0.01 },
+    earlyStopping: { metric: 'valTop2' },
+  });
+  const first = history
+    .filter(({ stage }) => stage === 'unfreeze 1 of 2')
+    .map(({ validation }) => validation.loss);
+  const isLower = first.map((loss, epoch) => first.slice(0, epoch).every((before) => loss < before));
+  const isWhole = first.length === history.length;
+  t.same(
+    isLower,
+    first.map((_, epoch) => isWhole || epoch < first.length - 1),
+    `losses ${first}`,
+  );
+  t.ok(first.length > 2, 'a tie alone does not end a stage');
 });
 
 t.test('one loop at a time on a model', async (t) => {

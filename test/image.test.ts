@@ -20,7 +20,6 @@ const cases: (Pick<Preprocessing, 'size' | 'resize' | 'crop' | 'interpolation'> 
 /** Largest and mean difference in grey levels, where they may differ at all; see decodeImage for the reasons. */
 const allowed: Record<string, [number, number]> = {
   'shrunk 4 times or more': [25, 1.25],
-  cmyk: [255, 30],
 };
 
 async function decode(
@@ -265,6 +264,48 @@ t.test('preprocessing fills defaults and refuses what cannot work', async (t) =>
   t.doesNotThrow(() => completePreprocessing({ size: 64, resize: 32, crop: 'none' }));
   t.throws(() => completePreprocessing({ std: [0, 1, 1] }), { code: 'INVALID_VALUE', message: /std/ });
   t.throws(() => completePreprocessing({ sise: 64 } as never), { code: 'INVALID_TYPE', message: /size/ });
+});
+
+t.test('a mean or std of pixels from 0 to 255 is noticed', async (t) => {
+  const refused: [Partial<Preprocessing>, RegExp][] = [
+    [
+      { mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375] },
+      /`mean` 123\.675,.* Divide by 255: mean 0\.485,0\.456,0\.406 and std 0\.229,0\.224,0\.225\.$/,
+    ],
+    [
+      { mean: [127.5, 127.5, 127.5], std: [127.5, 127.5, 127.5] },
+      /mean 0\.5,0\.5,0\.5 and std 0\.5,0\.5,0\.5\.$/,
+    ],
+    // Caffe's: 0 to 255 less a mean.
+    [{ mean: [123.68, 116.78, 103.94], std: [1, 1, 1] }, /std 0\.00392157,0\.00392157,0\.00392157\.$/],
+    [{ mean: [0, 0, 0], std: [255, 255, 255] }, /`std` 255,255,255 .* mean 0,0,0 and std 1,1,1\.$/],
+    [
+      { mean: [0.485, 0.456, 0.406], std: [58.395, 57.12, 57.375] },
+      /mean 0\.485,0\.456,0\.406 and std 0\.229,/,
+    ],
+    [
+      { mean: [123.675, 116.28, 103.53], std: [0.229, 0.224, 0.225] },
+      /mean 0\.485,.* and std 0\.229,0\.224,/,
+    ],
+    [{ mean: [3, 1, 0.5] }, /`mean` 3,1,0\.5/],
+    [{ mean: [-104, -117, -123] }, /`mean` -104/],
+  ];
+  for (const [parts, message] of refused) {
+    t.throws(() => completePreprocessing(parts), { code: 'INVALID_VALUE', message });
+  }
+  for (const std of [-0.2, 0, Number.NaN, Number.POSITIVE_INFINITY]) {
+    t.throws(() => completePreprocessing({ std: [0.2, 0.2, std] }), { message: /std/ }, `std ${std}`);
+  }
+  for (const [mean, std] of [
+    [0, 1],
+    [0.5, 0.5],
+    [0, 1 / 255],
+    [0.485, 1 / 255],
+    [-1, 0.5],
+    [1, 2],
+  ] as const) {
+    t.doesNotThrow(() => completePreprocessing({ mean: [mean, mean, mean], std: [std, std, std] }));
+  }
 });
 
 t.test('places the window as torchvision does, half to even', async (t) => {

@@ -117,7 +117,7 @@ t.test('the last layers, a normalisation together with the layer before it', (t)
 });
 
 t.test('parameters that modules own themselves', (t) => {
-  t.same(ownParameters(['', 'bn1', 'layer1'], parameters), ['scale', 'bn1.weight', 'bn1.bias']);
+  t.same(ownParameters(['', 'bn1', 'layer1'], names), ['scale', 'bn1.weight', 'bn1.bias']);
   t.equal(ownerOf('layer1.0.bn.bias'), 'layer1.0.bn');
   t.equal(ownerOf('scale'), '');
   t.end();

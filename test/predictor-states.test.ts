@@ -68,6 +68,7 @@ type State = keyof typeof states;
 const calls = {
   predict: (predictor) => predictor.predict(image),
   predictMany: (predictor) => predictor.predictMany([image]),
+  predictSettled: (predictor) => predictor.predictSettled([image]),
   predictPixels: (predictor) => predictor.predictPixels(pixels(1, grey.size)),
   stats: async (predictor) => predictor.stats(),
   swap: (predictor) => predictor.swap(other),
@@ -82,6 +83,7 @@ const no = 'DISPOSED';
 const table: Record<Method, Record<State, string>> = {
   predict:       { idle: 'ok', running: 'ok', full: many, swapping: 'ok', swapFailed: 'ok', draining: no,   drained: no,   disposing: no,   disposed: no },
   predictMany:   { idle: 'ok', running: 'ok', full: many, swapping: 'ok', swapFailed: 'ok', draining: no,   drained: no,   disposing: no,   disposed: no },
+  predictSettled: { idle: 'ok', running: 'ok', full: many, swapping: 'ok', swapFailed: 'ok', draining: no,  drained: no,   disposing: no,   disposed: no },
   predictPixels: { idle: 'ok', running: 'ok', full: many, swapping: 'ok', swapFailed: 'ok', draining: no,   drained: no,   disposing: no,   disposed: no },
   stats:         { idle: 'ok', running: 'ok', full: 'ok', swapping: 'ok', swapFailed: 'ok', draining: 'ok', drained: 'ok', disposing: 'ok', disposed: 'ok' },
   swap:          { idle: 'ok', running: 'ok', full: 'ok', swapping: 'ok', swapFailed: 'ok', draining: no,   drained: no,   disposing: no,   disposed: no },

@@ -29,8 +29,6 @@ const settings = { space, fineTune: shared, trials: 7, device: 'cpu', threads: 1
   'folder'
 >;
 
-const larger = (a: number, b: number) => a > b;
-
 t.test('a trial is a function of seed and number, within its space', async (t) => {
   const dimensions = readSpace(
     { ...defaultSpace, epochs: { low: 2, high: 5 }, clipNorm: { low: 1, high: 3 } },
@@ -93,7 +91,7 @@ function schedule(halving: Halving, trials: number, valueOf: (trial: number, run
 
 t.test('asynchronous successive halving', async (t) => {
   // Each trial is better than all before it, and so goes on at once, from the third one on.
-  const rising = schedule(new Halving(4, 3, larger), 27, (trial) => trial);
+  const rising = schedule(new Halving(4, 3, 'max'), 27, (trial) => trial);
   const sizes = (jobs: { rung: number }[]) =>
     [0, 1, 2, 3].map((rung) => jobs.filter((job) => job.rung === rung).length);
   t.same(sizes(rising), [27, 25, 23, 21]);
@@ -103,13 +101,13 @@ t.test('asynchronous successive halving', async (t) => {
   );
   t.same(rising.at(-1), { trial: 26, rung: 3 }, 'the best of all comes to the end');
 
-  const mixed = schedule(new Halving(4, 3, larger), 81, (trial) => Math.sin(trial * 7.3));
+  const mixed = schedule(new Halving(4, 3, 'max'), 81, (trial) => Math.sin(trial * 7.3));
   const [all, some, fewer, least] = sizes(mixed) as [number, number, number, number];
   t.equal(all, 81);
   t.ok(some >= 27 && some < 45 && fewer >= 9 && fewer < 20 && least >= 3 && least < 10, `${sizes(mixed)}`);
 
   // Of 9 trials in falling order, the first 3 go on to rung 1, the first alone to rung 2.
-  const falling = schedule(new Halving(3, 3, larger), 9, (trial) => -trial);
+  const falling = schedule(new Halving(3, 3, 'max'), 9, (trial) => -trial);
   const onward = falling.filter(({ rung }) => rung > 0);
   t.same(onward, [
     { trial: 0, rung: 1 },
@@ -118,14 +116,14 @@ t.test('asynchronous successive halving', async (t) => {
     { trial: 0, rung: 2 },
   ]);
 
-  const random = schedule(new Halving(1, 3, larger), 5, () => 1);
+  const random = schedule(new Halving(1, 3, 'max'), 5, () => 1);
   t.same(
     random,
     [0, 1, 2, 3, 4].map((trial) => ({ trial, rung: 0 })),
     'one rung is random search',
   );
 
-  const failing = schedule(new Halving(3, 3, larger), 9, (trial) => (trial === 8 ? 1 : null));
+  const failing = schedule(new Halving(3, 3, 'max'), 9, (trial) => (trial === 8 ? 1 : null));
   t.same(
     failing.filter(({ rung }) => rung > 0),
     [
@@ -134,18 +132,27 @@ t.test('asynchronous successive halving', async (t) => {
     ],
     'failed ones never go on, and one at least is trained to its end',
   );
-  t.same(schedule(new Halving(3, 3, larger), 4, () => null).length, 4, 'all failed');
+  t.same(schedule(new Halving(3, 3, 'max'), 4, () => null).length, 4, 'all failed');
 
-  const few = schedule(new Halving(3, 3, (a, b) => a < b), 2, (trial) => trial);
+  const few = schedule(new Halving(3, 3, 'min'), 2, (trial) => trial);
   t.same(few.slice(2), [
     { trial: 0, rung: 1 },
     { trial: 0, rung: 2 },
   ]);
 });
 
+t.test('of trials with equal values the one with the lower validation loss goes on', async (t) => {
+  const halving = new Halving(2, 3, 'max');
+  for (const [trial, loss] of [0.5, 0.06, null].entries()) halving.record({ trial, rung: 0, value: 1, loss });
+  t.same(halving.next(3), { trial: 1, rung: 1 });
+  const older = new Halving(2, 3, 'max');
+  for (const trial of [0, 1, 2]) older.record({ trial, rung: 0, value: 1 });
+  t.same(older.next(3), { trial: 0, rung: 1 }, 'the first drawn, where losses are not known');
+});
+
 t.test('checkpoints that are let go are of trials that never go on', async (t) => {
   for (const seed of [1, 2, 3]) {
-    const halving = new Halving(4, 3, larger);
+    const halving = new Halving(4, 3, 'max');
     const values = Array.from({ length: 40 }, (_, i) => Math.sin((i + 1) * seed * 7.3));
     const results = new Map<number, { trial: number; rung: number; value: number }>();
     const gone = new Set<number>();

@@ -82,13 +82,21 @@ t.test('the head goes along where fine-tuning began with one', async (t) => {
 });
 
 t.test('the rules of choosing', (t) => {
-  const point = (alpha: number, accuracy: number, agreement: number) =>
-    ({ alpha, validation: { accuracy }, retention: { agreement, divergence: 0 } }) as WiseFtPoint;
+  const point = (alpha: number, accuracy: number, agreement: number, loss = 0.1) =>
+    ({ alpha, validation: { accuracy, loss }, retention: { agreement, divergence: 0 } }) as WiseFtPoint;
   const points = [point(0, 0.5, 1), point(0.4, 0.9, 0.9), point(0.7, 0.91, 0.6), point(1, 0.91, 0.3)];
   t.equal(choosePoint(points, { choose: 'accuracy', tolerance: 0 }).alpha, 0.7);
   t.equal(choosePoint(points, { choose: 'retention', tolerance: 0.02 }).alpha, 0.4);
   t.equal(choosePoint(points, { choose: 'retention', tolerance: 0 }).alpha, 0.7);
   t.equal(choosePoint(points, { choose: 'retention', tolerance: 1 }).alpha, 0);
+  const ties = [
+    point(0, 0.5, 1),
+    point(0.4, 0.9, 0.8, 0.5),
+    point(0.7, 0.9, 0.8, 0.06),
+    point(1, 0.9, 0.8, 0.4),
+  ];
+  t.equal(choosePoint(ties, { choose: 'accuracy', tolerance: 0 }).alpha, 0.7, 'the lowest loss');
+  t.equal(choosePoint(ties, { choose: 'retention', tolerance: 0 }).alpha, 0.7, 'here too');
   t.end();
 });
 

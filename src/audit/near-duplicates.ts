@@ -1,8 +1,10 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { type ImageDataset, type SplitName, splitNames } from '../data/dataset.js';
+import { isUnreadable } from '../data/decode.js';
+import { mapInOrder } from '../data/in-order.js';
 import type { SkippedImage } from '../data/loader.js';
-import { invalidType, type TorchgraftError, throwIfAborted } from '../errors.js';
+import { invalidType, throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
 import { signalOption } from '../value-kinds.js';
 import { type Compared, findPairs } from './pairs.js';
@@ -93,35 +95,19 @@ function imagesOf({ splits, classes, task }: ImageDataset): DuplicateImage[] {
   );
 }
 
-async function lookAtAll(
+function lookAtAll(
   images: readonly DuplicateImage[],
   { threads, unreadable, signal }: Pick<z.output<typeof schema>, 'threads' | 'unreadable' | 'signal'>,
 ): Promise<(Looked | SkippedImage)[]> {
-  const results: (Looked | SkippedImage)[] = new Array(images.length);
-  // An error that leaves one of the loops ends a generator for all of them.
-  const remaining = eachOf(images);
-  const worker = async () => {
-    for (const [at, image] of remaining) {
-      throwIfAborted(signal);
-      results[at] = await look(image, unreadable);
+  return mapInOrder(images, threads, async (image) => {
+    throwIfAborted(signal);
+    try {
+      return { ...image, ...(await readThumbnail(image.path)) };
+    } catch (error) {
+      if (unreadable === 'fail' || !isUnreadable(error)) throw error;
+      return { path: image.path, reason: (error as Error).message };
     }
-  };
-  await Promise.all(Array.from({ length: threads }, worker));
-  return results;
-}
-
-function* eachOf<T>(list: readonly T[]): Generator<[number, T]> {
-  yield* list.entries();
-}
-
-async function look(image: DuplicateImage, unreadable: 'fail' | 'skip'): Promise<Looked | SkippedImage> {
-  try {
-    return { ...image, ...(await readThumbnail(image.path)) };
-  } catch (error) {
-    const { code } = error as TorchgraftError;
-    if (unreadable === 'fail' || (code !== 'IMAGE_UNREADABLE' && code !== 'FILE_NOT_FOUND')) throw error;
-    return { path: image.path, reason: (error as Error).message };
-  }
+  });
 }
 
 function told({ path, split, class: name }: Looked): DuplicateImage {

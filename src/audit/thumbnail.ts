@@ -6,7 +6,11 @@ export const side = 36;
 
 /** Side that images are decoded at, twice that: its blocks of 8 x 9 pixels are the 9 x 8 that the hash compares. */
 const decodedSide = 72;
-const preprocessing = completePreprocessing({ size: decodedSide, resize: decodedSide });
+/** Hash and likeness do not change with brightness. */
+const preprocessing = {
+  ...completePreprocessing({ size: decodedSide, resize: decodedSide }),
+  pixelRange: 'own' as const,
+};
 
 /** What is compared of an image. */
 export interface Thumbnail {

@@ -65,7 +65,7 @@ export function define(command: Command): Command {
 
 async function adapt(flags: AdaptFlags): Promise<DomainAdaptation> {
   const { method, steps, seed, batchSize, reportTarget } = flags;
-  const source = await readData(flags.source, seed);
+  const source = await readData(flags.source, seed, undefined, readingOf(flags));
   const target = reportTarget ? await readData(flags.target, seed) : await unlabelledImages(flags.target);
   await using model = await loadModel(modelFile(flags.model), { device: flags.device });
   const done = await adaptDomain(model, {

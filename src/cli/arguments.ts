@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ImageDataset } from '../data/dataset.js';
-import { imageFolder } from '../data/folder.js';
+import { type ImageFolderOptions, imageFolder } from '../data/folder.js';
 import { imageManifest } from '../data/manifest.js';
 import type { Normalisation } from '../data/preprocessing.js';
 import type { SliceRules } from '../data/slices.js';
@@ -44,6 +44,15 @@ export function threeNumbers(text: string): [number, number, number] {
   return values as [number, number, number];
 }
 
+/** `black,white`, of images of more than 8 bits per channel. */
+export function pixelRange(text: string): [number, number] {
+  const values = text.split(',').map(Number);
+  if (values.length !== 2 || text.trim() === '' || values.some((value) => !Number.isFinite(value))) {
+    throw new InvalidArgumentError('Expected black and white, for example 0,4095 of 12 bits.');
+  }
+  return values as [number, number];
+}
+
 /** The name of a pair of mean and standard deviation. */
 export function normalisationName(text: string): Normalisation {
   if (text === 'imagenet' || text === 'signed' || text === 'none') return text;
@@ -79,9 +88,20 @@ export function requireOptions(command: Command, names: string[]): void {
   if (missing) command.error(`error: required option '${missing.flags}' not specified`);
 }
 
-/** A folder of images, or a manifest (.csv, .jsonl). */
-export async function readData(path: string, seed: number, slices?: SliceRules): Promise<ImageDataset> {
-  const options = { seed, ...(slices ? { slices } : {}) };
+/** A folder of images, or a manifest (.csv, .tsv, .jsonl). */
+export async function readData(
+  path: string,
+  seed: number,
+  slices?: SliceRules,
+  { purpose, unreadable, validation }: Omit<ImageFolderOptions, 'seed' | 'slices'> = {},
+): Promise<ImageDataset> {
+  const options = {
+    seed,
+    ...(slices ? { slices } : {}),
+    ...(purpose ? { purpose } : {}),
+    ...(unreadable ? { unreadable } : {}),
+    ...(validation === undefined ? {} : { validation }),
+  };
   const isFile = existsSync(path) && statSync(path).isFile();
   return isFile ? imageManifest(path, options) : imageFolder(path, options);
 }

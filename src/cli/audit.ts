@@ -43,7 +43,7 @@ export function define(command: Command): Command {
 }
 
 async function audit(flags: AuditFlags, signal: AbortSignal): Promise<void> {
-  const data = await readData(flags.data, flags.seed);
+  const data = await readData(flags.data, flags.seed, undefined, readingOf(flags));
   const found = await findNearDuplicates(data, { ...readingOf(flags), signal });
   const doubted = flags.model === undefined ? undefined : await doubtLabels(flags.model, data, flags, signal);
   const skipped = onceEach([...found.skipped, ...(doubted?.skipped ?? [])]);

@@ -37,7 +37,7 @@ export function define(command: Command): Command {
     .option('--seed <n>', 'of untrained and shuffled weights, folds and resampling', wholeNumber(0), 0);
   return addReading(command).action(async (flags: CheckFlags, self: Command) => {
     requireOptions(self, ['model', 'data']);
-    const data = await readData(flags.data, flags.seed);
+    const data = await readData(flags.data, flags.seed, undefined, readingOf(flags));
     await using model = await loadModel(modelFile(flags.model), { device: flags.device });
     const { metric, untrained, seed, batchSize } = flags;
     const checked = await transferCheck(model, data, {

@@ -54,7 +54,7 @@ async function debias(run: string, flags: DebiasFlags): Promise<void> {
   const source = modelFile(run);
   const file = flags.out ?? join(dirname(source), 'debiased.pt');
   await checkOutFile(file, flags);
-  const data = await readData(flags.data, seed, sliceRulesOf(flags));
+  const data = await readData(flags.data, seed, sliceRulesOf(flags), readingOf(flags));
   await using classifier = await loadClassifier(source, loadingOf(flags));
   const split = judgeOf(data, from);
   const judge = () => split && judged(classifier, data, split, { groups, unreadable: reading.unreadable });

@@ -27,7 +27,7 @@ export async function openModel(
   const model = await loadModel(request.model, loading);
   if (!request.adapt) return model;
   try {
-    const related = await readData(request.adapt.data, options.seed ?? 0);
+    const related = await readData(request.adapt.data, options.seed ?? 0, undefined, options);
     const { strategy, checkpoint, resume, learningRates, freeze, earlyStopping, licences, ...rest } = options;
     const progress = new Progress({ stream: progressStream });
     tell.say(

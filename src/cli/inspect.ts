@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { loadModel } from '../model.js';
+import { listNames } from '../name-list.js';
 import type { HeadDescription } from '../native.js';
 import { type PlanOptions, planModel } from '../plan.js';
 import { modelTable } from '../report/model-table.js';
@@ -64,7 +65,7 @@ export function define(command: Command): Command {
         ...(adapters.length > 0
           ? [`adapters ${adapters.length} of rank ${adapters[0]?.rank}, not merged`]
           : []),
-        ...(model.card ? [`classes  ${model.card.classes.join(', ')}`] : []),
+        ...(model.card ? [`classes  ${listNames(model.card.classes, 100)}`] : []),
         ...(plan ? planLines(plan) : []),
         ...model.notices.map((notice) => `note     ${notice}`),
       ];

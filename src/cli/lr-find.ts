@@ -52,7 +52,7 @@ const sweepFiles = ['lr-find.json', 'lr-find.svg'];
 async function find(flags: LrFindFlags): Promise<LearningRateSearch> {
   const { device, threads, lowest, highest, steps } = flags;
   const options = toTrainingOptions(flags);
-  const data = await readData(flags.data, flags.seed);
+  const data = await readData(flags.data, flags.seed, undefined, options);
   await using model = await loadModel(flags.model, { device, ...(threads ? { threads } : {}) });
   const interrupt = listenForInterrupt('nothing was written.');
   const progress = new Progress({ stream: progressStream });

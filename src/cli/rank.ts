@@ -54,7 +54,7 @@ export function define(command: Command): Command {
   return addReading(command).action(async (models: string[], flags: RankFlags, self: Command) => {
     requireOptions(self, ['data']);
     refuseUnused(flags, models, self);
-    const data = await readData(flags.data, flags.seed);
+    const data = await readData(flags.data, flags.seed, undefined, readingOf(flags));
     const ranking = await rankModels(
       models.map((file) => toCandidate(file, flags)),
       data,

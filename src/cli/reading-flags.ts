@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
+import { imageLimits } from '../data/image-limits.js';
 import type { SkippedImage } from '../data/loader.js';
 import { type Normalisation, normalisation, type Preprocessing } from '../data/preprocessing.js';
-import { normalisationName, sideOf, wholeNumber } from './arguments.js';
+import { normalisationName, pixelRange, sideOf, wholeNumber } from './arguments.js';
 
 /** Flags of the commands that read images and do not train. */
 export interface ReadingFlags {
@@ -13,11 +14,25 @@ export interface ReadingFlags {
 
 /** The options of {@link ReadingFlags}. */
 export function addReading(command: Command): Command {
-  return command
+  return addPixelLimit(command)
     .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
     .option('--threads <n>', 'default: all processors', wholeNumber(1))
     .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
     .option('--json', 'one JSON object on standard output');
+}
+
+/** Largest images that are decoded, set before the command begins. */
+export function addPixelLimit(command: Command): Command {
+  return command
+    .option(
+      '--max-pixels <n>',
+      `refuse images with more pixels (default: ${imageLimits().maxPixels})`,
+      wholeNumber(1),
+    )
+    .hook('preAction', (_, called) => {
+      const { maxPixels } = called.opts<{ maxPixels?: number }>();
+      if (maxPixels !== undefined) imageLimits({ maxPixels });
+    });
 }
 
 /** What they say of reading images. */
@@ -47,6 +62,7 @@ export function onceEach(skipped: readonly SkippedImage[]): SkippedImage[] {
 export interface PreprocessingFlags {
   normalise?: Normalisation;
   imageSize?: number;
+  pixelRange?: [number, number];
 }
 
 /** The options of {@link PreprocessingFlags}. */
@@ -57,10 +73,16 @@ export function addPreprocessing(command: Command): Command {
       "imagenet, signed or none (default: the model's own, or imagenet)",
       normalisationName,
     )
-    .option('--image-size <px>', "side of the images (default: the model's own, or 224)", wholeNumber(1));
+    .option('--image-size <px>', "side of the images (default: the model's own, or 224)", wholeNumber(1))
+    .option('--pixel-range <black,white>', 'of images of more than 8 bits per channel', pixelRange);
 }
 
 /** What they say, as the parts that differ from the model's own. */
-export function preprocessingOf({ normalise, imageSize }: PreprocessingFlags): Partial<Preprocessing> {
-  return { ...(imageSize ? sideOf(imageSize) : {}), ...(normalise ? normalisation(normalise) : {}) };
+export function preprocessingOf(flags: PreprocessingFlags): Partial<Preprocessing> {
+  const { normalise, imageSize, pixelRange: range } = flags;
+  return {
+    ...(imageSize ? sideOf(imageSize) : {}),
+    ...(normalise ? normalisation(normalise) : {}),
+    ...(range ? { pixelRange: range } : {}),
+  };
 }

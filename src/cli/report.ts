@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { Sample } from '../data/dataset.js';
 import { taskOf } from '../data/task.js';
+import type { TorchgraftError } from '../errors.js';
 import type { ReportContent } from '../html-report/content.js';
 import { drawDoubted } from '../html-report/doubts.js';
 import {
@@ -94,7 +95,14 @@ async function findImages(
   if (source === undefined || !existsSync(source)) {
     return { why: `The images are not at ${source} any more: --data says where they are.` };
   }
-  const now = await readData(source, Number(request?.seed ?? 0));
+  // Images that were missing then are missing now.
+  const now = await readData(source, Number(request?.seed ?? 0), undefined, { unreadable: 'skip' }).catch(
+    (error: TorchgraftError) => {
+      if (error.code !== 'DATA_INVALID') throw error;
+      return { why: `The images at ${source} cannot be read as those of the run: ${error.message}` };
+    },
+  );
+  if ('why' in now) return now;
   if (now.summary.fingerprint === data.fingerprint) return { samples: now.splits.val };
   return { why: `The images at ${source} are not those of the run, so none was classified again.` };
 }

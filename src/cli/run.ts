@@ -6,13 +6,13 @@ import type { ImageDataset } from '../data/dataset.js';
 import type { SliceRules } from '../data/slices.js';
 import type { Task } from '../data/task.js';
 import { fineTune } from '../fine-tune/fine-tune.js';
-import type { FineTuning } from '../fine-tune/fine-tuning.js';
 import type { FineTuneOptions } from '../fine-tune/options.js';
 import type { EpochReport } from '../fine-tune/report.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import { type ScratchBaseline, trainFromScratch } from '../fine-tune/scratch.js';
 import { saveAdapter } from '../lora/adapter-file.js';
 import { loadModel, type Model } from '../model.js';
+import type { Outcomes } from '../outcomes.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
 import { titleOf } from '../report/slice-tables.js';
@@ -61,7 +61,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   await checkOutFolder(out, runMarks, { overwrite, resume: options.resume ?? false });
   const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
   const started = performance.now();
-  const data = await readData(request.data, options.seed ?? 0, request.slices);
+  const data = await readData(request.data, options.seed ?? 0, request.slices, options);
   const tell = {
     say,
     emit: (event: Record<string, unknown>) => emit(request, event),
@@ -70,8 +70,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   await using model = await openModel(request, data, tell);
   await mkdir(out, { recursive: true });
   if (overwrite) await removeEarlier(out, runFiles);
-  const run = await train(model, data, request, interrupt.signal).finally(interrupt.stop);
-  const result = run.result as FineTuneResult<Task>;
+  const { result, outcomes } = await train(model, data, request, interrupt.signal).finally(interrupt.stop);
   const file = join(out, 'model.pt');
   await model.save(file);
   const adapter = await writeAdapter(model, join(out, 'adapter.safetensors'));
@@ -83,7 +82,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const { options: asked, isJson, ...rest } = request;
   const made = await withSlices(
     makeRunRecord(model, data, result),
-    { model: { model, card: model.card as ModelCard }, data, outcomes: run.validationOutcomes },
+    { model: { model, card: model.card as ModelCard }, data, outcomes },
     {
       threads: options.threads ?? availableParallelism(),
       ...(options.batchSize ? { batchSize: options.batchSize } : {}),
@@ -96,7 +95,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   const report = request.report
     ? await tryReport(join(out, 'report.html'), say, {
         ...{ model, data, result, record, modelFile: file },
-        outcomes: run.validationOutcomes,
+        outcomes,
       })
     : undefined;
   emit(request, {
@@ -167,7 +166,7 @@ async function train(
   data: ImageDataset,
   request: TrainRequest,
   signal: AbortSignal,
-): Promise<FineTuning<Task>> {
+): Promise<{ result: FineTuneResult<Task>; outcomes: Outcomes | undefined }> {
   for (const line of startLines(model, data, request)) say(line);
   const { notices, device } = model;
   emit(request, { event: 'start', ...data.summary, device, notices, warnings: data.warnings });
@@ -226,5 +225,5 @@ async function train(
   } finally {
     progress.finish();
   }
-  return run;
+  return { result: await run, outcomes: run.validationOutcomes };
 }

@@ -87,7 +87,7 @@ function sharedOptions(flags: SearchFlags, command: Command): SharedOptions {
 async function run(flags: SearchFlags, fineTune: SharedOptions): Promise<SearchResult> {
   const { out, method, trials, minutes, reduction, minEpochs, seed, device, threads } = flags;
   const space = flags.space === undefined ? undefined : await readSpaceFile(flags.space);
-  const data = await readData(flags.data, seed);
+  const data = await readData(flags.data, seed, undefined, fineTune);
   const interrupt = listenForInterrupt(`what was done is in ${out}. Go on with --resume.`);
   const progress = new Progress({ stream: progressStream });
   try {

@@ -12,6 +12,7 @@ import { optimizerNames } from '../training-options.js';
 import {
   collect,
   collectRates,
+  pixelRange,
   positiveNumber,
   requireOptions,
   sideOf,
@@ -20,6 +21,7 @@ import {
 } from './arguments.js';
 import { addGrafts, type GraftFlags, toGrafts } from './graft-flags.js';
 import { addOverwrite, type OutFlags } from './out.js';
+import { addPixelLimit } from './reading-flags.js';
 import { parseRegularisation } from './regularisation.js';
 import type { TrainRequest } from './run.js';
 import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
@@ -45,6 +47,7 @@ export interface TrainingFlags extends GraftFlags {
   mean?: [number, number, number];
   std?: [number, number, number];
   normalise?: Normalisation;
+  pixelRange?: [number, number];
   augment: AugmentPreset;
   sampler: 'shuffle' | 'balanced';
   earlyStop?: string;
@@ -162,12 +165,17 @@ export function addTraining(command: Command): Command {
     .option('--lr <glob=x>', 'learning rate of these layers; may be given often', collectRates, {})
     .option('--image-size <px>', 'side of the square image the model gets (default: 224)', wholeNumber(1))
     .option('--mean <a,b,c>', 'of red, green, blue, 0 to 1', threeNumbers)
-    .option('--std <a,b,c>', 'likewise', threeNumbers);
+    .option('--std <a,b,c>', 'likewise', threeNumbers)
+    .option(
+      '--pixel-range <black,white>',
+      'of images of more than 8 bits per channel, for example 0,4095',
+      pixelRange,
+    );
   return addRest(addGrafts(command));
 }
 
 function addRest(command: Command): Command {
-  return command
+  return addPixelLimit(command)
     .addOption(
       new Option('--normalise <name>', 'mean and std by name (default: imagenet)').choices([
         'imagenet',
@@ -328,10 +336,21 @@ export function toTrainingOptions(flags: TrainingFlags): FineTuneOptions {
   };
 }
 
-function toPreprocessing({ imageSize, mean, std, normalise }: TrainingFlags): Partial<Preprocessing> {
+function toPreprocessing({
+  imageSize,
+  mean,
+  std,
+  normalise,
+  pixelRange: range,
+}: TrainingFlags): Partial<Preprocessing> {
   if (normalise && (mean || std)) throw invalidValue('train: give either --normalise, or --mean and --std.');
   if ((mean === undefined) !== (std === undefined))
     throw invalidValue('train: --mean and --std go together.');
   const size = imageSize === undefined ? {} : sideOf(imageSize);
-  return { ...size, ...(normalise ? normalisation(normalise) : {}), ...(mean && std ? { mean, std } : {}) };
+  return {
+    ...size,
+    ...(normalise ? normalisation(normalise) : {}),
+    ...(mean && std ? { mean, std } : {}),
+    ...(range ? { pixelRange: range } : {}),
+  };
 }

@@ -59,7 +59,7 @@ async function interpolate(run: string, flags: WiseFtFlags, signal: AbortSignal)
   const out = flags.out ?? join(dirname(own), 'wise-ft.pt');
   const plot = join(dirname(out), `${parse(out).name}.svg`);
   for (const file of [out, plot]) await checkOutFile(file, flags);
-  const data = await readData(flags.data, flags.seed);
+  const data = await readData(flags.data, flags.seed, undefined, readingOf(flags));
   await using model = await loadModel(own, loadingOf(flags));
   await using base = await loadModel(modelFile(flags.base), loadingOf(flags));
   await using start =

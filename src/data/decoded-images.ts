@@ -47,8 +47,8 @@ export class DecodedImages {
 
   /** Where the images of this list are kept; the list is known by identity. @internal */
   store(samples: readonly Sample[], preprocessing: Preprocessing, view: View): DecodedStore {
-    const { resize, size, crop, interpolation } = preprocessing;
-    const key = [view, resize, size, crop, interpolation].join();
+    const { resize, size, crop, interpolation, pixelRange } = preprocessing;
+    const key = [view, resize, size, crop, interpolation, pixelRange].join();
     const ofSamples = this.#stores.get(samples) ?? new Map<string, DecodedStore>();
     this.#stores.set(samples, ofSamples);
     const made =

@@ -1,6 +1,9 @@
 import type { NativeView } from '../native.js';
 import type { Preprocessing } from './preprocessing.js';
 
+/** The parts that say where pixels go. */
+type Geometry = Pick<Preprocessing, 'size' | 'resize' | 'crop' | 'interpolation'>;
+
 /**
  * Which picture is made of an image: `eval` is what the model sees when it is judged or asked (size x size),
  * `canvas` is the whole image squashed to resize x resize, out of which training cuts its random crops; a corner is the
@@ -23,12 +26,12 @@ export interface Placement {
 }
 
 /** Height and width, in pixels, of the picture a view gives. */
-export function viewSide(preprocessing: Preprocessing, view: View): number {
+export function viewSide(preprocessing: Geometry, view: View): number {
   return view === 'canvas' ? preprocessing.resize : preprocessing.size;
 }
 
 /** A view as the addon takes it. */
-export function nativeView(preprocessing: Preprocessing, view: View): NativeView {
+export function nativeView(preprocessing: Geometry, view: View): NativeView {
   const { resize, crop, interpolation } = preprocessing;
   const squash = view === 'canvas' || crop === 'none';
   const corner = view === 'eval' || view === 'canvas' ? {} : { corner: view };
@@ -39,7 +42,7 @@ export function nativeView(preprocessing: Preprocessing, view: View): NativeView
  * Where an image of `width` x `height` goes. For crop `center` these are torchvision's numbers: the long side is
  * int(resize * long / short) and the window starts at round((length - size) / 2), half to even as Python rounds.
  */
-export function place(width: number, height: number, preprocessing: Preprocessing, view: View): Placement {
+export function place(width: number, height: number, preprocessing: Geometry, view: View): Placement {
   const side = viewSide(preprocessing, view);
   if (view === 'canvas' || preprocessing.crop === 'none') {
     return { width: side, height: side, left: 0, top: 0, side };

@@ -1,10 +1,5 @@
 import { createHash, webcrypto } from 'node:crypto';
-import { readFile } from 'node:fs';
-import { promisify } from 'node:util';
-import { unreadable } from './decode.js';
-
-// Takes two thirds of the time of fs.promises.readFile.
-const read = promisify(readFile);
+import { readRegularFile } from './open-file.js';
 
 /** Larger files take over half a millisecond to hash: that is not done on the event loop. */
 const largeBytes = 2 ** 20;
@@ -21,17 +16,13 @@ export interface ImageFile {
  * Reads an image file and hashes it, for whoever has to know what it holds before decoding it:
  * `decodeImage(file.bytes, preprocessing, view, target, offset, file.path)`.
  *
- * @throws TorchgraftError `FILE_NOT_FOUND` or `IMAGE_UNREADABLE` with the path
+ * @throws TorchgraftError `FILE_NOT_FOUND`, `IMAGE_UNREADABLE` or `TOO_MANY_FILES` with the path
  */
 export async function readImageFile(path: string): Promise<ImageFile> {
-  try {
-    const bytes = await read(path);
-    const digest =
-      bytes.length < largeBytes
-        ? createHash('sha256').update(bytes).digest()
-        : Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes));
-    return { path, bytes, digest };
-  } catch (error) {
-    throw unreadable(path, error, path);
-  }
+  const bytes = await readRegularFile(path);
+  const digest =
+    bytes.length < largeBytes
+      ? createHash('sha256').update(bytes).digest()
+      : Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes));
+  return { path, bytes, digest };
 }

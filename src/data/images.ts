@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { invalidType, invalidValue, throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
-import { isPixelBytes, isUint8Array, signalOption } from '../value-kinds.js';
-import { decodeImage, type ImageSource } from './decode.js';
-import { openGate } from './gate.js';
+import { isBytes, signalOption } from '../value-kinds.js';
+import { decodeImage, type ImageSource, isUnreadable } from './decode.js';
 import { cornerViews, type View, viewSide } from './geometry.js';
+import { mapInOrder } from './in-order.js';
 import type { ImageBatch } from './loader.js';
 import type { Preprocessing } from './preprocessing.js';
 
@@ -15,6 +15,14 @@ const loadOptions = z.strictObject({
 });
 
 export type LoadImagesOptions = z.input<typeof loadOptions>;
+
+/** Images of a list that could be decoded, in its order, and the errors of the others. */
+export interface LoadedImages extends Pick<ImageBatch, 'data' | 'shape' | 'sizes'> {
+  /** Places in the list of those in the batch. */
+  rows: number[];
+  /** By place in the list. */
+  failures: Map<number, unknown>;
+}
 
 /**
  * Decodes a few images, in view `eval`, into one batch of RGB bytes [n, size, size, 3] of its own; with `corners` the four
@@ -30,26 +38,53 @@ export async function loadImages(
   preprocessing: Preprocessing,
   options: LoadImagesOptions = {},
 ): Promise<Pick<ImageBatch, 'data' | 'shape' | 'sizes'>> {
+  const { failures, rows, ...batch } = await loadReadable(sources, preprocessing, options);
+  if (failures.size > 0) throw failures.get(Math.min(...failures.keys()));
+  return batch;
+}
+
+/** The same, without images that cannot be read or decoded. @throws everything else that `loadImages` throws */
+export async function loadReadable(
+  sources: readonly ImageSource[],
+  preprocessing: Preprocessing,
+  options: LoadImagesOptions = {},
+): Promise<LoadedImages> {
   const { threads, corners, signal } = checkOptions(loadOptions, options, 'loadImages');
   if (!Array.isArray(sources)) throw invalidType('loadImages: expected a list of images.');
   for (const [index, source] of sources.entries()) checkSource(source, `Image ${index}`);
   const side = viewSide(preprocessing, 'eval');
-  const bytes = side * side * 3;
   const views: readonly View[] = corners ? ['eval', ...cornerViews] : ['eval'];
-  const data = new Uint8Array(sources.length * views.length * bytes);
+  const bytes = side * side * 3;
+  const rowBytes = bytes * views.length;
+  const data = new Uint8Array(sources.length * rowBytes);
   const sizes = new Int32Array(sources.length * 2);
-  const gate = openGate(threads);
-  const decode = async (source: ImageSource, row: number) => {
+  const failures = new Map<number, unknown>();
+  await mapInOrder(sources, threads, async (source, row) => {
     throwIfAborted(signal);
-    for (const [at, view] of views.entries()) {
-      const size = await decodeImage(source, preprocessing, view, data, (row * views.length + at) * bytes);
-      sizes.set([size.width, size.height], row * 2);
+    try {
+      for (const [at, view] of views.entries()) {
+        const size = await decodeImage(source, preprocessing, view, data, row * rowBytes + at * bytes);
+        sizes.set([size.width, size.height], row * 2);
+      }
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      failures.set(row, error);
     }
-  };
-  const results = await Promise.allSettled(sources.map((source, row) => gate(() => decode(source, row))));
+  });
   throwIfAborted(signal);
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
-  return { data, shape: [sources.length * views.length, side, side, 3], sizes };
+  const rows = [...sources.keys()].filter((row) => !failures.has(row));
+  for (const [to, from] of rows.entries()) {
+    if (to === from) continue;
+    data.copyWithin(to * rowBytes, from * rowBytes, (from + 1) * rowBytes);
+    sizes.copyWithin(to * 2, from * 2, (from + 1) * 2);
+  }
+  return {
+    data: data.subarray(0, rows.length * rowBytes),
+    shape: [rows.length * views.length, side, side, 3],
+    sizes: sizes.subarray(0, rows.length * 2),
+    rows,
+    failures,
+  };
 }
 
 /**
@@ -64,10 +99,10 @@ export function checkSource(source: ImageSource, name: string): void {
     if (source === '') throw invalidValue(`${name}: the path is empty.`);
     return;
   }
-  if (isUint8Array(source)) return;
+  if (isBytes(source)) return;
   if (typeof source !== 'object' || source === null) throw invalidType(`${name}: expected ${expected}.`);
   const { data, width, height, channels } = source;
-  if (!isPixelBytes(data)) {
+  if (!isBytes(data)) {
     throw invalidType(`${name}: expected ${expected}, with data a Uint8Array of 8-bit pixels.`);
   }
   const sides = [width, height].every((length) => Number.isInteger(length) && length > 0);

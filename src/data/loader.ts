@@ -3,7 +3,7 @@ import { throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
 import { optionOf, signalOption } from '../value-kinds.js';
 import type { Sample } from './dataset.js';
-import { decodeImage, type ImageSize, type ImageSource } from './decode.js';
+import { decodeImage, type ImageSize, type ImageSource, isUnreadable } from './decode.js';
 import { DecodedImages, type DecodedStore } from './decoded-images.js';
 import { type Gate, openGate } from './gate.js';
 import { cornerViews, type View, viewSide } from './geometry.js';
@@ -156,7 +156,7 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
         const asked = performance.now();
         const decoded = await (decoding[0] as Promise<DecodedBatch>);
         this.#waitedSeconds += (performance.now() - asked) / 1000;
-        decoding.shift();
+        decoding.splice(0, 1);
         throwIfAborted(signal);
         begin(number + prefetch);
         const batch = this.#finish(decoded);
@@ -258,7 +258,7 @@ export class BatchLoader implements AsyncIterable<ImageBatch> {
     for (let row = 0; row < count; row++) {
       const { path } = this.#samples[slot.indices[row] as number] as Sample;
       const failure = failures.get(row);
-      if (failure && this.#options.unreadable === 'fail') throw failure;
+      if (failure && (this.#options.unreadable === 'fail' || !isUnreadable(failure))) throw failure;
       if (failure) {
         this.skipped.push({ path, reason: failure.message });
         continue;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { invalidValue } from '../errors.js';
 import type { NativePreprocess } from '../native.js';
 import { checkOptions } from '../options.js';
 
@@ -13,6 +14,10 @@ const fields = z.strictObject({
   mean: perChannel,
   std: perChannelPositive,
   interpolation: z.enum(['bilinear', 'bicubic']),
+  pixelRange: z
+    .tuple([z.number(), z.number()])
+    .refine(([black, white]) => black < white, 'expected black and white, the smaller number first')
+    .optional(),
 });
 
 /** What a file that carries a preprocessing must hold; see {@link Preprocessing}. */
@@ -28,6 +33,8 @@ export const preprocessingSchema = fields.refine((p) => p.crop === 'none' || p.r
  * - `resize`: short side after resizing for crop `center`, pixels; also the side of the training canvas
  * - `crop`: `center` is torchvision's Resize(resize) and CenterCrop(size); `none` squashes the whole image to size x size
  * - `mean`, `std`: red, green, blue, in units of 0..1; input = (pixel / 255 - mean) / std
+ * - `pixelRange`: what is black and what is white in images of more than 8 bits per channel, for example [0, 4095] of 12 bits;
+ *   left out: by the kind of their numbers, and what leaves it in doubt is refused
  * - `interpolation`: `bilinear` or `bicubic` (a = -0.5), both antialiased as in PIL and torchvision
  */
 export type Preprocessing = z.output<typeof fields>;
@@ -51,10 +58,12 @@ export function normalisation(name: Normalisation): Pick<Preprocessing, 'mean' |
  * A whole preprocessing from the parts that differ from the defaults: size 224, resize = size x 256 / 224 rounded,
  * crop `center`, ImageNet's mean and std, `bilinear`.
  *
- * @throws TypeError (`INVALID_TYPE`) or RangeError (`INVALID_VALUE`) naming the part that is wrong
+ * @throws TypeError (`INVALID_TYPE`) or RangeError (`INVALID_VALUE`) naming the part that is wrong; also for a mean or std of
+ * pixels from 0 to 255, with what they are from 0 to 1
  */
 export function completePreprocessing(parts: Partial<Preprocessing> = {}): Preprocessing {
   const checked = checkOptions(fields.partial(), parts, 'preprocessing');
+  refuseByteScale(checked);
   const side = checked.size ?? 224;
   const whole = {
     size: side,
@@ -65,6 +74,28 @@ export function completePreprocessing(parts: Partial<Preprocessing> = {}): Prepr
     ...checked,
   };
   return checkOptions(preprocessingSchema, whole, 'preprocessing');
+}
+
+/** Pixels are 0 to 1: a mean of them is no more than 1, and a standard deviation no more than 0.5. */
+const mostOfUnit = 2;
+
+function refuseByteScale({ mean, std }: Partial<Preprocessing>): void {
+  const isLarge = (values: readonly number[] | undefined) =>
+    values?.some((value) => Math.abs(value) > mostOfUnit);
+  if (!isLarge(mean) && !isLarge(std)) return;
+  // Networks that take 0 to 255 less a mean have a std of 1 beside it.
+  const divided = (values: readonly number[] | undefined) =>
+    values?.some((value) => Math.abs(value) >= 1)
+      ? values.map((value) => Number((value / 255).toPrecision(6)))
+      : values;
+  const told = [
+    ...(mean ? [`mean ${divided(mean)?.join()}`] : []),
+    ...(std ? [`std ${divided(std)?.join()}`] : []),
+  ];
+  throw invalidValue(
+    `preprocessing: ${isLarge(mean) ? `\`mean\` ${mean?.join()}` : `\`std\` ${std?.join()}`} is for pixels from 0 to 255, and here ` +
+      `they are from 0 to 1. Divide by 255: ${told.join(' and ')}.`,
+  );
 }
 
 /** The part of a preprocessing that is done natively. */

@@ -1,5 +1,5 @@
-import { isUint8Array } from '../value-kinds.js';
-import type { ImageSource, RawPixels } from './decode.js';
+import { isBytes } from '../value-kinds.js';
+import { type ImageSource, type RawPixels } from './decode.js';
 import { type Placement, place } from './geometry.js';
 import type { Preprocessing } from './preprocessing.js';
 
@@ -15,7 +15,7 @@ export interface RawWindow {
  * decoded, resized or converted.
  */
 export function rawWindow(source: ImageSource, preprocessing: Preprocessing): RawWindow | undefined {
-  if (typeof source === 'string' || isUint8Array(source) || source.channels !== 3) return undefined;
+  if (typeof source === 'string' || isBytes(source) || source.channels !== 3) return undefined;
   const placement = place(source.width, source.height, preprocessing, 'eval');
   const isKept = placement.width === source.width && placement.height === source.height;
   return isKept ? { image: source, placement } : undefined;

@@ -33,7 +33,7 @@ export const sliceRules = z.custom<SliceRules>(
 /** An image as it was found, with its line of the manifest. */
 interface Found extends Omit<SliceSource, 'class'> {
   className: string;
-  record?: Readonly<Record<string, unknown>>;
+  record?: ReadonlyMap<string, unknown>;
 }
 
 /**
@@ -79,7 +79,7 @@ function columnReader(source: string, slice: string, columns: readonly string[] 
   return {
     slice,
     read: ({ record, name }) => {
-      const value = record?.[slice] ?? '';
+      const value = record?.get(slice) ?? '';
       if (typeof value === 'object') {
         throw new TorchgraftError('DATA_INVALID', `${source}: \`${slice}\` of ${name} is not one value.`);
       }
@@ -155,7 +155,9 @@ export function sliceValues(
         : 'It has none: give `slices` to imageFolder or imageManifest.';
     throw invalidValue(`${where}: the data has no slice \`${slice}\`. ${hint}`);
   }
-  return samples.map(({ slices }) => slices?.[slice] ?? noValue);
+  return samples.map(({ slices }) =>
+    slices && Object.hasOwn(slices, slice) ? (slices[slice] as string) : noValue,
+  );
 }
 
 /** Names of the slices that samples have, in the order in which they were given. */

@@ -1,6 +1,7 @@
 import type { ImageDataset, Sample } from '../data/dataset.js';
 import { permutation } from '../data/random.js';
 import { invalidValue } from '../errors.js';
+import { listNames } from '../name-list.js';
 
 /** Images of the domain to adapt to: paths, or a data set whose labels are not looked at. */
 export type TargetImages = ImageDataset | readonly string[];
@@ -47,7 +48,7 @@ export function labelledTarget(target: TargetImages, source: ImageDataset): Samp
   const stray = target.classes.find((_, at) => labels[at] === -1);
   if (stray !== undefined) {
     throw invalidValue(
-      `adaptDomain: the target's class \`${stray}\` is none of the source's (${source.classes.join(', ')}), so \`report\` ` +
+      `adaptDomain: the target's class \`${stray}\` is none of the source's (${listNames(source.classes)}), so \`report\` ` +
         'cannot score it.',
     );
   }

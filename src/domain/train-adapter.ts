@@ -68,7 +68,7 @@ export async function trainAdapter(
   const [transform, shift, weights, bias] = await callNative(() =>
     adapter.native.values(['transform', 'shift', 'weight', 'bias']),
   );
-  return foldAdapter(
+  return await foldAdapter(
     { weight: transform?.data as Float32Array, bias: shift?.data as Float32Array },
     { weight: weights?.data as Float32Array, bias: bias?.data as Float32Array },
   );

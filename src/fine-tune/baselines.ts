@@ -2,7 +2,7 @@ import { auditLabels, auditSplits, type DataAudit } from '../audit/data-audit.js
 import type { ImageDataset } from '../data/dataset.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { subsetOf } from '../data/subset.js';
-import { isTorchgraftError } from '../errors.js';
+import { isTorchgraftError, TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
 import { checkWithFeatures, type TransferCheck, type TransferCheckOptions } from '../probe/transfer-check.js';
 import type { CheckedOptions } from './options.js';
@@ -45,7 +45,9 @@ export async function measureBaselines(
     const labels = await auditLabels(features, options);
     return { majority, transfer, audit: { duplicates, labels } };
   } catch (error) {
-    if (isWithoutFeatures(error)) return without;
+    // Of the part alone: the whole is checked before.
+    const isSpoiled = options.unreadable === 'skip' && (error as TorchgraftError).code === 'DATA_INVALID';
+    if (isWithoutFeatures(error) || isSpoiled) return without;
     throw error;
   }
 }

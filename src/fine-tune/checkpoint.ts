@@ -9,6 +9,7 @@ import { TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
 import type { Precision } from '../native.js';
 import { callNative } from '../native-call.js';
+import { type CheckpointModel, differenceOf } from './checkpoint-model.js';
 import type { TrainSums } from './epoch.js';
 import type { CheckedOptions } from './options.js';
 import type { EpochReport } from './report.js';
@@ -32,6 +33,8 @@ export interface CheckpointState {
   precision: Precision;
   /** Options that decide the weights; a resumed run must have the same. */
   recipe: Record<string, unknown>;
+  /** The model that the run began with; a resumed run must begin with the same. Older checkpoints lack it. */
+  model?: CheckpointModel;
 }
 
 /** Writes a checkpoint atomically: whatever happens, the file is a whole one, this or the one before. */
@@ -45,25 +48,42 @@ export async function writeCheckpoint(path: string, model: Model, state: Checkpo
  * that it was in.
  *
  * @returns undefined when there is no such file: the run starts from the beginning
- * @throws CHECKPOINT_INVALID when the file is damaged, or of a run with other options
+ * @throws CHECKPOINT_INVALID when the file is damaged
  */
-export async function readCheckpoint(
-  path: string,
-  recipe: Record<string, unknown>,
-): Promise<CheckpointState | undefined> {
-  if (!existsSync(path)) return undefined;
-  const state = parse(path, await readCardFile(path));
+export async function readCheckpoint(path: string): Promise<CheckpointState | undefined> {
+  return existsSync(path) ? parse(path, await readCardFile(path)) : undefined;
+}
+
+/** @throws CHECKPOINT_INVALID where the run began with another model */
+export function checkSameModel(path: string, state: CheckpointState, model: CheckpointModel): void {
+  const difference = state.model && differenceOf(state.model, model);
+  if (difference) throw ofAnotherRun(path, `began with ${difference}. Resume with the same model`);
+}
+
+/** @throws CHECKPOINT_INVALID where one of these options was another */
+export function checkSameRecipe(path: string, state: CheckpointState, recipe: Record<string, unknown>): void {
   const changed = Object.keys({ ...state.recipe, ...recipe }).find(
     (name) => JSON.stringify(recipe[name]) !== JSON.stringify(state.recipe[name]),
   );
-  if (changed) {
-    throw new TorchgraftError(
-      'CHECKPOINT_INVALID',
-      `${path} was written by a run with another \`${changed}\` (${JSON.stringify(state.recipe[changed])}, now ` +
-        `${JSON.stringify(recipe[changed])}). Resume with the same options, or start again in another folder.`,
+  if (changed === 'data') {
+    throw ofAnotherRun(
+      path,
+      'had another `data`: other images, classes or splits. Resume with the same data',
     );
   }
-  return state;
+  if (changed === undefined) return;
+  throw ofAnotherRun(
+    path,
+    `had another \`${changed}\` (${JSON.stringify(state.recipe[changed])}, now ${JSON.stringify(recipe[changed])}). ` +
+      'Resume with the same options',
+  );
+}
+
+function ofAnotherRun(path: string, what: string): TorchgraftError {
+  return new TorchgraftError(
+    'CHECKPOINT_INVALID',
+    `${path} is of another run: it ${what}, or start again in another folder.`,
+  );
 }
 
 export function strangeStage(path: string): TorchgraftError {

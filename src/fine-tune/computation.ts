@@ -204,7 +204,8 @@ async function planOn(
     seed: options.seed,
   });
   for await (const { data: pixels, shape, labels, indices, sizes } of loader) {
-    return callNative(() =>
+    // Awaited here: the loader ends before a promise that is only returned would be looked at.
+    return await callNative(() =>
       model.native.plan(
         {
           inputs: [{ data: pixels, shape, dtype: 'uint8' }],

@@ -2,12 +2,13 @@ import type { SkippedImage } from '../data/loader.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import type { Task } from '../data/task.js';
 import { isTorchgraftError, TorchgraftError, throwIfAborted } from '../errors.js';
+import { checkOutputs } from '../labelled-model.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { ClassificationMeter } from '../metrics/meter.js';
 import type { ClassificationScores } from '../metrics/scores.js';
 import { TargetMeter, type Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
-import type { NativeOptimizer, NativePreprocess, StepResult } from '../native.js';
+import type { EvaluateResult, NativeOptimizer, NativePreprocess, StepResult, Tensor } from '../native.js';
 import type { BatchProgress } from './options.js';
 import { type BatchSource, type SourceBatch, targetOf, withBatch } from './source.js';
 
@@ -36,6 +37,9 @@ export const noSums: TrainSums = { batches: 0, loss: 0, correct: 0, count: 0, se
 /** What a pass says of itself after a batch; the run adds the stage. */
 export type Progress = Omit<BatchProgress, 'stage' | 'epochs'>;
 
+/** The next batch waits for what it returns. */
+export type OnBatch = (progress: Progress) => unknown;
+
 export interface TrainEpoch {
   model: Model;
   /** The pass, beginning behind the batches of `from`. */
@@ -50,7 +54,7 @@ export interface TrainEpoch {
   /** Learning rate of each group for a batch of this epoch. */
   learningRates: (batch: number) => number[];
   signal: AbortSignal | undefined;
-  onBatch: ((progress: Progress) => void) | undefined;
+  onBatch: OnBatch | undefined;
   /** Called before ABORTED is thrown, when a checkpoint can be written: not within an accumulation. */
   onStopped: (sums: TrainSums) => Promise<void>;
 }
@@ -72,7 +76,7 @@ export async function trainEpoch(run: TrainEpoch): Promise<{ sums: TrainSums; sk
     sums.count += result.count;
     sums.seconds = before.seconds + (performance.now() - start) / 1000;
     sums.waitedSeconds = before.waitedSeconds + source.waitedSeconds;
-    run.onBatch?.({
+    await run.onBatch?.({
       phase: 'train',
       epoch,
       done: sums.count,
@@ -139,7 +143,7 @@ export interface Evaluation {
   views?: { crops: number; mirrored: boolean };
   /** Called with each batch's paths and labels [n] and logits [n, classes]. */
   onLogits?: (batch: SourceBatch, logits: Float32Array) => void;
-  onBatch?: ((progress: Progress) => void) | undefined;
+  onBatch?: OnBatch | undefined;
 }
 
 /** One pass over a split of images of one class each, in eval mode: its metrics and what they are made of. */
@@ -168,20 +172,41 @@ async function pass(
   run: Evaluation,
   add: (batch: SourceBatch, logits: Float32Array, loss: number) => void,
 ): Promise<void> {
-  const { model, source, preprocess, views, epoch = 0 } = run;
+  const { source, epoch = 0 } = run;
   let done = 0;
   for await (const batch of source) {
-    // Training that is not configured has cross entropy, which is no loss for targets.
-    const target = preprocess && batch.targets ? {} : { target: targetOf(batch) };
-    const { loss, logits } = await withBatch(batch, (tensors) =>
+    const { loss, logits } = await evaluateBatch(run, batch);
+    add(batch, logits.data as Float32Array, loss);
+    run.onLogits?.(batch, logits.data as Float32Array);
+    done += batch.labels.length;
+    await run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
+  }
+  const [first] = source.skipped;
+  if (done > 0 || !first) return;
+  throw new TorchgraftError(
+    'DATA_INVALID',
+    `None of the ${run.total} images to measure on can be read, so there are no metrics. The first: ${first.reason}`,
+  );
+}
+
+async function evaluateBatch(run: Evaluation, batch: SourceBatch): Promise<EvaluateResult> {
+  const { model, preprocess, views, classes } = run;
+  const evaluate = async (target: { target?: Tensor }) => {
+    const result = await withBatch(batch, (tensors) =>
       model.native.evaluate({
         ...{ ...tensors, ...views, ...target },
         ...(preprocess ? { preprocess } : {}),
       }),
     );
-    add(batch, logits.data as Float32Array, loss);
-    run.onLogits?.(batch, logits.data as Float32Array);
-    done += batch.labels.length;
-    run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
+    checkOutputs(result.logits, batch.labels.length, classes, model.origin.name);
+    return result;
+  };
+  try {
+    // Training that is not configured has cross entropy, which is no loss for targets.
+    return await evaluate(preprocess && batch.targets ? {} : { target: targetOf(batch) });
+  } catch (error) {
+    // Labels that the outputs have no place for: what is wrong is the card.
+    if (preprocess && (error as { code?: unknown }).code === 'SHAPE_MISMATCH') await evaluate({});
+    throw error;
   }
 }

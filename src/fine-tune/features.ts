@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import type { Sample } from '../data/dataset.js';
-import { openGate } from '../data/gate.js';
+import { isUnreadable } from '../data/decode.js';
 import type { View } from '../data/geometry.js';
+import { readImageFile } from '../data/image-file.js';
+import { mapInOrder } from '../data/in-order.js';
 import { BatchLoader, type ImageBatch, type SkippedImage } from '../data/loader.js';
 import { orderOf } from '../data/sampler.js';
 import { TorchgraftError, throwIfAborted } from '../errors.js';
@@ -102,11 +102,11 @@ export class CachedFeatures {
           'in each epoch. Fewer `views`, or a larger TORCHGRAFT_CACHE_BYTES, lets them be kept.',
       };
     }
-    const { size, resize, crop, mean, std, interpolation } = reading.preprocessing;
+    const { size, resize, crop, mean, std, interpolation, pixelRange } = reading.preprocessing;
     const identity: FeatureIdentity = {
       model: model.origin.name,
       prefix: plan.key,
-      preprocessing: { size, resize, crop, mean, std, interpolation },
+      preprocessing: { size, resize, crop, mean, std, interpolation, pixelRange },
       crossings: plan.crossings.map((crossing) => ({ layer: plan.prefixLayers.at(-1) ?? '', ...crossing })),
     };
     const path = place === 'disk' ? featureCachePath(identity) : '';
@@ -233,9 +233,8 @@ export class CachedFeatures {
     const before = this.#known.get(samples);
     if (before) return before;
     const { reading, views, signal } = this.#settings;
-    const gate = openGate(Math.max(4, reading.threads));
     const known: Known = {
-      digests: await Promise.all(samples.map(({ path }) => gate(() => digest(path, signal)))),
+      digests: await mapInOrder(samples, Math.max(4, reading.threads), ({ path }) => digest(path, signal)),
       rows: Array.from({ length: views }, () => new Int32Array(samples.length).fill(-1)),
       failures: new Map(),
     };
@@ -278,16 +277,12 @@ export class CachedFeatures {
       view: (view === 0 ? 'eval' : 'canvas') satisfies View,
       ...(signal ? { signal } : {}),
     });
-    let behind: Promise<void> = Promise.resolve();
-    // The next batch is decoded while this one goes through the prefix.
+    // The loader decodes the next batch while this one goes through the prefix.
     for await (const batch of loader) {
-      await behind;
       throwIfAborted(signal);
       const positions = batch.indices.map((at) => indices[at] as number);
-      behind = this.#store(known, positions, batch, view, model);
-      await behind;
+      await this.#store(known, positions, batch, view, model);
     }
-    await behind;
     // By path, for a file may be several samples.
     const failures = new Map(loader.skipped.map((skipped) => [skipped.path, skipped]));
     for (const [at, { path }] of picked.entries()) {
@@ -328,16 +323,14 @@ export class CachedFeatures {
   }
 }
 
+/** An error where the image cannot be read. */
 async function digest(path: string, signal: AbortSignal | undefined): Promise<Uint8Array | Error> {
   throwIfAborted(signal);
   try {
-    return createHash('sha256')
-      .update(await readFile(path))
-      .digest();
+    return (await readImageFile(path)).digest;
   } catch (error) {
-    return new TorchgraftError('FILE_NOT_FOUND', `No image at ${path}: ${(error as Error).message}.`, {
-      cause: error,
-    });
+    if (isUnreadable(error)) return error as Error;
+    throw error;
   }
 }
 

@@ -6,7 +6,8 @@ import { FineTuning } from './fine-tuning.js';
 import { checkFineTuneOptions, type FineTuneOptions } from './options.js';
 
 /**
- * Fine-tunes a model on a folder of images. Iterate over it: each epoch is a report; leaving the loop stops training.
+ * Fine-tunes a model on a folder of images. Await it, and it trains to the end and gives the result; or iterate over it:
+ * each epoch is a report, and leaving the loop stops training. Nothing is trained before.
  * However it ends, the model has the weights of the best epoch (the model before the first step included), is put into
  * eval mode, and carries classes, preprocessing and provenance, ready for `save`. What a report has as `validation` goes by
  * the data's task: of `imageFolder` and `imageManifest` with `task` TypeScript knows which.
@@ -15,6 +16,8 @@ import { checkFineTuneOptions, type FineTuneOptions } from './options.js';
  * const run = fineTune(model, await imageFolder('flowers'), { epochs: 5 });
  * for await (const epoch of run) console.log(epoch.epoch, epoch.validation.accuracy);
  * await model.save('flowers.pt');
+ *
+ * const { best } = await fineTune(model, await imageFolder('flowers'), { epochs: 5 });
  *
  * @throws INVALID_TYPE, INVALID_VALUE (options), NO_HEAD, MODEL_FROZEN, LOSS_NOT_FINITE, IMAGE_UNREADABLE, ABORTED,
  * CHECKPOINT_INVALID, FILE_UNWRITABLE (the checkpoint), BUSY, DISPOSED

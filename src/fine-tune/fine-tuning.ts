@@ -1,8 +1,10 @@
+import { cleaningUp, cleanUp } from '../clean-up.js';
 import type { ImageDataset } from '../data/dataset.js';
 import { DecodedImages } from '../data/decoded-images.js';
 import type { Task } from '../data/task.js';
 import type { EarlyStopping } from '../early-stopping.js';
-import { invalidValue, isTorchgraftError, throwIfAborted } from '../errors.js';
+import { invalidValue, isTorchgraftError, TorchgraftError, throwIfAborted } from '../errors.js';
+import type { Loan } from '../loan.js';
 import type { Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
 import type { Precision } from '../native.js';
@@ -11,18 +13,21 @@ import type { Outcomes } from '../outcomes.js';
 import { requireWritableFile } from '../writable.js';
 import {
   type CheckpointState,
+  checkSameModel,
+  checkSameRecipe,
   loadCheckpoint,
   readCheckpoint,
   recipeOf,
   strangeStage,
   writeCheckpoint,
 } from './checkpoint.js';
+import { type CheckpointModel, identifyModel } from './checkpoint-model.js';
 import type { Computation, ComputationReport } from './computation.js';
 import {
   divergence,
   evaluateTask,
   noSums,
-  type Progress,
+  type OnBatch,
   type Reading,
   type TrainSums,
   trainEpoch,
@@ -31,26 +36,36 @@ import { EvidenceKeeper } from './evidence.js';
 import { dataFingerprint } from './group-training.js';
 import type { CheckedOptions } from './options.js';
 import { type Prepared, prepareModel } from './prepare.js';
-import { type EpochReport, makeReport } from './report.js';
+import { type EpochReport, makeReport, reviveReport } from './report.js';
 import type { FineTuneResult } from './result.js';
 import { makeCard } from './run-card.js';
+import { RunEnd } from './run-end.js';
+import { mostNames, slimReport } from './slim-report.js';
 import { configureStage, type StageReport, StageRun } from './stage-run.js';
 import { stoppingOf } from './stopping.js';
 import { endOf, nextStep } from './strategies/next.js';
 import type { Stage } from './strategies/stage.js';
-import { claim, release } from './under-way.js';
 import { ValidationOutcomes } from './validation-outcomes.js';
 
 /** Checkpoints take at most about a twentieth of a run. */
 const checkpointShare = 19;
 
 /**
- * A fine-tuning under way: an async iterable of epoch reports.
+ * A fine-tuning: an async iterable of epoch reports, and a promise of what it comes to. Nothing is trained before it is
+ * iterated or awaited. Awaited, it runs to its end; awaited after it was iterated, or beside that, it gives the result, or
+ * throws what the iteration threw.
+ *
+ * An async function that returns a FineTuning waits for it, as for any promise, and its caller gets the result. To hand
+ * on a run that is to be iterated, put it into an object, or return it from a function that is not async.
  *
  * @typeParam T of the data: `FineTuning<Task>` where it is not known
  */
-export class FineTuning<T extends Task = 'single-label'> implements AsyncIterable<EpochReport<T>> {
-  readonly #model: Model;
+export class FineTuning<T extends Task = 'single-label'>
+  implements AsyncIterable<EpochReport<T>>, PromiseLike<FineTuneResult<T>>
+{
+  /** From when it begins, the one that others cannot use meanwhile. */
+  #model: Model;
+  readonly #loan: Loan;
   readonly #data: ImageDataset<T>;
   readonly #options: CheckedOptions;
   /** Epochs after which this iteration ends, with a checkpoint from which the run can go on. */
@@ -58,6 +73,8 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
   readonly #recipe: Record<string, unknown>;
   readonly #reading: Omit<Reading, 'preprocessing'>;
   readonly #stopping: EarlyStopping;
+  /** The model as it was given, where there is a checkpoint. */
+  #source: CheckpointModel | undefined;
   #prepared: Prepared | undefined;
   #run: StageRun | undefined;
   /** The stage of the next epoch; undefined when there is none. */
@@ -73,6 +90,9 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
   #isUnsaved = false;
   #saved = { at: Number.NEGATIVE_INFINITY, took: 0 };
   #isStarted = false;
+  /** It waits for the body of its loop. */
+  #isPaused = false;
+  readonly #end = new RunEnd<FineTuneResult<T>>();
   #ended: FineTuneResult['ended'] = 'left';
 
   /** Use `fineTune`. @internal */
@@ -83,6 +103,7 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     until = Number.POSITIVE_INFINITY,
   ) {
     this.#model = model;
+    this.#loan = model.lend('fineTune');
     this.#data = data;
     this.#outcomes = new ValidationOutcomes(data, options.groups);
     this.#options = options;
@@ -143,18 +164,65 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     return this.#outcomes.best;
   }
 
+  /** Runs to the end where it has not begun. Rejects with BUSY in the body of the loop, which would wait for itself. */
+  then<R = FineTuneResult<T>, E = never>(
+    onFulfilled?: ((result: FineTuneResult<T>) => R | PromiseLike<R>) | null,
+    onRejected?: ((error: any) => E | PromiseLike<E>) | null,
+  ): Promise<R | E> {
+    return this.#wait().then(onFulfilled, onRejected);
+  }
+
+  catch<E = never>(onRejected?: ((error: any) => E | PromiseLike<E>) | null): Promise<FineTuneResult<T> | E> {
+    return this.#wait().catch(onRejected);
+  }
+
+  finally(onSettled?: (() => void) | null): Promise<FineTuneResult<T>> {
+    return this.#wait().finally(onSettled);
+  }
+
+  async #wait(): Promise<FineTuneResult<T>> {
+    if (this.#isPaused) {
+      throw new TorchgraftError(
+        'BUSY',
+        'fineTune: this run waits for the body of its loop, and would wait for ever. Await it behind the loop.',
+      );
+    }
+    // What goes wrong in it is told to all who wait.
+    if (!this.#isStarted) this.#runToEnd().catch(() => {});
+    return this.#end.wait();
+  }
+
+  async #runToEnd(): Promise<void> {
+    for await (const _ of this);
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<EpochReport<T>, void, void> {
     if (this.#isStarted)
-      throw invalidValue('fineTune: a run is iterated once. Call fineTune again for another.');
+      throw invalidValue('fineTune: a run is iterated or awaited once. Call fineTune again for another.');
     this.#isStarted = true;
+    try {
+      yield* this.#epochs();
+      this.#end.finish(this.result as FineTuneResult<T>);
+    } catch (error) {
+      this.#end.fail(error);
+      throw error;
+    } finally {
+      // Left by its consumer.
+      this.#end.finish(this.result as FineTuneResult<T>);
+    }
+  }
+
+  async *#epochs(): AsyncGenerator<EpochReport<T>, void, void> {
     throwIfAborted(this.#options.signal);
-    claim(this.#model);
+    await this.#loan.take();
+    this.#model = this.#loan.model;
+    let hasFailed = false;
     try {
       // Not after the minutes that preparing may take.
       if (this.#options.checkpoint) await requireWritableFile(this.#options.checkpoint);
+      const state = await this.#readCheckpoint();
       this.#prepared = await prepareModel(this.#model, this.#data, this.#options);
-      Object.assign(this.#recipe, this.#prepared.forgetting?.recipe);
-      let sums = await this.#begin();
+      let sums = await this.#begin(state);
       this.#lookAhead();
       while (this.#upcoming && this.#history.length < this.#until) {
         this.#isUnsaved = false;
@@ -164,23 +232,45 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
         sums = noSums;
         // Before the report is given: a loop that is left at the last epoch has finished.
         this.#lookAhead();
+        this.#letRead();
         yield report;
+        await this.#goOn();
       }
+    } catch (error) {
+      hasFailed = true;
+      throw error;
     } finally {
-      // Left between two epochs, or finished: nothing has changed since the last one.
+      // Left between two epochs, the model may still be read.
+      await this.#goOn();
       try {
-        if (this.#isUnsaved) await this.#checkpoint(noSums, true);
+        await cleanUp(() => this.#leave(), hasFailed);
       } finally {
-        await this.#finish();
+        this.#loan.giveBack();
       }
     }
   }
 
-  /** Resumes from the checkpoint, or measures the baseline. Returns the sums of an epoch that was interrupted. */
-  async #begin(): Promise<TrainSums> {
+  /** A checkpoint of another run is refused before anything is done. */
+  async #readCheckpoint(): Promise<CheckpointState | undefined> {
     const { checkpoint, resume } = this.#options;
-    const { stages, decide } = (this.#prepared as Prepared).strategy;
-    const state = checkpoint && resume ? await readCheckpoint(checkpoint, this.#recipe) : undefined;
+    if (!checkpoint) return undefined;
+    this.#source = await identifyModel(this.#model);
+    const state = resume ? await readCheckpoint(checkpoint) : undefined;
+    if (!state) return undefined;
+    checkSameModel(checkpoint, state, this.#source);
+    // What is held against forgetting is known later.
+    const { source, retained } = state.recipe;
+    checkSameRecipe(checkpoint, state, JSON.parse(JSON.stringify({ ...this.#recipe, source, retained })));
+    return state;
+  }
+
+  /** Resumes from the checkpoint, or measures the baseline. Returns the sums of an epoch that was interrupted. */
+  async #begin(state: CheckpointState | undefined): Promise<TrainSums> {
+    const { checkpoint } = this.#options;
+    const { strategy, forgetting } = this.#prepared as Prepared;
+    const { stages, decide } = strategy;
+    Object.assign(this.#recipe, forgetting?.recipe);
+    if (checkpoint && state) checkSameRecipe(checkpoint, state, this.#recipe);
     if (decide) this.#outcomes.evidence = new EvidenceKeeper(state?.evidence);
     if (checkpoint && state) return this.#resume(checkpoint, state);
     await this.#start(stages[0]);
@@ -191,7 +281,6 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
   }
 
   async #resume(checkpoint: string, state: CheckpointState): Promise<TrainSums> {
-    this.#stopping.restore(state.stopping);
     const { stages } = (this.#prepared as Prepared).strategy;
     const before = state.stages.slice(0, -1);
     const last = state.stages.at(-1);
@@ -202,11 +291,12 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     const stage = last.optimizer === planned.optimizer.kind ? planned : (planned.otherwise ?? planned);
     await configureStage(this.#settings(), stage, false);
     await loadCheckpoint(checkpoint, this.#model);
+    this.#stopping.restore(state.stopping);
     this.#precision = state.precision;
     const { unfit } = await this.#plan(stage, last.firstEpoch, last.precision);
     if (unfit && stage.optimizer.kind === 'lbfgs') throw unfit;
-    this.#baseline = state.baseline as EpochReport<T>;
-    this.#history = state.history as EpochReport<T>[];
+    this.#baseline = reviveReport(state.baseline as EpochReport<T>);
+    this.#history = (state.history as EpochReport<T>[]).map(reviveReport);
     (this.#run as StageRun).report.epochs = last.epochs;
     return state.sums;
   }
@@ -291,8 +381,20 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
     this.#history.push(report);
     run.report.epochs += 1;
     await this.#judge(report);
+    this.#slimHistory();
     await this.#checkpoint(noSums);
     return report;
+  }
+
+  /** Of very many classes each one's figures are kept for the best and the last epoch. */
+  #slimHistory(): void {
+    if (this.#data.classes.length <= mostNames) return;
+    const { earlyStopping, schedule } = this.#options;
+    const inUse = [earlyStopping.metric, ...(schedule.kind === 'plateau' ? [schedule.metric] : [])];
+    const kept = [this.#stopping.best?.epoch, this.#history.length];
+    this.#history = this.#history.map((report) =>
+      kept.includes(report.epoch) ? report : slimReport(report, inUse),
+    );
   }
 
   async #validateTrained(epoch: number, sums: TrainSums, skipped: EpochReport['skipped']) {
@@ -360,21 +462,45 @@ export class FineTuning<T extends Task = 'single-label'> implements AsyncIterabl
       stopping: this.#stopping.toJSON(),
       precision: this.#precision as Precision,
       recipe: this.#recipe,
+      ...(this.#source ? { model: this.#source } : {}),
     });
     this.#saved = { at: performance.now(), took: performance.now() - start };
   }
 
+  #letRead(): void {
+    this.#isPaused = true;
+    this.#loan.pause();
+  }
+
+  async #goOn(): Promise<void> {
+    this.#isPaused = false;
+    await this.#loan.resume();
+  }
+
+  async #leave(): Promise<void> {
+    this.#decoded?.dispose();
+    await cleaningUp(
+      async () => {
+        // Left between two epochs, or finished: nothing has changed since the last one.
+        if (this.#isUnsaved) await this.#checkpoint(noSums, true);
+      },
+      () => this.#finish(),
+    );
+  }
+
   /** Best weights back, and the card for `save`. */
   async #finish(): Promise<void> {
-    release(this.#model);
-    this.#decoded?.dispose();
-    if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
-    await this.#prepared?.forgetting?.finish();
+    await cleaningUp(
+      async () => {
+        if (this.#stopping.best) await callNative(() => this.#model.native.restoreBest());
+      },
+      () => this.#prepared?.forgetting?.finish(),
+    );
     const { result } = this;
     if (result) this.#model.card = makeCard(this.#settings(), this.#recipe, result);
   }
 
-  #onBatch(): ((progress: Progress) => void) | undefined {
+  #onBatch(): OnBatch | undefined {
     const { onBatch } = this.#options;
     if (!onBatch) return undefined;
     const rest = {

@@ -1,5 +1,5 @@
 import type { ModelDescription, NativeGroup, NativeOptimizer } from '../native.js';
-import { matchNames } from '../patterns.js';
+import { matchNames, namesOf } from '../patterns.js';
 import type { CheckedOptions } from './options.js';
 
 // Rates that fine-tune well across the families; the body learns ten times slower than a head made of noise.
@@ -37,10 +37,7 @@ export function buildGroups(
   pace: Pace = {},
 ): NativeGroup[] {
   const parameters = model.parameters.filter(({ dtype }) => dtype.startsWith('float'));
-  const names = {
-    parameters: parameters.map(({ name }) => name),
-    modules: model.modules.map(({ path }) => path),
-  };
+  const names = namesOf({ ...model, parameters });
   const isHead = new Set(head);
   const defaults = pace.rates ?? defaultRates[options.optimizer.kind];
   const factorOf = pace.factorOf ?? (() => 1);

@@ -140,8 +140,8 @@ export interface FineTuneOptions {
   /** BatchNorm of frozen layers keeps updating its statistics. Default false. */
   trainBatchNorm?: boolean;
   /**
-   * Metric that picks the best epoch (epoch 0 included), and when to stop. Default: `valMacroF1`, of multi-label data
-   * `valMeanAveragePrecision`, of a regression `valR2`; never stop.
+   * Metric that picks the best epoch (epoch 0 included; of equal ones the lowest validation loss, then the last), and when
+   * to stop. Default: `valMacroF1`, of multi-label data `valMeanAveragePrecision`, of a regression `valR2`; never stop.
    */
   earlyStopping?: EarlyStoppingOptions;
   /** Of order, augmentation, dropout and the head's initialisation. Default 0. */
@@ -205,8 +205,8 @@ export interface FineTuneOptions {
   resume?: boolean;
   /** Stops within a batch with ABORTED; best weights are restored. */
   signal?: AbortSignal;
-  /** Called after each batch. */
-  onBatch?: (progress: BatchProgress) => void;
+  /** Called after each batch; the next one waits for a promise that it returns, whose rejection ends the training. */
+  onBatch?: (progress: BatchProgress) => unknown;
 }
 
 /** A strategy's name. */
@@ -271,7 +271,7 @@ const schema = z.strictObject({
   checkpoint: z.string().min(1).optional(),
   resume: z.boolean().default(false),
   signal: signalOption,
-  onBatch: callback<(progress: BatchProgress) => void>(),
+  onBatch: callback<(progress: BatchProgress) => unknown>(),
 });
 
 /** How each option is checked alone, by name. */

@@ -1,6 +1,8 @@
 import { tellAudit } from '../audit/data-audit.js';
+import { cleanUp } from '../clean-up.js';
 import type { ImageDataset } from '../data/dataset.js';
 import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
+import { requireReadable } from '../data/require-readable.js';
 import { taskOf } from '../data/task.js';
 import { TorchgraftError } from '../errors.js';
 import { Forgetting, type Graft } from '../forgetting/forgetting.js';
@@ -9,6 +11,7 @@ import { checkLbfgsModel } from '../lbfgs.js';
 import { adaptLayers } from '../lora/adapt.js';
 import type { Model } from '../model.js';
 import type { ModelDescription, ReplaceHeadResult } from '../native.js';
+import { whyChanging } from '../notices.js';
 import { ownerOf } from '../patterns.js';
 import { type Baselines, measureBaselines } from './baselines.js';
 import type { CheckedOptions } from './options.js';
@@ -36,7 +39,11 @@ export async function prepareModel(
   const task = taskOf(data);
   checkLbfgsModel(options, await model.summary(), 'fineTune');
   const preprocessing = completePreprocessing({ ...model.card?.preprocessing, ...options.preprocessing });
-  await checkInput(model);
+  await checkModel(model);
+  const spoiled =
+    options.unreadable === 'skip'
+      ? await requireReadable(data, { ...options, preprocessing }, 'fineTune')
+      : [];
   if (options.strategy !== 'lora') await mergeAny(model);
   const forgetting = await Forgetting.begin(model, options, preprocessing);
   try {
@@ -67,7 +74,7 @@ export async function prepareModel(
       images,
       probeC,
     });
-    strategy.notices.push(...(options.baselines === 'none' ? [] : targetNotices(data)));
+    strategy.notices.push(...spoiled, ...(options.baselines === 'none' ? [] : targetNotices(data)));
     const { transfer, audit } = baselines ?? {};
     if (audit) strategy.notices.push(...tellAudit(audit));
     if (transfer && (transfer.verdict === 'harm' || options.strategy === 'auto')) {
@@ -76,7 +83,7 @@ export async function prepareModel(
     await forgetting?.grafted(head);
     return { preprocessing, strategy, baselines, forgetting };
   } catch (error) {
-    await forgetting?.finish();
+    await cleanUp(() => forgetting?.finish(), true);
     throw error;
   }
 }
@@ -97,9 +104,12 @@ async function prepareHead(
 ): Promise<Head> {
   const { classes } = data;
   const isSame = model.card?.classes.join('\0') === classes.join('\0') && taskOf(model.card) === taskOf(data);
-  if (isSame && !isShaped(head)) {
-    const description = await model.summary();
-    const layer = description.heads.find(({ output }) => output === 0)?.module ?? '';
+  const description = await model.summary();
+  const main = description.heads.find(({ output }) => output === 0);
+  // A card may be another model's.
+  const fits = main === undefined || main.outFeatures === classes.length;
+  if (isSame && fits && !isShaped(head)) {
+    const layer = main?.module ?? '';
     const own = headParameters(description);
     return { parameters: own, layer, classes: classes.length, fresh: [], standardiser: null };
   }
@@ -131,9 +141,12 @@ async function mergeAny(model: Model): Promise<void> {
   if (adapters.length > 0) await model.mergeAdapters();
 }
 
-/** Images are decoded to three channels. @throws SHAPE_MISMATCH */
-async function checkInput(model: Model): Promise<void> {
-  const { inputChannels } = await model.summary();
+/** Images are decoded to three channels, and a model that no predictor would serve is not worth a training. @throws SHAPE_MISMATCH, MODEL_FAILED */
+async function checkModel(model: Model): Promise<void> {
+  const summary = await model.summary();
+  const changing = whyChanging(summary);
+  if (changing) throw new TorchgraftError('MODEL_FAILED', `fineTune: ${changing}`);
+  const { inputChannels } = summary;
   if (inputChannels === null || inputChannels === 3) return;
   throw new TorchgraftError(
     'SHAPE_MISMATCH',

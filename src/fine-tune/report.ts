@@ -1,5 +1,6 @@
 import type { SkippedImage } from '../data/loader.js';
 import { type Task, taskOf } from '../data/task.js';
+import { reviveMatrix } from '../metrics/confusions.js';
 import type { NamedMetrics } from '../metrics/names.js';
 import { isClassified, nameValidation, type Validation, validationNames } from '../metrics/tasks.js';
 import type { TrainSums } from './epoch.js';
@@ -39,6 +40,13 @@ export interface EpochReport<T extends Task = 'single-label'> {
   waitShare: number;
   /** Images that could not be decoded and were left out. */
   skipped: SkippedImage[];
+}
+
+/** A report that went through JSON. */
+export function reviveReport<T extends Task>(report: EpochReport<T>): EpochReport<T> {
+  const { validation } = report;
+  if (!isClassified(validation)) return report;
+  return { ...report, validation: reviveMatrix(validation) as Validation<T> };
 }
 
 /** Names of all figures that the reports of a run carry. */

@@ -14,7 +14,10 @@ import type { StageReport } from './stage-run.js';
 export interface FineTuneResult<T extends Task = 'single-label'> {
   /** The model before the first step. */
   baseline: EpochReport<T>;
-  /** Epochs 1, 2, ... */
+  /**
+   * Epochs 1, 2, ... Of more than 100 classes, all but the best and the last have the figures over all classes alone:
+   * `perClass` is empty, and there are no confusions.
+   */
   history: EpochReport<T>[];
   /**
    * The epoch whose weights the model has now; may be the baseline. The last one where the metric was undefined in all.

@@ -56,9 +56,7 @@ export async function trainFromScratch<T extends Task = 'single-label'>(
   await copy.reinitialise(seed);
   // Without a card it gets a head of its own, as for classes that it has not seen.
   copy.card = undefined;
-  const run = fineTune(copy, data, { ...budget, learningRate, preprocessing });
-  for await (const _ of run);
-  const { best, history } = run.result as NonNullable<typeof run.result>;
+  const { best, history } = await fineTune(copy, data, { ...budget, learningRate, preprocessing });
   return { epochs: history.length, learningRate, best };
 }
 

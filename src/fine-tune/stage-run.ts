@@ -3,7 +3,6 @@ import type { Task } from '../data/task.js';
 import type { Forgetting } from '../forgetting/forgetting.js';
 import type { Model } from '../model.js';
 import type { NativeOptimizer, Precision } from '../native.js';
-import { callNative } from '../native-call.js';
 import { learningRateFactor } from '../schedule.js';
 import { Computation, type ComputationReport, type ComputationSettings } from './computation.js';
 import { nativeGroups } from './group-training.js';
@@ -54,21 +53,19 @@ export async function configureStage(
   const guard = keepsOptimizer ? undefined : await forgetting?.enter(stage);
   await model.setTrainable(stage.trainable, { trainBatchNorm: options.trainBatchNorm });
   if (keepsOptimizer) return;
-  await callNative(() =>
-    model.native.configure({
-      optimizer: stage.optimizer,
-      groups: stage.groups,
-      loss: options.loss,
-      ...nativeGroups(options.groups, data),
-      clipNorm: stage.clipNorm,
-      accumulate: stage.accumulate,
-      auxiliaryWeight: 0.4,
-      seed: options.seed,
-      preprocess: nativePreprocess(reading.preprocessing),
-      augment: options.augment,
-      ...guard,
-    }),
-  );
+  await model.configure({
+    optimizer: stage.optimizer,
+    groups: stage.groups,
+    loss: options.loss,
+    ...nativeGroups(options.groups, data),
+    clipNorm: stage.clipNorm,
+    accumulate: stage.accumulate,
+    auxiliaryWeight: 0.4,
+    seed: options.seed,
+    preprocess: nativePreprocess(reading.preprocessing),
+    augment: options.augment,
+    ...guard,
+  });
 }
 
 /** A stage under way: what it computes with, and at which rates. */

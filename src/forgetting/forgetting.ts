@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { cleaningUp, cleanUp } from '../clean-up.js';
 import { BatchLoader } from '../data/loader.js';
 import { nativePreprocess } from '../data/preprocessing.js';
 import { TorchgraftError, throwIfAborted } from '../errors.js';
@@ -8,6 +8,7 @@ import type { Stage } from '../fine-tune/strategies/stage.js';
 import type { Model } from '../model.js';
 import type { NativeForgetting, Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
+import { digestWeights } from '../weights-digest.js';
 import { digestRetainSet, type RetainSet, readRetainSet } from './retain-set.js';
 import type { RetentionReport } from './retention.js';
 import { SourceModel } from './source-model.js';
@@ -65,7 +66,7 @@ export class Forgetting {
     const set = retain && (await readRetainSet(retain, model.card?.classes));
     const isEwc = regularisation?.kind === 'ewc';
     const recipe = {
-      source: await fingerprint(model),
+      source: await digestWeights(model),
       ...(set && isEwc ? { retained: await digestRetainSet(set) } : {}),
     };
     const source = set && (await SourceModel.of(model, set, reading));
@@ -75,7 +76,7 @@ export class Forgetting {
       const witness = distillation && (await Witness.of(model, preprocessing.size));
       return new Forgetting(model, options, recipe, source, witness);
     } catch (error) {
-      await source?.[Symbol.asyncDispose]();
+      await cleanUp(() => source?.[Symbol.asyncDispose](), true);
       throw error;
     }
   }
@@ -84,12 +85,12 @@ export class Forgetting {
   async grafted(graft: Graft): Promise<void> {
     this.#graft = graft;
     if (!this.#witness) return;
+    const witness = this.#witness;
     await this.#join(true);
-    try {
-      await this.#witness.compare(this.#model, graft);
-    } finally {
-      await this.#join(false);
-    }
+    await cleaningUp(
+      () => witness.compare(this.#model, graft),
+      () => this.#join(false),
+    );
   }
 
   /**
@@ -113,15 +114,18 @@ export class Forgetting {
 
   /** The model is as it will be saved: takes the source head off, and measures what is left of the source task. */
   async finish(): Promise<void> {
-    try {
-      await this.#join(false);
-      await callNative(() => this.#model.native.dropSource());
-      if (!this.#source || this.#options.signal?.aborted) return;
-      const { images, labels, before } = this.#source;
-      this.retention = { images, labels, before, after: await this.#source.measure(this.#model) };
-    } finally {
-      await this.#source?.[Symbol.asyncDispose]();
-    }
+    await cleaningUp(
+      () => this.#end(),
+      () => this.#source?.[Symbol.asyncDispose](),
+    );
+  }
+
+  async #end(): Promise<void> {
+    await this.#join(false);
+    await callNative(() => this.#model.native.dropSource());
+    if (!this.#source || this.#options.signal?.aborted) return;
+    const { images, labels, before } = this.#source;
+    this.retention = { images, labels, before, after: await this.#source.measure(this.#model) };
   }
 
   async #join(wanted: boolean): Promise<void> {
@@ -132,18 +136,6 @@ export class Forgetting {
     this.#isJoined = wanted;
     await this.#model.summary();
   }
-}
-
-/** SHA-256 over all weights and buffers. */
-async function fingerprint(model: Model): Promise<string> {
-  const { parameters, buffers } = await model.summary();
-  const hash = createHash('sha256');
-  for (const { name } of [...parameters, ...buffers]) {
-    const [value] = (await callNative(() => model.native.values([name]))) as [Tensor];
-    hash.update(`${name} ${value.dtype} ${value.shape} `);
-    hash.update(new Uint8Array(value.data.buffer, value.data.byteOffset, value.data.byteLength));
-  }
-  return hash.digest('hex');
 }
 
 /** The Fisher information of the source on the retained images. */

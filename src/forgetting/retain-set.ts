@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
-import { basename, dirname, extname, join } from 'node:path';
-import { compare, type Sample } from '../data/dataset.js';
-import { imageExtensions } from '../data/folder.js';
+import { basename, dirname } from 'node:path';
+import type { Sample } from '../data/dataset.js';
+import { isUnreadable } from '../data/decode.js';
+import { imagesBelow } from '../data/images-below.js';
+import { readRegularFile } from '../data/open-file.js';
 import { invalidValue, TorchgraftError } from '../errors.js';
 import type { RetainOption } from './options.js';
 
@@ -22,9 +23,9 @@ export async function readRetainSet(
   { images, labels }: RetainOption,
   classes: readonly string[] | undefined,
 ): Promise<RetainSet> {
-  const paths = typeof images === 'string' ? await listImages(images) : [...images];
+  const paths = typeof images === 'string' ? await imagesBelow(images, 'retain: ') : [...images];
   if (paths.length === 0) {
-    throw new TorchgraftError('DATA_INVALID', `retain: there are no images in ${images}.`);
+    throw new TorchgraftError('DATA_INVALID', 'retain: `images` is an empty list.');
   }
   if (labels === undefined) return { samples: paths.map((path) => ({ path, label: -1 })), isLabelled: false };
   const given = labels === 'folders' ? paths.map((path) => labelByFolder(path, classes)) : labels;
@@ -34,21 +35,6 @@ export async function readRetainSet(
     );
   }
   return { samples: paths.map((path, i) => ({ path, label: given[i] as number })), isLabelled: true };
-}
-
-async function listImages(folder: string): Promise<string[]> {
-  const names = await readdir(folder, { recursive: true }).catch((cause: unknown) => {
-    const code = (cause as NodeJS.ErrnoException).code;
-    throw new TorchgraftError('FILE_NOT_FOUND', `retain: cannot read the folder ${folder}: ${code}.`, {
-      cause,
-    });
-  });
-  return names
-    .filter(
-      (name) => !basename(name).startsWith('.') && imageExtensions.includes(extname(name).toLowerCase()),
-    )
-    .map((name) => join(folder, name))
-    .sort(compare);
 }
 
 function labelByFolder(path: string, classes: readonly string[] | undefined): number {
@@ -66,7 +52,10 @@ function labelByFolder(path: string, classes: readonly string[] | undefined): nu
 export async function digestRetainSet({ samples }: RetainSet): Promise<string> {
   const hash = createHash('sha256');
   for (const { path, label } of samples) {
-    const content = await readFile(path).catch(() => Buffer.alloc(0));
+    const content = await readRegularFile(path).catch((error: unknown) => {
+      if (isUnreadable(error)) return Buffer.alloc(0);
+      throw error;
+    });
     hash.update(`${label} ${content.byteLength} `).update(content);
   }
   return hash.digest('hex');

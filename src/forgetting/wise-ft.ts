@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { cleanUp } from '../clean-up.js';
 import type { ImageDataset } from '../data/dataset.js';
 import { BatchLoader, type SkippedImage } from '../data/loader.js';
 import { completePreprocessing, nativePreprocess, type Preprocessing } from '../data/preprocessing.js';
@@ -12,6 +13,7 @@ import type { Model } from '../model.js';
 import type { Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
 import { checkOptions } from '../options.js';
+import { compareStandings } from '../standing.js';
 import { signalOption } from '../value-kinds.js';
 import { type RetainOption, retainOption } from './options.js';
 import { readRetainSet } from './retain-set.js';
@@ -52,8 +54,8 @@ export interface WiseFtOptions {
   /** Shares of the fine-tuned weights, 0 to 1. Default 0, 0.1, ... 1. */
   alphas?: number[];
   /**
-   * `accuracy`: the best on the validation images, of equal ones the nearest to the start. `retention`: the highest
-   * agreement of those within `tolerance` of the best accuracy. Default `accuracy`.
+   * `accuracy`: the best on the validation images, `retention`: the highest agreement of those within `tolerance`
+   * of the best accuracy. Of equal ones the lowest validation loss, then the nearest to the start. Default `accuracy`.
    */
   choose?: 'accuracy' | 'retention';
   /** Of accuracy, with `choose: 'retention'`. Default 0.01. */
@@ -147,7 +149,7 @@ export async function wiseFt(
       checked.onPoint?.(point);
     }
   } catch (error) {
-    await path.go(1);
+    await cleanUp(() => path.go(1), true);
     throw error;
   }
   const chosen = choosePoint(points, checked);
@@ -163,15 +165,20 @@ export function choosePoint(
   points: readonly WiseFtPoint[],
   { choose, tolerance }: { choose: 'accuracy' | 'retention'; tolerance: number },
 ): WiseFtPoint {
-  const best = Math.max(...points.map(({ validation }) => validation.accuracy));
-  if (choose === 'accuracy') {
-    return points.find(({ validation }) => validation.accuracy === best) as WiseFtPoint;
-  }
+  const accuracy = ({ validation }: WiseFtPoint) => validation.accuracy;
+  if (choose === 'accuracy') return bestPoint(points, accuracy);
   if (points.some(({ retention }) => !retention)) throw nothingRetained();
-  const agreement = ({ retention }: WiseFtPoint) => (retention as RetentionPoint).agreement;
-  return points
-    .filter(({ validation }) => validation.accuracy >= best - tolerance)
-    .reduce((most, point) => (agreement(point) > agreement(most) ? point : most));
+  const least = Math.max(...points.map(accuracy)) - tolerance;
+  const near = points.filter((point) => accuracy(point) >= least);
+  return bestPoint(near, ({ retention }) => (retention as RetentionPoint).agreement);
+}
+
+/** The point with the largest value, of equal ones that with the lowest validation loss, of those the nearest to the source. */
+function bestPoint(points: readonly WiseFtPoint[], valueOf: (point: WiseFtPoint) => number): WiseFtPoint {
+  const standing = (point: WiseFtPoint) => ({ value: valueOf(point), loss: point.validation.loss });
+  return points.reduce((most, point) =>
+    compareStandings(standing(point), standing(most), 'max') < 0 ? point : most,
+  );
 }
 
 function nothingRetained(): RangeError {

@@ -5,6 +5,9 @@ import { counted, formatCount, formatMagnitude } from './format.js';
 import { code, type Fragment, type Html, html, named } from './html.js';
 import { facts, table } from './table.js';
 
+/** More classes than this are not listed. */
+const mostClasses = 100;
+
 /** What a person needs to know of the model before using it: data, lineage, preprocessing, limits. */
 export function cardSection(content: ReportContent): Html {
   const { record } = content;
@@ -32,8 +35,17 @@ function modelFacts({ record, card, model }: ReportContent): [string, Fragment][
       listed(licences(card?.provenance)) ?? 'none recorded: ask for those of the source model and the images',
     ],
     ['preprocessing', record.preprocessing && preprocessing(record.preprocessing)],
-    ['classes', record.data.classes.map((name, index) => html`${index > 0 && ', '}${named(name)}`)],
+    ['classes', classNames(record.data.classes)],
   ];
+}
+
+/** Of thousands the first. */
+function classNames(names: readonly string[]): Html {
+  const shown = names.slice(0, mostClasses);
+  const rest = names.length - shown.length;
+  return html`${shown.map((name, index) => html`${index > 0 && ', '}${named(name)}`)}${
+    rest > 0 && ` and ${formatCount(rest)} more`
+  }`;
 }
 
 /** The earlier fine-tunings, newest first: the file that each began with, and its data. */
@@ -73,10 +85,12 @@ function preprocessing({
   mean,
   std,
   interpolation,
+  pixelRange,
 }: NonNullable<RunRecord['preprocessing']>): string {
   const cut =
     crop === 'center' ? `resized to ${resize} px, ${size} px cut from the middle` : `squashed to ${size} px`;
-  return `${cut} (${interpolation}); mean ${mean.join(', ')}; std ${std.join(', ')}`;
+  const range = pixelRange ? `; black to white ${pixelRange.join(' to ')}` : '';
+  return `${cut} (${interpolation}); mean ${mean.join(', ')}; std ${std.join(', ')}${range}`;
 }
 
 function imageFacts({ data }: RunRecord): [string, Fragment][] {
@@ -97,10 +111,14 @@ function imageFacts({ data }: RunRecord): [string, Fragment][] {
 function counts({ data }: RunRecord): Html | undefined {
   if (!data.counts) return undefined;
   const splits = Object.entries(data.counts);
-  return html`<details><summary>Images of each class</summary>${table({
+  const inTraining = (name: string) => data.counts?.train?.[name] ?? 0;
+  const fewest = [...data.classes].sort((a, b) => inTraining(a) - inTraining(b));
+  const shown = data.classes.length > mostClasses ? fewest.slice(0, mostClasses) : data.classes;
+  const which = shown === data.classes ? '' : `, of the ${shown.length} with the fewest`;
+  return html`<details><summary>Images of each class${which}</summary>${table({
     label: 'Images of each class and split',
     head: ['class', ...splits.map(([split]) => split)],
-    rows: data.classes.map((name) => ({
+    rows: shown.map((name) => ({
       cells: [named(name), ...splits.map(([, ofClass]) => formatCount(ofClass[name] ?? 0))],
     })),
   })}</details>`;

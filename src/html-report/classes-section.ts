@@ -1,4 +1,5 @@
 import type { ClassificationMetrics, Scores } from '../metrics/classification.js';
+import { worstClasses } from '../report/metrics-tables.js';
 import { formatCount } from './format.js';
 import { type Html, html, named } from './html.js';
 import { table } from './table.js';
@@ -9,15 +10,16 @@ export function classesSection(metrics: ClassificationMetrics): Html {
     isMarked: true,
     cells: [name, ...cells(scores), formatCount(metrics.count)],
   });
+  const { rows, note } = worstClasses(metrics);
   return html`<section id="classes"><h2>Class by class</h2>
 <p>Precision: of the images said to be of a class, the share that is. Recall: of the images of a class, the share that
 was found. F1 is their harmonic mean. Support: validation images of the class. Where a division by zero defines
-nothing, a score is 0.</p>
+nothing, a score is 0.${note && html` Shown are the ${note}.`}</p>
 ${table({
   label: 'Scores by class',
   head: ['class', 'precision', 'recall', 'F1', 'support'],
   rows: [
-    ...metrics.perClass.map((scores) => ({
+    ...rows.map((scores) => ({
       cells: [named(scores.class), ...cells(scores), formatCount(scores.support)],
     })),
     average('mean of classes (macro)', metrics.macro),

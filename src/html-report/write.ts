@@ -59,8 +59,7 @@ export interface ReportedRun {
  * @param path the file; its folder must exist
  * @example
  * const run = fineTune(model, data, { epochs: 5 });
- * for await (const epoch of run);
- * await writeReport('report.html', { model, data, result: run.result, outcomes: run.validationOutcomes });
+ * await writeReport('report.html', { model, data, result: await run, outcomes: run.validationOutcomes });
  *
  * @throws INVALID_TYPE, INVALID_VALUE, FILE_NOT_FOUND (no such folder), FILE_UNWRITABLE, IMAGE_UNREADABLE, BUSY, DISPOSED
  */

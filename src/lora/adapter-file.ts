@@ -35,7 +35,7 @@ type Content = z.output<typeof contentSchema>;
  * frozen weights that they belong to. Tensors are named and shaped as PEFT's (`base_model.model.<layer>.lora_A.weight`).
  *
  * @example
- * for await (const _ of fineTune(model, data, { strategy: 'lora' }));
+ * await fineTune(model, data, { strategy: 'lora' });
  * await saveAdapter(model, 'flowers.safetensors');
  * // elsewhere, with the same pretrained model:
  * const model = await loadModel('pretrained.pt');

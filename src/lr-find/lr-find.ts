@@ -31,8 +31,8 @@ export interface SweepOptions {
   highest?: number;
   /** Optimizer steps from one to the other, 20 to 1000, each by the same factor. Default 100. */
   steps?: number;
-  /** Called after each step, numbered from 1. */
-  onStep?: (point: SweepPoint, step: number) => void;
+  /** Called after each step, numbered from 1; the next one waits for a promise that it returns. */
+  onStep?: (point: SweepPoint, step: number) => unknown;
 }
 
 /**

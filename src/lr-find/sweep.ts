@@ -22,7 +22,7 @@ export interface Sweep {
   /** Batches of a step. */
   accumulate: number;
   signal: AbortSignal | undefined;
-  onStep: ((point: SweepPoint, step: number) => void) | undefined;
+  onStep: ((point: SweepPoint, step: number) => unknown) | undefined;
 }
 
 /** Trains a step at each rate, over as many passes as that takes. The model's weights are of no use afterwards. */
@@ -34,7 +34,7 @@ export async function runSweep(sweep: Sweep): Promise<{ curve: SweepPoint[]; end
     for await (const { loss, learningRate } of steps(sweep)) {
       const point = { learningRate, loss, smoothed: smooth(loss) };
       curve.push(point);
-      sweep.onStep?.(point, curve.length);
+      await sweep.onStep?.(point, curve.length);
       least = Math.min(least, point.smoothed);
       // A loss of one's own may be negative; no multiple of that means anything.
       if (least > 0 && point.smoothed > divergence * least) return { curve, ended: 'diverged' };

@@ -1,7 +1,8 @@
 import { type Calibration, calibrationOf } from './calibration.js';
-import { areasUnder } from './curves.js';
+import { type Confusion, countConfusions, withMatrix } from './confusions.js';
+import { type Areas, areasOfClasses } from './curves.js';
 import { balancedAccuracyOf, kappaOf, mccOf } from './margins.js';
-import { type ClassificationScores, oneVersusRest } from './scores.js';
+import type { ClassificationScores } from './scores.js';
 
 /** Precision, recall and F1, each 0..1; 0 where the definition divides by zero. */
 export interface Scores {
@@ -41,8 +42,13 @@ export interface ClassificationMetrics {
   micro: Scores;
   /** Mean over the classes, weighted by support. */
   weighted: Scores;
-  /** Samples by true class (row) and predicted class (column). */
+  /**
+   * Samples by true class (row) and predicted class (column). Of more than 100 classes it is made anew each time it is
+   * asked for, and is no part of JSON or a copy: `confusions` is.
+   */
   confusionMatrix: number[][];
+  /** Of more than 100 classes: the cells of the matrix that are not 0, as [true class, predicted class, samples]. */
+  confusions?: [truth: number, predicted: number, count: number][];
   /** Mean recall over the classes that have samples. */
   balancedAccuracy: number;
   /** Matthews correlation coefficient, -1 to 1, of any number of classes; 0 where it is undefined. */
@@ -62,10 +68,9 @@ export interface ClassificationMetrics {
   zeroDivision: 0;
 }
 
-/** What the scores are computed from; `confusion` is row-major [classes, classes], rows true. */
+/** What the scores are computed from beside what was said of each sample. */
 export interface ClassificationCounts {
   classes: readonly string[];
-  confusion: Float64Array;
   loss: number;
   k: number;
   inTopK: number;
@@ -76,26 +81,20 @@ export function scoreCounts(
   counts: ClassificationCounts,
   scores: ClassificationScores,
 ): ClassificationMetrics {
-  const size = counts.classes.length;
-  const confusionMatrix = Array.from({ length: size }, (_, row) =>
-    Array.from(counts.confusion.subarray(row * size, (row + 1) * size)),
-  );
-  const support = confusionMatrix.map(sum);
-  const predicted = counts.classes.map((_, column) => sum(confusionMatrix.map((row) => row[column] ?? 0)));
-  const hits = confusionMatrix.map((row, index) => row[index] ?? 0);
-  const perClass = counts.classes.map((name, index) => {
-    const one = oneVersusRest(scores, index);
-    return {
-      class: name,
-      ...score(hits[index] ?? 0, predicted[index] ?? 0, support[index] ?? 0),
-      support: support[index] ?? 0,
-      ...areasUnder(one.scores, one.positives),
-    };
-  });
+  const { classes } = counts;
+  const confusions = countConfusions(scores, classes.length);
+  const { hits, predicted, support } = marginsOf(confusions, classes.length);
+  const areas = areasOfClasses(scores, classes.length);
+  const perClass = classes.map((name, index) => ({
+    class: name,
+    ...score(hits[index] ?? 0, predicted[index] ?? 0, support[index] ?? 0),
+    support: support[index] ?? 0,
+    ...(areas[index] as Areas),
+  }));
   const margins = { hits, predicted, support };
   const count = sum(support);
   const allHits = sum(hits);
-  return {
+  const metrics = {
     count,
     loss: counts.loss,
     accuracy: divide(allHits, count),
@@ -107,15 +106,29 @@ export function scoreCounts(
     ),
     micro: score(allHits, count, count),
     weighted: average(perClass, support),
-    confusionMatrix,
     balancedAccuracy: balancedAccuracyOf(margins),
     mcc: mccOf(margins),
     kappa: kappaOf(margins),
     rocAuc: overall(perClass.map((entry) => entry.rocAuc)),
     prAuc: overall(perClass.map((entry) => entry.prAuc)),
     calibration: calibrationOf(scores),
-    zeroDivision: 0,
+    zeroDivision: 0 as const,
   };
+  return withMatrix(metrics, confusions, classes.length);
+}
+
+function marginsOf(confusions: readonly Confusion[], classes: number) {
+  const [hits, predicted, support] = Array.from({ length: 3 }, () => new Array<number>(classes).fill(0)) as [
+    number[],
+    number[],
+    number[],
+  ];
+  for (const [row, column, count] of confusions) {
+    support[row] = (support[row] as number) + count;
+    predicted[column] = (predicted[column] as number) + count;
+    if (row === column) hits[row] = count;
+  }
+  return { hits, predicted, support };
 }
 
 /** Of two classes the second one's value, the positive class; else the mean of those that are defined. */

@@ -30,7 +30,6 @@ const meterSchema = z.strictObject({
 export class ClassificationMeter {
   readonly #classes: readonly string[];
   readonly #k: number;
-  readonly #confusion: Float64Array;
   #inTopK = 0;
   #count = 0;
   #lossSum = 0;
@@ -46,7 +45,6 @@ export class ClassificationMeter {
     }
     this.#classes = classes;
     this.#k = topK ?? Math.min(5, classes.length);
-    this.#confusion = new Float64Array(classes.length ** 2);
   }
 
   /**
@@ -66,8 +64,6 @@ export class ClassificationMeter {
     labels.forEach((label, sample) => {
       const row = logits.subarray(sample * size, (sample + 1) * size);
       const best = argmax(row);
-      const cell = label * size + best;
-      this.#confusion[cell] = (this.#confusion[cell] ?? 0) + 1;
       if (rank(row, label) < this.#k) this.#inTopK += 1;
       const target = chunk.probabilities.subarray(sample * size, (sample + 1) * size);
       chunk.predicted[sample] = best;
@@ -91,7 +87,6 @@ export class ClassificationMeter {
     }
     const counts = {
       classes: this.#classes,
-      confusion: this.#confusion,
       loss: this.#lossSum / this.#count,
       k: this.#k,
       inTopK: this.#inTopK,

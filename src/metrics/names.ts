@@ -1,4 +1,5 @@
 import type { ClassificationMetrics, Scores } from './classification.js';
+import type { Areas } from './curves.js';
 import { classificationMetrics } from './meter.js';
 import type { MultiLabelMetrics } from './multi-label.js';
 import type { RegressionMetrics } from './regression.js';
@@ -33,7 +34,7 @@ export function nameMetrics(prefix: string, metrics: ClassificationMetrics): Nam
     ...nameScores(`${prefix}Macro`, '', metrics.macro),
     ...nameScores(`${prefix}Micro`, '', metrics.micro),
     ...nameScores(`${prefix}Weighted`, '', metrics.weighted),
-    ...Object.assign({}, ...metrics.perClass.map((scores) => nameClass(prefix, scores.class, scores))),
+    ...nameEach(metrics.perClass, (scores) => nameClass(prefix, scores.class, scores)),
   };
 }
 
@@ -61,7 +62,7 @@ export function nameMultiLabelMetrics(prefix: string, metrics: MultiLabelMetrics
     ...nameScores(`${prefix}Macro`, '', metrics.macro),
     ...nameScores(`${prefix}Micro`, '', metrics.micro),
     ...nameScores(`${prefix}Samples`, '', metrics.samples),
-    ...Object.assign({}, ...metrics.perLabel.map((scores) => nameClass(prefix, scores.label, scores))),
+    ...nameEach(metrics.perLabel, (scores) => nameClass(prefix, scores.label, scores)),
   };
 }
 
@@ -93,13 +94,14 @@ export function metricMode(name: string): 'min' | 'max' {
   return minimised.test(own) && (of === undefined || errors.test(own)) ? 'min' : 'max';
 }
 
-function nameClass(prefix: string, name: string, scores: Scores & Areas): NamedMetrics {
-  return { ...nameScores(prefix, `:${name}`, scores), ...nameAreas(prefix, `:${name}`, scores) };
+function nameEach<T>(all: readonly T[], name: (one: T) => NamedMetrics): NamedMetrics {
+  const names: NamedMetrics = {};
+  for (const one of all) Object.assign(names, name(one));
+  return names;
 }
 
-interface Areas {
-  rocAuc: number | null;
-  prAuc: number | null;
+function nameClass(prefix: string, name: string, scores: Scores & Areas): NamedMetrics {
+  return { ...nameScores(prefix, `:${name}`, scores), ...nameAreas(prefix, `:${name}`, scores) };
 }
 
 function nameAreas(before: string, after: string, { rocAuc, prAuc }: Areas): NamedMetrics {

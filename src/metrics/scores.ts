@@ -49,7 +49,9 @@ export function softmax(logits: Float32Array, label: number, target: Float32Arra
   for (const logit of logits) largest = Math.max(largest, logit);
   let total = 0;
   for (const logit of logits) total += Math.exp(logit - largest);
-  for (const [index, logit] of logits.entries()) target[index] = Math.exp(logit - largest) / total;
+  for (let index = 0; index < logits.length; index++) {
+    target[index] = Math.exp((logits[index] as number) - largest) / total;
+  }
   return Math.log(total) - ((logits[label] as number) - largest);
 }
 

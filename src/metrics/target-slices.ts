@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { invalidValue } from '../errors.js';
+import { listNames } from '../name-list.js';
 import { checkOptions, suggest } from '../options.js';
 import { isFloat32Array } from '../value-kinds.js';
 import { meanOfDefined } from './classification.js';
@@ -140,7 +141,7 @@ function targetOf(classes: readonly string[], asked: string | undefined): string
   if (target !== undefined && classes.includes(target)) return target;
   throw invalidValue(
     target === undefined
-      ? `targetSliceMetrics: there are several targets. Name one as \`target\`: ${classes.join(', ')}.`
+      ? `targetSliceMetrics: there are several targets. Name one as \`target\`: ${listNames(classes)}.`
       : `targetSliceMetrics: there is no target \`${target}\`. ${suggest(target, classes)}`,
   );
 }

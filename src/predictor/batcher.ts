@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import type { ModelCard } from '../card.js';
 import { abortError, TorchgraftError } from '../errors.js';
 import { decode } from '../ranking.js';
 import { threadBudget } from '../thread-budget.js';
@@ -53,7 +54,7 @@ export class Batcher {
   constructor(serving: Serving, settings: PredictorSettings) {
     this.#serving = serving;
     this.#settings = settings;
-    this.#decoders = new Decoders(settings.threads);
+    this.#decoders = new Decoders(settings.threads, settings.maxPixels);
     this.#forming = new FormingBatch(serving.card.preprocessing, settings.maxBatch);
   }
 
@@ -254,18 +255,23 @@ export class Batcher {
     const size = card.classes.length;
     let ranked = 0;
     for (const [row, request] of requests.entries()) {
-      if (logits) {
-        const own = logits.slice(row * size, (row + 1) * size);
-        this.#settle(request, 'served', () => request.resolve(decode(own, card, request)));
-      } else {
-        this.#settle(request, 'failed', () => request.reject(error));
-      }
+      if (logits) this.#decodeAnswer(request, card, logits.slice(row * size, (row + 1) * size));
+      else this.#settle(request, 'failed', () => request.reject(error));
       ranked += size;
       if (ranked < logitsATurn) continue;
       ranked = 0;
       await setImmediate();
     }
     this.#running = [];
+  }
+
+  /** An answer that cannot be made is told to the one who asked, and serving goes on. */
+  #decodeAnswer(request: ImageRequest, card: ModelCard, logits: Float32Array): void {
+    try {
+      this.#settle(request, 'served', () => request.resolve(decode(logits, card, request)));
+    } catch (error) {
+      this.#settle(request, 'failed', () => request.reject(error));
+    }
   }
 
   #drop(request: ImageRequest, outcome: Outcome, error: unknown): void {

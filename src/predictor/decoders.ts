@@ -16,8 +16,12 @@ export class Decoders {
   readonly #copyGate = openGate(copiesATurn);
   #copying = 0;
 
-  constructor(threads: number) {
+  readonly #maxPixels: number | undefined;
+
+  /** @param maxPixels default that of `imageLimits` */
+  constructor(threads: number, maxPixels?: number) {
     this.#gate = openGate(threads);
+    this.#maxPixels = maxPixels;
   }
 
   /** Turns of the event loop until all images are there that need copying alone. */
@@ -60,7 +64,7 @@ export class Decoders {
         if (request.isSettled) return;
         request.decodingAt = performance.now();
         const pixels = forming.lendScratch();
-        await decodeImage(image, preprocessing, 'eval', pixels, 0);
+        await decodeImage(image, preprocessing, 'eval', pixels, 0, undefined, this.#maxPixels);
         if (!request.isSettled) add((target, offset) => target.set(pixels, offset));
         forming.takeBackScratch(pixels);
       }),

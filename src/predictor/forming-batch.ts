@@ -26,10 +26,14 @@ export class FormingBatch {
   }
 
   /** The pixels of a decoded image would be the same under `other`; mean and std are applied natively. */
-  fits({ size, resize, crop, interpolation }: Preprocessing): boolean {
+  fits({ size, resize, crop, interpolation, pixelRange }: Preprocessing): boolean {
     const own = this.preprocessing;
     return (
-      own.size === size && own.resize === resize && own.crop === crop && own.interpolation === interpolation
+      own.size === size &&
+      own.resize === resize &&
+      own.crop === crop &&
+      own.interpolation === interpolation &&
+      own.pixelRange?.join() === pixelRange?.join()
     );
   }
 

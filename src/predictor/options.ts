@@ -10,6 +10,7 @@ export const predictorOptions = z.strictObject({
   precision: z.enum(['auto', 'float32', 'bfloat16', 'float16', 'int8']).default('auto'),
   calibration: z.custom<CalibrationImages>().optional(),
   maxAccuracyLoss: z.number().min(0).max(1).default(0.01),
+  maxPixels: z.int().min(1).optional(),
   device: z.string().default('auto'),
 });
 
@@ -25,6 +26,8 @@ export const predictorOptions = z.strictObject({
  *   numbers and whose validation images show what they cost; or a list of images, every other one for each
  * - `maxAccuracyLoss`: for `int8`: most top-1 accuracy that may be lost (without labels: most images whose best class
  *   may differ), 0 to 1; more is refused with ACCURACY_LOST; default 0.01
+ * - `maxPixels`: most pixels of an image, width times height; one with more is refused by its header with IMAGE_UNREADABLE.
+ *   Default: that of `imageLimits`, 268,402,689
  * - `device`: `auto` (the first GPU that this libtorch sees, else the CPU), `cpu`, `cuda` or `cuda:1`; default `auto`
  */
 export type PredictorOptions = z.input<typeof predictorOptions>;

@@ -1,12 +1,12 @@
 import '../async-dispose.js';
 import { availableParallelism } from 'node:os';
 import type { ModelCard } from '../card.js';
-import type { ImageSource } from '../data/decode.js';
+import { type ImageSource, isUnreadable } from '../data/decode.js';
 import { checkSource } from '../data/images.js';
 import { invalidType, invalidValue } from '../errors.js';
 import { checkOptions } from '../options.js';
 import type { Prediction } from '../ranking.js';
-import { isPixelBytes } from '../value-kinds.js';
+import { isBytes } from '../value-kinds.js';
 import { Batcher, closedError } from './batcher.js';
 import type { Int8Report } from './int8.js';
 import {
@@ -107,7 +107,8 @@ export class Predictor {
 
   /**
    * Classifies several images; each is a request of its own. All are taken or none, so a list longer than the free
-   * places is refused. The first that fails withdraws the rest; call `predict` for each to have them fail alone.
+   * places is refused. One that fails withdraws those behind it, and the first in order that failed is told; see
+   * {@link Predictor.predictSettled} to have them fail alone.
    *
    * @returns one prediction for each image, in order
    * @throws what `predict` throws
@@ -116,19 +117,39 @@ export class Predictor {
     images: readonly ImageSource[],
     options: PredictorRequestOptions = {},
   ): Promise<Prediction[]> {
-    const checked = checkOptions(requestOptions, options, 'predictMany');
-    if (!Array.isArray(images)) {
-      throw invalidType('predictMany: expected a list of images, for example [path].');
+    const requests = this.#askAll(images, options, 'predictMany');
+    for (const [index, { answer }] of requests.entries()) {
+      answer.catch((error) => this.#batcher.withdraw(requests.slice(index + 1), error));
     }
-    for (const [index, image] of images.entries()) checkSource(image, `predictMany: image ${index}`);
+    const predictions: Prediction[] = [];
+    for (const { answer } of requests) predictions.push(await answer);
+    return predictions;
+  }
+
+  /**
+   * The same where one image shall not cost the answers for the others: as `Promise.allSettled` gives it, for each image its
+   * prediction as `value`, or its error as `reason`. All are taken or none.
+   *
+   * @throws what is not of one image: QUEUE_FULL, ABORTED, DISPOSED, TOO_MANY_FILES
+   */
+  async predictSettled(
+    images: readonly ImageSource[],
+    options: PredictorRequestOptions = {},
+  ): Promise<PromiseSettledResult<Prediction>[]> {
+    const requests = this.#askAll(images, options, 'predictSettled');
+    const results = await Promise.allSettled(requests.map(({ answer }) => answer));
+    const other = results.find((result) => result.status === 'rejected' && !isUnreadable(result.reason));
+    if (other?.status === 'rejected') throw other.reason;
+    return results;
+  }
+
+  #askAll(images: readonly ImageSource[], options: PredictorRequestOptions, where: string): ImageRequest[] {
+    const checked = checkOptions(requestOptions, options, where);
+    if (!Array.isArray(images)) throw invalidType(`${where}: expected a list of images, for example [path].`);
+    for (const [index, image] of images.entries()) checkSource(image, `${where}: image ${index}`);
     const requests = images.map((image) => new ImageRequest(image, false, checked));
     this.#batcher.enqueue(requests);
-    try {
-      return await Promise.all(requests.map(({ answer }) => answer));
-    } catch (error) {
-      this.#batcher.withdraw(requests, error);
-      throw error;
-    }
+    return requests;
   }
 
   /**
@@ -142,7 +163,7 @@ export class Predictor {
     options: PredictorRequestOptions = {},
   ): Promise<Prediction> {
     const checked = checkOptions(requestOptions, options, 'predictPixels');
-    if (!isPixelBytes(pixels)) {
+    if (!isBytes(pixels)) {
       throw invalidType('predictPixels: expected RGB bytes as a Uint8Array.');
     }
     const { size } = this.card.preprocessing;

@@ -102,6 +102,7 @@ export async function extractFeatures(
     const read = (samples: Sample[]) => readSplit(model, kept, samples, skipped, inFeatures);
     const train = await read(data.splits.train);
     const val = await read(data.splits.val);
+    if (skipped.length > 0) requireLeft(data, { train, val, skipped });
     return {
       classes: [...data.classes],
       ...{ train, val, skipped, preprocessing },
@@ -109,6 +110,23 @@ export async function extractFeatures(
       computation: { plan, features: kept.report },
     };
   });
+}
+
+/** After images were left out: one of each class to learn from, and one to measure on, where there were any. */
+function requireLeft(
+  { classes, splits }: ImageDataset,
+  { train, val, skipped }: Pick<Features, 'train' | 'val' | 'skipped'>,
+): void {
+  const left = new Set(train.labels);
+  const gone = splits.train.find(({ label }) => !left.has(label));
+  const isValGone = splits.val.length > 0 && val.paths.length === 0;
+  if (!gone && !isValGone) return;
+  const of = gone && gone.label >= 0 ? ` of \`${classes[gone.label]}\`` : '';
+  throw new TorchgraftError(
+    'DATA_INVALID',
+    `extractFeatures: none of the ${gone ? `training images${of}` : 'validation images'} can be read. ${skipped.length} were left ` +
+      `out, the first: ${skipped[0]?.reason}`,
+  );
 }
 
 async function requireHead(model: Model): Promise<void> {

@@ -1,23 +1,34 @@
 import type { BootstrapInterval } from '../metrics/bootstrap.js';
-import type { ClassificationMetrics, Scores } from '../metrics/classification.js';
+import type { ClassificationMetrics, ClassScores, Scores } from '../metrics/classification.js';
+import { confusionsOf } from '../metrics/confusions.js';
 import type { StatisticName } from '../metrics/statistics.js';
 import { formatTable } from './table.js';
+import { type Shown, worstOf } from './worst.js';
 
 /** More classes than this do not fit a terminal as a matrix. */
 const matrixClasses = 20;
 
+/** Classes of which nothing can be found come behind those in which something is missed. */
+export function worstClasses({ perClass }: ClassificationMetrics): Shown<ClassScores> {
+  return worstOf(perClass, ({ f1, support }) => (support > 0 ? f1 : null), 'with the lowest F1');
+}
+
 /**
- * Precision, recall, F1, support and the areas under the ROC and precision-recall curves of each class, then macro, micro
- * and weighted averages. A dash is an area that is undefined.
+ * Precision, recall, F1, support and the areas under the ROC and precision-recall curves of each class (of more than 50, the
+ * 20 with the lowest F1), then macro, micro and weighted averages. A dash is an area that is undefined.
  */
 export function perClassTable(metrics: ClassificationMetrics): string {
   const cells = ({ precision, recall, f1 }: Scores) =>
     [precision, recall, f1].map((value) => value.toFixed(4));
   const count = String(metrics.count);
+  const { rows, note } = worstClasses(metrics);
   return formatTable(
-    [{ title: 'class' }, ...['precision', 'recall', 'f1', 'support', 'roc auc', 'pr auc'].map(rightColumn)],
     [
-      ...metrics.perClass.map((scores) => [
+      { title: note ? `class (${note})` : 'class' },
+      ...['precision', 'recall', 'f1', 'support', 'roc auc', 'pr auc'].map(rightColumn),
+    ],
+    [
+      ...rows.map((scores) => [
         scores.class,
         ...cells(scores),
         String(scores.support),
@@ -100,15 +111,14 @@ export function confusionTable(metrics: ClassificationMetrics): string {
   );
 }
 
-function confusionList({ confusionMatrix }: ClassificationMetrics, names: readonly string[]): string {
-  const confusions = confusionMatrix
-    .flatMap((row, truth) => row.map((count, predicted) => ({ truth, predicted, count })))
-    .filter(({ truth, predicted, count }) => truth !== predicted && count > 0)
-    .sort((a, b) => b.count - a.count)
+function confusionList(metrics: ClassificationMetrics, names: readonly string[]): string {
+  const confusions = confusionsOf(metrics)
+    .filter(([truth, predicted]) => truth !== predicted)
+    .sort(([, , a], [, , b]) => b - a)
     .slice(0, 20);
   return formatTable(
     [{ title: 'true' }, { title: 'predicted' }, rightColumn('count')],
-    confusions.map(({ truth, predicted, count }) => [
+    confusions.map(([truth, predicted, count]) => [
       names[truth] ?? '',
       names[predicted] ?? '',
       String(count),

@@ -1,6 +1,7 @@
 import type { Scores } from '../metrics/classification.js';
 import { isMultiLabel, type MultiLabelValidation, type RegressionValidation } from '../metrics/tasks.js';
 import { formatTable } from './table.js';
+import { worstOf } from './worst.js';
 
 /** A figure that says how a multi-label model, or a regression, does. */
 export interface TaskFigure {
@@ -54,11 +55,20 @@ export function taskRows(validation: MultiLabelValidation | RegressionValidation
 }
 
 function labelRows({ perLabel, macro, micro, samples, count, ...rest }: MultiLabelValidation) {
+  const shown = worstOf(perLabel, ({ prAuc }) => prAuc, 'with the lowest average precision');
   const cells = ({ precision, recall, f1 }: Scores) => [precision, recall, f1].map(figure);
   return {
-    head: ['label', 'precision', 'recall', 'f1', 'support', 'roc auc', 'average precision'],
+    head: [
+      shown.note ? `label (${shown.note})` : 'label',
+      'precision',
+      'recall',
+      'f1',
+      'support',
+      'roc auc',
+      'average precision',
+    ],
     rows: [
-      ...perLabel.map((own) => [
+      ...shown.rows.map((own) => [
         ...[own.label, ...cells(own), String(own.support)],
         ...[figure(own.rocAuc), figure(own.prAuc)],
       ]),
@@ -86,10 +96,11 @@ function targetRows(validation: RegressionValidation) {
   }: Omit<RegressionValidation, 'task' | 'loss' | 'perTarget'>) =>
     [mae, rmse, medianAbsoluteError, r2, pearson, spearman].map(figure);
   const { perTarget } = validation;
+  const { rows, note } = worstOf(perTarget, ({ r2 }) => r2, 'with the lowest R2');
   return {
-    head: ['target', 'MAE', 'RMSE', 'median error', 'R2', 'Pearson', 'Spearman'],
+    head: [note ? `target (${note})` : 'target', 'MAE', 'RMSE', 'median error', 'R2', 'Pearson', 'Spearman'],
     rows: [
-      ...perTarget.map((own) => [own.target, ...cells(own)]),
+      ...rows.map((own) => [own.target, ...cells(own)]),
       ...(perTarget.length > 1 ? [['mean', ...cells(validation)]] : []),
     ],
   };

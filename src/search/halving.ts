@@ -1,3 +1,5 @@
+import { compareStandings } from '../standing.js';
+
 /** A trial trained up to a rung, and what came of it. */
 export interface RungResult {
   trial: number;
@@ -5,6 +7,8 @@ export interface RungResult {
   rung: number;
   /** Best value of the metric so far; null for a trial that failed, which counts as worst. */
   value: number | null;
+  /** The validation loss at that value, which breaks ties. */
+  loss?: number | null | undefined;
 }
 
 /** Epochs of each rung: `least`, then `reduction` times as many, and at last `most`. */
@@ -23,13 +27,13 @@ export function rungEpochs(least: number, most: number, reduction: number): numb
 export class Halving {
   readonly #rungs: Map<number, RungResult>[];
   readonly #reduction: number;
-  readonly #isBetter: (a: number, b: number) => boolean;
+  readonly #mode: 'min' | 'max';
   #drawn = 0;
 
-  constructor(rungs: number, reduction: number, isBetter: (a: number, b: number) => boolean) {
+  constructor(rungs: number, reduction: number, mode: 'min' | 'max') {
     this.#rungs = Array.from({ length: rungs }, () => new Map());
     this.#reduction = reduction;
-    this.#isBetter = isBetter;
+    this.#mode = mode;
   }
 
   /**
@@ -75,9 +79,9 @@ export class Halving {
     return value !== null && !this.#rungs[rung + 1]?.has(trial);
   }
 
-  /** Best first; of equal ones the first drawn; failed ones last. */
+  /** Best first; failed ones last. */
   #ranked(rung: number): RungResult[] {
-    return [...this.#at(rung).values()].sort((a, b) => compareValues(a, b, this.#isBetter));
+    return [...this.#at(rung).values()].sort((a, b) => compareResults(a, b, this.#mode));
   }
 
   #at(rung: number): Map<number, RungResult> {
@@ -85,17 +89,11 @@ export class Halving {
   }
 }
 
-/** Order of results, best first: by value, null last, then by number. */
-export function compareValues(
-  a: Pick<RungResult, 'trial' | 'value'>,
-  b: Pick<RungResult, 'trial' | 'value'>,
-  isBetter: (a: number, b: number) => boolean,
+/** Order of results, best first: by value, null last, of equal ones by the lower validation loss, then by number. */
+export function compareResults(
+  a: Omit<RungResult, 'rung'>,
+  b: Omit<RungResult, 'rung'>,
+  mode: 'min' | 'max',
 ): number {
-  if (a.value !== null && b.value !== null) {
-    if (isBetter(a.value, b.value)) return -1;
-    if (isBetter(b.value, a.value)) return 1;
-  } else if (a.value !== b.value) {
-    return a.value === null ? 1 : -1;
-  }
-  return a.trial - b.trial;
+  return compareStandings(a, b, mode) || a.trial - b.trial;
 }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { open, readFile, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeAtomically } from '../atomic-file.js';
+import { cleaningUp } from '../clean-up.js';
 import { invalidValue, TorchgraftError } from '../errors.js';
 
 const entrySchema = z.object({
@@ -11,6 +12,8 @@ const entrySchema = z.object({
   epochs: z.int().min(0),
   value: z.number().nullable(),
   bestEpoch: z.int().min(0).nullable(),
+  /** Validation loss at that epoch; older journals lack it. */
+  loss: z.number().nullable().optional(),
   /** It has all its epochs, was stopped early, or failed. */
   isOver: z.boolean(),
   /** Seconds that the process which finished this rung spent on it. */
@@ -88,12 +91,13 @@ export class Journal {
   /** Adds a line, and waits until it is on the disk. */
   async append(entry: JournalEntry): Promise<void> {
     const file = await open(this.#path, 'a');
-    try {
-      await file.write(`${JSON.stringify(entry)}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    await cleaningUp(
+      async () => {
+        await file.write(`${JSON.stringify(entry)}\n`);
+        await file.sync();
+      },
+      () => file.close(),
+    );
     this.entries.push(entry);
   }
 

@@ -50,9 +50,9 @@ export interface SearchOptions {
   /** Stops within a batch with ABORTED; a later call with `resume` goes on from there. */
   signal?: AbortSignal;
   /** Called when a trial has reached a rung, also for those that are read from the journal. */
-  onTrial?: (trial: SearchTrial) => void;
-  /** Called after each batch. */
-  onBatch?: (progress: BatchProgress & { trial: number }) => void;
+  onTrial?: (trial: SearchTrial) => unknown;
+  /** Called after each batch, as in fineTune. */
+  onBatch?: (progress: BatchProgress & { trial: number }) => unknown;
 }
 
 const schema = z.strictObject({

@@ -10,7 +10,7 @@ import { dataFingerprint } from '../fine-tune/group-training.js';
 import { knownMetrics } from '../fine-tune/report.js';
 import { type LoadOptions, loadModel, type Model } from '../model.js';
 import { requireWritableFolder } from '../writable.js';
-import { compareValues, Halving } from './halving.js';
+import { compareResults, Halving } from './halving.js';
 import { Journal, type JournalEntry } from './journal.js';
 import { type CheckedSearch, checkSearchOptions, type SearchOptions } from './options.js';
 import { drawTrial, type SearchDimension } from './space.js';
@@ -125,7 +125,7 @@ class Search {
     this.#checked = checked;
     this.#journal = journal;
     this.#mode = judge.mode;
-    this.#halving = new Halving(rungs.length, reduction, this.#isBetter);
+    this.#halving = new Halving(rungs.length, reduction, judge.mode);
     this.#model = join(folder, 'model.pt');
     const shared = checked.fineTune;
     this.#settings = {
@@ -166,7 +166,7 @@ class Search {
       this.#entries.push(entry);
       this.#halving.record(entry);
       await this.#clear();
-      onTrial?.(this.#trialOf(entry.trial));
+      await onTrial?.(this.#trialOf(entry.trial));
     }
   }
 
@@ -222,23 +222,21 @@ class Search {
     return bestOf(this.#entries, this.#compare);
   }
 
-  readonly #isBetter = (a: number, b: number) => (this.#mode === 'min' ? a < b : a > b);
-
   readonly #compare = (a: JournalEntry, b: JournalEntry) =>
-    compareValues(a, b, this.#isBetter) || a.rung - b.rung;
+    compareResults(a, b, this.#mode) || a.rung - b.rung;
 
   #trials(): SearchTrial[] {
     const numbers = [...new Set(this.#entries.map(({ trial }) => trial))];
-    return numbers.map((trial) => this.#trialOf(trial)).sort((a, b) => compareValues(a, b, this.#isBetter));
+    return numbers.map((trial) => this.#trialOf(trial)).sort((a, b) => compareResults(a, b, this.#mode));
   }
 
   /** A trial by its rungs: the best of what was reached, and the last of what was tried. */
   #trialOf(trial: number): SearchTrial {
     const entries = this.#entries.filter((entry) => entry.trial === trial);
     const last = entries.at(-1) as JournalEntry;
-    const { value, bestEpoch } = bestOf(entries, this.#compare) ?? last;
+    const { value, bestEpoch, loss = null } = bestOf(entries, this.#compare) ?? last;
     return {
-      ...{ trial, value, bestEpoch },
+      ...{ trial, value, bestEpoch, loss },
       config: last.config,
       rung: last.rung,
       epochs: Math.max(...entries.map(({ epochs }) => epochs)),

@@ -23,6 +23,8 @@ export interface SearchTrial {
   value: number | null;
   /** The epoch of that value; 0 is the model before the first step. */
   bestEpoch: number | null;
+  /** Validation loss at that epoch, which breaks ties; null where it is not known. */
+  loss: number | null;
   /** Seconds of training and validation. */
   seconds: number;
   /** Why it ended early. */
@@ -44,7 +46,7 @@ export interface TrialSettings {
   metric: string;
   folder: string;
   signal: AbortSignal | undefined;
-  onBatch: ((progress: BatchProgress & { trial: number }) => void) | undefined;
+  onBatch: ((progress: BatchProgress & { trial: number }) => unknown) | undefined;
 }
 
 /** A trial's checkpoint. */
@@ -70,7 +72,7 @@ export async function runTrial(
   const checkpoint = checkpointPath(settings, trial);
   await using model = await loadModel(modelFile, loading);
   const about = () => ({ trial, rung, config: { ...config }, seconds: (performance.now() - start) / 1000 });
-  let run: FineTuning<Task>;
+  let result: FineTuneResult<Task>;
   try {
     const options = checkFineTuneOptions(
       {
@@ -86,16 +88,15 @@ export async function runTrial(
       },
       data.task,
     );
-    run = new FineTuning(model, data, options, until);
-    for await (const _ of run);
+    result = await new FineTuning<Task>(model, data, options, until);
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     if (code === undefined || !trialFailures.includes(code)) throw error;
     await rm(checkpoint, { force: true });
-    const failed = { epochs: 0, value: null, bestEpoch: null, isOver: true };
+    const failed = { epochs: 0, value: null, bestEpoch: null, loss: null, isOver: true };
     return { ...about(), ...failed, failure: { code, message } };
   }
-  const entry = { ...about(), ...outcomeOf(run.result as FineTuneResult<Task>, settings.metric) };
+  const entry = { ...about(), ...outcomeOf(result, settings.metric) };
   await keep(entry, model);
   return entry;
 }
@@ -103,13 +104,14 @@ export async function runTrial(
 function outcomeOf(
   { best, history, ended }: FineTuneResult<Task>,
   metric: string,
-): Pick<JournalEntry, 'epochs' | 'value' | 'bestEpoch' | 'isOver'> {
+): Pick<JournalEntry, 'epochs' | 'value' | 'bestEpoch' | 'loss' | 'isOver'> {
   const value = best.metrics[metric];
   const isKnown = value !== undefined && Number.isFinite(value);
   return {
     epochs: history.length,
     value: isKnown ? value : null,
     bestEpoch: isKnown ? best.epoch : null,
+    loss: isKnown && Number.isFinite(best.validation.loss) ? best.validation.loss : null,
     isOver: ended !== 'left',
   };
 }

@@ -73,6 +73,7 @@ t.test('modules, parameters and buffers have their names, shapes and types', asy
   );
   t.same(parameters[0], {
     name: 'conv1.weight',
+    otherNames: [],
     shape: [6, 3, 3, 3],
     dtype: 'float32',
     trainable: true,

@@ -52,6 +52,10 @@ async function misuse(): Promise<void> {
   const data = await imageFolder('images', { validation: 0.2 });
   const folder = await imageFolder('images');
   for await (const { validation } of fineTune(model, folder)) validation.accuracy.toFixed(2);
+  const awaited = await fineTune(model, folder);
+  awaited.best.validation.accuracy.toFixed(2);
+  // @ts-expect-error what is awaited has ended
+  awaited.result;
   const numbers = await imageManifest('numbers.csv', { task: 'regression' });
   for await (const { validation } of fineTune(model, numbers)) {
     validation.mae.toFixed(2);

@@ -1,5 +1,5 @@
 import type { Task } from '../../data/task.js';
-import { ownParameters } from '../../patterns.js';
+import { namesOf, ownParameters } from '../../patterns.js';
 import { isFarFromCeiling, isProvenBetter } from './judgement.js';
 import { leaveOut } from './learnable.js';
 import { afterProbe, probe } from './probe.js';
@@ -49,9 +49,9 @@ function undecided(task: Task): string {
 
 /** Everything but BatchNorm, unless that was asked for. */
 function learning({ model, summary, head, options }: StrategyContext): string[] {
-  const names = summary.parameters.map(({ name }) => name);
+  const names = namesOf(summary);
   const norms = new Set(options.trainBatchNorm ? [] : ownParameters(summary.batchNorms, names));
-  return leaveOut(model, [...names.filter((name) => !norms.has(name)), ...head], options.freeze);
+  return leaveOut(model, [...names.parameters.filter((name) => !norms.has(name)), ...head], options.freeze);
 }
 
 function decide(index: number, { before, best }: Evidence, { options }: StrategyContext): Decision {

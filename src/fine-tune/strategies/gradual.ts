@@ -1,7 +1,8 @@
 import type { Task } from '../../data/task.js';
 import type { EarlyStoppingOptions } from '../../early-stopping.js';
 import { metricMode } from '../../metrics/names.js';
-import { ownParameters } from '../../patterns.js';
+import { namesOf, ownParameters } from '../../patterns.js';
+import { compareStandings } from '../../standing.js';
 import type { EpochReport } from '../report.js';
 import { bodyLayers } from './layers.js';
 import { leaveOut } from './learnable.js';
@@ -40,11 +41,11 @@ export function gradual(context: StrategyContext): Strategy {
 function partsFromTop({ model, summary, head, options }: StrategyContext, wanted: number): string[][] {
   const layers = bodyLayers(summary, head);
   const count = Math.min(wanted, layers.length + 1);
-  const names = summary.parameters.map(({ name }) => name);
+  const names = namesOf(summary);
   return Array.from({ length: count }, (_, stage) => {
     if (stage === 0) return leaveOut(model, head, options.freeze);
     // The last stage has what forward does not use through a layer, too.
-    if (stage === count - 1) return leaveOut(model, names, options.freeze);
+    if (stage === count - 1) return leaveOut(model, names.parameters, options.freeze);
     const below = layers.slice(0, Math.round((layers.length * stage) / (count - 1)));
     return leaveOut(model, [...ownParameters(below.flat(), names), ...head], options.freeze);
   });
@@ -74,13 +75,13 @@ function makeStep(
   });
 }
 
-/** The last epoch is no better than the best before it in the same stage. */
+/** The last epoch is no better than the best before it in the same stage; of equal ones the lower validation loss is. */
 function hasStalled(
   reports: readonly EpochReport<Task>[],
   { metric, mode = 'auto' }: EarlyStoppingOptions,
 ): boolean {
-  const sign = (mode === 'auto' ? metricMode(metric) : mode) === 'min' ? -1 : 1;
-  const values = reports.map(({ metrics }) => sign * (metrics[metric] as number));
-  const last = values.pop() as number;
-  return values.length > 0 && !(last > Math.max(...values));
+  const chosen = mode === 'auto' ? metricMode(metric) : mode;
+  const standings = reports.map(({ metrics }) => ({ value: metrics[metric] ?? null, loss: metrics.valLoss }));
+  const last = standings.pop();
+  return last !== undefined && standings.some((before) => compareStandings(before, last, chosen) <= 0);
 }

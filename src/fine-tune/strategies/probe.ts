@@ -1,6 +1,5 @@
 import type { Task } from '../../data/task.js';
 import type { NativeOptimizer } from '../../native.js';
-import { isTracedInTrain } from '../../notices.js';
 import { checkSchedule } from '../../schedule.js';
 import { defaultRates } from '../groups.js';
 import type { EpochReport } from '../report.js';
@@ -42,7 +41,7 @@ export function probe(whole: StrategyContext): Stage {
     !options.trainBatchNorm &&
     options.cache !== 'none' &&
     options.split &&
-    !isTracedInTrain(whole.summary);
+    whole.summary.changingInEval === '';
   if (!canFit) return stepwise;
   const fitted = makeStage(context, {
     name: 'probe',
