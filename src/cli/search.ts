@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { writeAtomically } from '../atomic-file.js';
 import { invalidValue, TorchgraftError } from '../errors.js';
+import type { BatchProgress } from '../fine-tune/options.js';
 import { formatTime, Progress } from '../report/progress.js';
 import type { SharedOptions } from '../search/options.js';
 import { renderSearchChart, searchTable } from '../search/render.js';
@@ -10,6 +11,7 @@ import { type SearchResult, search } from '../search/search.js';
 import { defaultSpace, type SearchSpace } from '../search/space.js';
 import type { SearchTrial } from '../search/trials.js';
 import { modelFile, positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
+import { batchDisplay } from './batch-display.js';
 import { listenForInterrupt } from './interrupt.js';
 import { addOverwrite, checkOutFolder, type OutFlags, removeEarlier } from './out.js';
 import { print, printJson, progressStream } from './output.js';
@@ -102,7 +104,7 @@ async function run(flags: SearchFlags, fineTune: SharedOptions): Promise<SearchR
         progress.line(trialLine(trial));
         if (flags.json) printJson({ event: 'trial', ...trial });
       },
-      onBatch: batchDisplay(progress),
+      onBatch: batchDisplay(progress, labelOf),
     });
   } finally {
     progress.finish();
@@ -110,26 +112,8 @@ async function run(flags: SearchFlags, fineTune: SharedOptions): Promise<SearchR
   }
 }
 
-function batchDisplay(progress: Progress) {
-  let shown = '';
-  return ({
-    trial,
-    phase,
-    epoch,
-    done,
-    total,
-  }: {
-    trial: number;
-    phase: string;
-    epoch: number;
-    done: number;
-    total: number;
-  }) => {
-    const label = `trial ${trial}, ${phase === 'train' ? `epoch ${epoch}` : 'validating'}`;
-    if (label !== shown) progress.start(label, total);
-    shown = label;
-    progress.update(done);
-  };
+function labelOf({ trial, phase, epoch }: BatchProgress & { trial: number }): string {
+  return `trial ${trial}, ${phase === 'train' ? `epoch ${epoch}` : 'validating'}`;
 }
 
 async function readSpaceFile(path: string): Promise<SearchSpace> {

@@ -81,6 +81,7 @@ export async function trainEpoch(run: TrainEpoch): Promise<{ sums: TrainSums; sk
       epoch,
       done: sums.count,
       total: run.total,
+      seconds: sums.seconds,
       loss: sums.loss / sums.count,
     });
     if (signal?.aborted && (isLast || sums.batches % run.accumulate === 0)) {
@@ -173,13 +174,15 @@ async function pass(
   add: (batch: SourceBatch, logits: Float32Array, loss: number) => void,
 ): Promise<void> {
   const { source, epoch = 0 } = run;
+  const start = performance.now();
   let done = 0;
   for await (const batch of source) {
     const { loss, logits } = await evaluateBatch(run, batch);
     add(batch, logits.data as Float32Array, loss);
     run.onLogits?.(batch, logits.data as Float32Array);
     done += batch.labels.length;
-    await run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
+    const seconds = (performance.now() - start) / 1000;
+    await run.onBatch?.({ phase: 'validate', epoch, done, total: run.total, seconds });
   }
   const [first] = source.skipped;
   if (done > 0 || !first) return;

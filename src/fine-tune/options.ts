@@ -60,6 +60,8 @@ export interface BatchProgress {
   /** Images done and images in all, in this phase. */
   done: number;
   total: number;
+  /** Since this phase began with its first batch; of a resumed epoch those before it was stopped count too. */
+  seconds: number;
   /** Mean training loss so far in this epoch; undefined while validating. */
   loss?: number;
   /** The stage's name. */
