@@ -8,7 +8,7 @@ import { unlabelledImages } from '../domain/target-folder.js';
 import { loadModel } from '../model.js';
 import { domainTable } from '../report/domain-table.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
-import { addOverwrite, checkOutFolder, type OutFlags } from './out.js';
+import { checkOutFolder, type OutFlags, overwriteOption } from './out.js';
 import { print, printJson, say } from './output.js';
 import {
   addPreprocessing,
@@ -36,25 +36,28 @@ interface AdaptFlags extends PreprocessingFlags, ReadingFlags, OutFlags {
 export function define(command: Command): Command {
   command
     .option('--model <file>', 'run folder, or TorchScript model')
-    .option('--source <dir>', 'labelled images of the domain that it knows: folder or manifest')
-    .option('--target <dir>', 'images of the other domain, in any folders')
-    .option('--out <run>', 'folder that receives model.pt and domain.json')
+    .option('--source <dir>', 'labelled images of the domain that the model knows: folder or manifest')
+    .option('--target <dir>', 'images of the other domain, in any folders; labels are not needed')
+    .option('--out <run>', 'folder for model.pt and domain.json')
     .addOption(
-      new Option('--method <name>', 'one method, or those that the validators choose from')
+      new Option('--method <name>', 'auto: try all and let the validators choose')
         .choices(['auto', ...domainMethods])
         .default('auto'),
     )
-    .option('--report-target', "read the target's class folders too, and tell how each method does there")
-    .option('--steps <n>', 'of training an adapter', wholeNumber(1), 300);
+    .option(
+      '--report-target',
+      "read the target's class folders as well, and tell how well each method does there",
+    )
+    .option('--steps <n>', 'training steps of an adapter', wholeNumber(1), 300);
   addPreprocessing(command)
-    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
+    .option('--batch-size <n>', 'images per batch', wholeNumber(1), 32)
     .option(
       '--seed <n>',
-      'of orders, held-out images, and of the split where the source has none',
+      'of the order of images, held-out images, and the split that is made where the source has none',
       wholeNumber(0),
       0,
     );
-  return addReading(addOverwrite(command)).action(async (flags: AdaptFlags, self: Command) => {
+  return addReading(command.option(...overwriteOption)).action(async (flags: AdaptFlags, self: Command) => {
     requireOptions(self, ['model', 'source', 'target', 'out']);
     await checkOutFolder(flags.out, ['model.pt', 'domain.json'], flags);
     const done = await adapt(flags);

@@ -31,13 +31,21 @@ interface AuditFlags extends PreprocessingFlags, ReadingFlags {
 export function define(command: Command): Command {
   command
     .option('--data <dir>', 'folder or manifest')
-    .option('--model <file>', 'TorchScript model, or run folder; without one no labels are looked at');
+    .option('--model <file>', 'TorchScript model or run folder, to look for wrong labels with');
   addPreprocessing(command)
-    .option('--top <n>', 'most lines of each list', wholeNumber(1), 20)
-    .option('--seed <n>', 'of folds, and of the split where the data has none', wholeNumber(0), 0);
+    .option('--top <n>', 'longest list to print', wholeNumber(1), 20)
+    .option(
+      '--seed <n>',
+      'of the folds, and of the split that is made where the data has none',
+      wholeNumber(0),
+      0,
+    );
   return addReading(command).action(async (flags: AuditFlags, self: Command) => {
     requireOptions(self, ['data']);
-    const { signal, stop } = listenForInterrupt('nothing more is looked at.');
+    const { signal, stop } = listenForInterrupt({
+      now: 'Stopping.',
+      then: () => 'Nothing more was looked at.',
+    });
     await audit(flags, signal).finally(stop);
   });
 }

@@ -19,25 +19,30 @@ interface CacheFlags {
 
 /** `torchgraft cache` and `torchgraft cache clear`. */
 export function define(command: Command): Command {
-  command.option('--json', 'one JSON object on standard output').action(async ({ json }: CacheFlags) => {
-    const limitBytes = featureCacheLimit();
-    const files = await featureCacheFiles();
-    const folder = featureCacheFolder();
-    const bytes = totalBytes(files);
-    const kept = await planCacheFiles();
-    const plans = {
-      folder: planCacheFolder(),
-      bytes: totalBytes(kept),
-      count: kept.length,
-      limit: mostPlans,
-    };
-    if (json) printJson({ folder, bytes, limitBytes, files, plans });
-    else print(`${renderFeatures(files, limitBytes)}\n${renderPlans(kept)}`);
-  });
+  command
+    .option('--json', 'one JSON object on standard output')
+    .allowExcessArguments()
+    .action(async ({ json }: CacheFlags, self: Command) => {
+      const [unknown] = self.args;
+      if (unknown !== undefined) self.error(`error: unknown command '${unknown}'\n(Did you mean clear?)`);
+      const limitBytes = featureCacheLimit();
+      const files = await featureCacheFiles();
+      const folder = featureCacheFolder();
+      const bytes = totalBytes(files);
+      const kept = await planCacheFiles();
+      const plans = {
+        folder: planCacheFolder(),
+        bytes: totalBytes(kept),
+        count: kept.length,
+        limit: mostPlans,
+      };
+      if (json) printJson({ folder, bytes, limitBytes, files, plans });
+      else print(`${renderFeatures(files, limitBytes)}\n${renderPlans(kept)}`);
+    });
   command
     .command('clear')
-    .description('Remove cached features and proven plans; runs make them anew')
-    .option('--older-than <days>', 'only what was last used longer ago', positiveNumber)
+    .description('Remove cached features and plans; later runs make them again')
+    .option('--older-than <days>', 'only what was last used more than this many days ago', positiveNumber)
     .option('--json', 'one JSON object on standard output')
     .action(async (_: CacheFlags, self: Command) => {
       const { olderThan = 0, json } = self.optsWithGlobals<CacheFlags>();

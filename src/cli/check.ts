@@ -30,11 +30,18 @@ export function define(command: Command): Command {
     .option('--model <file>', 'TorchScript model, or run folder')
     .option('--data <dir>', 'folder or manifest');
   addPreprocessing(command)
-    .addOption(new Option('--metric <name>').choices(['macroF1', 'accuracy']).default('macroF1'))
-    .option('--untrained <n>', 'untrained networks to compare with', wholeNumber(1), 3)
-    .option('--shuffled', "compare with the model's own weights in a random order too")
-    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
-    .option('--seed <n>', 'of untrained and shuffled weights, folds and resampling', wholeNumber(0), 0);
+    .addOption(
+      new Option('--metric <name>', 'what is compared').choices(['macroF1', 'accuracy']).default('macroF1'),
+    )
+    .option('--untrained <n>', 'number of untrained networks to compare with', wholeNumber(1), 3)
+    .option('--shuffled', "also compare with the model's own weights in random order")
+    .option('--batch-size <n>', 'images per batch', wholeNumber(1), 32)
+    .option(
+      '--seed <n>',
+      'of untrained and shuffled weights, folds, resampling and the split that is made where the data has none',
+      wholeNumber(0),
+      0,
+    );
   return addReading(command).action(async (flags: CheckFlags, self: Command) => {
     requireOptions(self, ['model', 'data']);
     const data = await readData(flags.data, flags.seed, undefined, readingOf(flags));

@@ -8,7 +8,7 @@ import { type NamedSliceReport, reportSlices } from '../outcome-slices.js';
 import { retrainLastLayer } from '../probe/last-layer.js';
 import { sliceTables } from '../report/slice-tables.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
-import { addOverwrite, checkOutFile, type OutFlags } from './out.js';
+import { checkOutFile, type OutFlags, overwriteOption } from './out.js';
 import { print, printJson } from './output.js';
 import {
   addReading,
@@ -35,17 +35,28 @@ export function define(command: Command): Command {
   command
     .argument('<run>', 'run folder, or model file')
     .option('--data <dir>', 'folder or manifest')
-    .option('--groups <slice>', 'the slice whose values, each by class, are balanced')
-    .option('--out <file>', 'the new model (default: debiased.pt beside the old one)');
+    .option('--groups <slice>', 'the slice that makes groups with each class; the groups are balanced')
+    .option('--out <file>', 'file for the new model (default: debiased.pt beside the old one)');
   addSlices(command)
-    .addOption(new Option('--from <split>', 'what it learns from').choices(['val', 'train']).default('val'))
-    .option('--draws <n>', 'balanced subsets whose solutions are averaged', wholeNumber(1), 10)
-    .option('--strength <C,...>', 'inverse penalties to choose from (default: 1e-4 to 10)', numbers)
-    .option('--seed <n>', 'of the subsets, and of the split, where the data has none', wholeNumber(0), 0);
-  return addReading(addOverwrite(command)).action(async (run: string, flags: DebiasFlags, self: Command) => {
-    requireOptions(self, ['data', 'groups']);
-    await debias(run, flags);
-  });
+    .addOption(new Option('--from <split>', 'images to learn from').choices(['val', 'train']).default('val'))
+    .option('--draws <n>', 'number of balanced subsets; their solutions are averaged', wholeNumber(1), 10)
+    .option(
+      '--strength <C,...>',
+      'inverse strengths of the penalty to choose from (default: 1e-4 to 10)',
+      numbers,
+    )
+    .option(
+      '--seed <n>',
+      'of the subsets, and of the split that is made where the data has none',
+      wholeNumber(0),
+      0,
+    );
+  return addReading(command.option(...overwriteOption)).action(
+    async (run: string, flags: DebiasFlags, self: Command) => {
+      requireOptions(self, ['data', 'groups']);
+      await debias(run, flags);
+    },
+  );
 }
 
 async function debias(run: string, flags: DebiasFlags): Promise<void> {

@@ -12,6 +12,7 @@ import { reportSlices, reportTargetSlices } from '../outcome-slices.js';
 import { calibrationTable, confusionTable, figuresTable, perClassTable } from '../report/metrics-tables.js';
 import { sliceTables } from '../report/slice-tables.js';
 import { figuresText, taskFigures, taskTable } from '../report/task-tables.js';
+import { visible } from '../report/visible.js';
 import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
@@ -39,8 +40,8 @@ export function define(command: Command): Command {
       ).choices(['train', 'val', 'test']),
     );
   addSlices(command)
-    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
-    .option('--seed <n>', 'of the split, where the data has none', wholeNumber(0), 0)
+    .option('--batch-size <n>', 'images per batch', wholeNumber(1), 32)
+    .option('--seed <n>', 'of the split that is made where the data has none', wholeNumber(0), 0)
     .addOption(
       new Option('--tta <views>', 'average the probabilities of several views').choices(testTimeNames),
     );
@@ -49,7 +50,7 @@ export function define(command: Command): Command {
     const { batchSize } = flags;
     await using classifier = await loadClassifier(modelFile(run), loadingOf(flags));
     const data = await readMeasured(flags, classifier.card);
-    for (const warning of data.warnings) say(`note   ${warning}`);
+    for (const warning of data.warnings) say(visible(`note   ${warning}`));
     if (taskOf(classifier.card) !== 'single-label') {
       await evaluateTargets(classifier, data, flags);
       return;

@@ -5,6 +5,7 @@ import type { HeadDescription } from '../native.js';
 import { type PlanOptions, planModel } from '../plan.js';
 import { modelTable } from '../report/model-table.js';
 import { planLines } from '../report/plan-lines.js';
+import { visible } from '../report/visible.js';
 import { modelFile, wholeNumber } from './arguments.js';
 import { print, printJson } from './output.js';
 
@@ -33,12 +34,12 @@ export function define(command: Command): Command {
     .argument('<model>', 'TorchScript model, or run folder')
     .option(
       '--plan',
-      'where a fine-tuning would cut it into a frozen and a learning part, and how it is computed',
+      'show where fine-tuning would split the model into a frozen and a learning part, and how they are computed',
     )
-    .option('--strategy <name>', 'with --plan: what learns: head, last:K, full, norm or bias', 'head')
+    .option('--strategy <name>', 'for --plan, what learns: head, last:K, full, norm or bias', 'head')
     .option(
       '--image-size <px>',
-      "with --plan: side of the images (default: the model's own, or 224)",
+      "for --plan, side of the images (default: the model's own, or 224)",
       wholeNumber(1),
     )
     .option('--json', 'one JSON object on standard output')
@@ -65,9 +66,9 @@ export function define(command: Command): Command {
         ...(adapters.length > 0
           ? [`adapters ${adapters.length} of rank ${adapters[0]?.rank}, not merged`]
           : []),
-        ...(model.card ? [`classes  ${listNames(model.card.classes, 100)}`] : []),
+        ...(model.card ? [visible(`classes  ${listNames(model.card.classes, 100)}`)] : []),
         ...(plan ? planLines(plan) : []),
-        ...model.notices.map((notice) => `note     ${notice}`),
+        ...model.notices.map((notice) => visible(`note     ${notice}`)),
       ];
       print(lines.join('\n'));
     });

@@ -8,9 +8,9 @@ import { loadModel } from '../model.js';
 import { Progress } from '../report/progress.js';
 import { positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
-import { addOverwrite, checkOutFolder, type OutFlags } from './out.js';
+import { checkOutFolder, type OutFlags, overwriteOption } from './out.js';
 import { print, printJson, progressStream } from './output.js';
-import { addTraining, type TrainingFlags, toTrainingOptions } from './train.js';
+import { addTraining, type TrainingFlags, toTrainingOptions } from './training-flags.js';
 
 interface LrFindFlags extends TrainingFlags, OutFlags {
   model: string;
@@ -25,15 +25,17 @@ interface LrFindFlags extends TrainingFlags, OutFlags {
 /** `torchgraft lr-find`. */
 export function define(command: Command): Command {
   command
+    .optionsGroup('The sweep:')
     .option('--model <file>', 'TorchScript model, scripted or traced')
     .option('--data <dir>', 'folder or manifest, as for train')
-    .option('--out <dir>', 'folder that receives lr-find.json and lr-find.svg', '.')
-    .option('--lowest <x>', 'first learning rate', positiveNumber, 1e-7)
-    .option('--highest <x>', 'last learning rate', positiveNumber, 10)
-    .option('--steps <n>', 'steps from one to the other, 20 to 1000', wholeNumber(1), 100);
-  return addOverwrite(addTraining(command))
-    .option('--json', 'one JSON object on standard output')
-    .addHelpText('after', '\nThe options below --steps are those of the train command that is to follow.')
+    .option('--out <dir>', 'folder for lr-find.json and lr-find.svg', '.')
+    .option('--lowest <x>', 'learning rate to begin with', positiveNumber, 1e-7)
+    .option('--highest <x>', 'learning rate to end with', positiveNumber, 10)
+    .option('--steps <n>', 'steps from one to the other, from 20 to 1000', wholeNumber(1), 100)
+    .option(...overwriteOption)
+    .option('--json', 'one JSON object on standard output');
+  return addTraining(command)
+    .addHelpText('after', '\nBelow the sweep, give the options that the train command will have.')
     .action(async (flags: LrFindFlags, self: Command) => {
       requireOptions(self, ['model', 'data']);
       await checkOutFolder(flags.out, sweepFiles, flags);
@@ -54,7 +56,7 @@ async function find(flags: LrFindFlags): Promise<LearningRateSearch> {
   const options = toTrainingOptions(flags);
   const data = await readData(flags.data, flags.seed, undefined, options);
   await using model = await loadModel(flags.model, { device, ...(threads ? { threads } : {}) });
-  const interrupt = listenForInterrupt('nothing was written.');
+  const interrupt = listenForInterrupt({ now: 'Finishing this step.', then: () => 'Nothing was written.' });
   const progress = new Progress({ stream: progressStream });
   const images = flags.batchSize;
   progress.start('sweep', steps * images);

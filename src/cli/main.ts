@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { packageVersion } from '../package.js';
 import { commands } from './commands.js';
 import { exitCode, explain } from './exit.js';
+import { afterInterrupt } from './interrupt.js';
 import { guardOutput, hasOutputFailed, helpOutput, say } from './output.js';
 
 /** The command line; `arguments_` without node and the script. Returns the exit code. */
@@ -20,13 +21,15 @@ export async function main(arguments_: string[]): Promise<number> {
       const command = program.command(name).description(description);
       if (name === asked) (await load()).define(command);
     }
+    program.showHelpAfterError('(torchgraft --help lists the commands)');
     await program.parseAsync(arguments_, { from: 'user' });
     return process.exitCode === undefined ? 0 : Number(process.exitCode);
   } catch (error) {
     // commander has said what was wrong; 0 is --help and --version.
     if (isOfCommander(error)) return error.exitCode === 0 ? 0 : 2;
-    say(explain(error));
-    return exitCode(error);
+    const code = exitCode(error);
+    say((code === 130 ? afterInterrupt() : undefined) ?? explain(error));
+    return code;
   }
 }
 

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Command } from 'commander';
 import { invalidValue, TorchgraftError } from '../errors.js';
 import { requireWritableFile, requireWritableFolder } from '../writable.js';
 
@@ -12,10 +11,8 @@ export interface OutFlags {
   resume?: boolean | undefined;
 }
 
-/** The options of {@link OutFlags} that every command has which leaves files. */
-export function addOverwrite(command: Command): Command {
-  return command.option('--overwrite', 'replace what an earlier run left there');
-}
+/** `--overwrite`, of every command that leaves files. */
+export const overwriteOption = ['--overwrite', 'replace what an earlier run left there'] as const;
 
 /**
  * Looks at the folder that results go to, before anything is loaded.

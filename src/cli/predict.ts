@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { SkippedImage } from '../data/loader.js';
 import type { Prediction } from '../ranking.js';
+import { visible } from '../report/visible.js';
 import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
 import { modelFile, shareOf, wholeNumber } from './arguments.js';
 import { type Failure, failureOf, imagesOf } from './image-arguments.js';
@@ -24,14 +25,14 @@ export function define(command: Command): Command {
   command
     .argument('<run>', 'run folder, or model file')
     .argument('<image...>', 'image files, folders of images, and globs such as "photos/**/*.jpg"')
-    .option('--top <k>', 'classes to give for each image', wholeNumber(1), 5)
+    .option('--top <k>', 'most likely classes to give for each image', wholeNumber(1), 5)
     .option(
       '--threshold <p>',
-      'of a multi-label model: probability from which on a label is given',
+      'for multi-label models: give labels with at least this probability',
       shareOf,
       0.5,
     )
-    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
+    .option('--batch-size <n>', 'images per batch', wholeNumber(1), 32)
     .addOption(
       new Option('--tta <views>', 'average the probabilities of several views').choices(testTimeNames),
     );
@@ -58,7 +59,7 @@ async function predict(run: string, images: readonly string[], flags: PredictFla
       if (result.status === 'fulfilled') {
         count++;
         if (flags.json) predictions.push(toJson(image, result.value));
-        else print(`${image}  ${answerOf(result.value)}`);
+        else print(visible(`${image}  ${answerOf(result.value)}`));
         continue;
       }
       const failure = failureOf(image, result.reason);
@@ -78,7 +79,7 @@ async function predict(run: string, images: readonly string[], flags: PredictFla
 }
 
 function tell({ code, reason }: Failure): void {
-  say(`error [${code}]: ${reason}`);
+  say(visible(`error [${code}]: ${reason}`));
 }
 
 /** Classes or labels with their probabilities, or numbers. */

@@ -13,7 +13,7 @@ import { type Column, formatTable } from '../report/table.js';
 import { wholeNumber } from './arguments.js';
 import { backbonePreprocessing } from './embedded.js';
 import { epochLine, percent } from './lines.js';
-import { addOverwrite, checkOutFolder, type OutFlags } from './out.js';
+import { checkOutFolder, type OutFlags, overwriteOption } from './out.js';
 import { print } from './output.js';
 import { tryReport } from './report.js';
 
@@ -21,9 +21,10 @@ const assets = join(packageRoot(), 'assets');
 
 /** `torchgraft quickstart`. */
 export function define(command: Command): Command {
-  return addOverwrite(command)
-    .option('--out <run>', 'folder that receives model.pt and report.html', 'runs/quickstart')
-    .option('--epochs <n>', 'for both networks', wholeNumber(1), 8)
+  return command
+    .option('--out <run>', 'folder for model.pt and report.html', 'runs/quickstart')
+    .option('--epochs <n>', 'epochs of each training', wholeNumber(1), 8)
+    .option(...overwriteOption)
     .action(async ({ out, epochs, overwrite }: { out: string; epochs: number } & OutFlags) => {
       await checkOutFolder(out, ['model.pt', 'report.html'], { overwrite });
       const data = await imageFolder(join(assets, 'defects'));

@@ -10,8 +10,8 @@ import { addReading, type ReadingFlags, readingOf, skippedLines } from './readin
 
 interface RankFlags extends ReadingFlags {
   data: string;
-  normalise: PerModel<Normalisation>;
-  imageSize: PerModel<number>;
+  normalise?: PerModel<Normalisation>;
+  imageSize?: PerModel<number>;
   by: RankBy;
   batchSize: number;
   seed: number;
@@ -29,25 +29,23 @@ export function define(command: Command): Command {
     .option('--data <dir>', 'folder or manifest')
     .option(
       '--normalise <[file:]name>',
-      'mean and std: imagenet, signed or none, of one model or of all; may be given often',
+      'mean and standard deviation of one model or of all: imagenet, signed or none; may be repeated',
       perModel(normalisationName),
-      new Map(),
     )
     .option(
       '--image-size <[file:]px>',
-      "side of the images, of one model or of all; may be given often (default: the model's own, or 224)",
+      "side of the square images that one model or all get; may be repeated (default: the model's own, or 224)",
       perModel(size),
-      new Map(),
     )
     .addOption(
-      new Option('--by <figure>', 'what the table is sorted by')
+      new Option('--by <figure>', 'figure to sort the table by')
         .choices(['logME', 'hScore', 'accuracy', 'macroF1'])
         .default('macroF1'),
     )
-    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
+    .option('--batch-size <n>', 'images per batch', wholeNumber(1), 32)
     .option(
       '--seed <n>',
-      "of the probe's folds, and of the split where the data has none",
+      "of the probe's folds, and of the split that is made where the data has none",
       wholeNumber(0),
       0,
     );
@@ -76,17 +74,21 @@ function render(ranking: Ranking): string {
 }
 
 /** `file:value` or `value`, many times; a file may hold colons itself. */
-function perModel<T>(read: (text: string) => T): (text: string, before: PerModel<T>) => PerModel<T> {
-  return (text, before) => {
+function perModel<T>(read: (text: string) => T): (text: string, before?: PerModel<T>) => PerModel<T> {
+  return (text, before = new Map()) => {
     const at = text.lastIndexOf(':');
     return new Map(before).set(text.slice(0, Math.max(0, at)), read(text.slice(at + 1)));
   };
 }
 
-function refuseUnused({ normalise, imageSize }: RankFlags, models: string[], self: Command): void {
+function refuseUnused(
+  { normalise = new Map(), imageSize = new Map() }: RankFlags,
+  models: string[],
+  self: Command,
+): void {
   const named = [...normalise.keys(), ...imageSize.keys()];
   const stray = named.find((file) => file !== '' && !models.includes(file));
-  if (stray !== undefined) self.error(`error: an option is for ${stray}, which is none of the models`);
+  if (stray !== undefined) self.error(`error: an option names ${stray}, which is not one of the models`);
 }
 
 /** A run folder's model; any other path as it is, so that what is wrong with it is listed in the ranking. */
@@ -95,7 +97,7 @@ function runModel(path: string): string {
   return existsSync(file) ? file : path;
 }
 
-function toCandidate(file: string, { normalise, imageSize }: RankFlags): Candidate {
+function toCandidate(file: string, { normalise = new Map(), imageSize = new Map() }: RankFlags): Candidate {
   const name = normalise.get(file) ?? normalise.get('');
   const side = imageSize.get(file) ?? imageSize.get('');
   return {

@@ -19,7 +19,7 @@ import {
 import { formatTime } from '../report/progress.js';
 import { type RunRecord, readRunRecord } from '../run-record.js';
 import { readData } from './arguments.js';
-import { addOverwrite, checkOutFile, type OutFlags } from './out.js';
+import { checkOutFile, type OutFlags, overwriteOption } from './out.js';
 import { print, say } from './output.js';
 
 /**
@@ -51,11 +51,12 @@ interface ReportFlags extends OutFlags {
 
 /** `torchgraft report`. */
 export function define(command: Command): Command {
-  return addOverwrite(command)
+  return command
     .argument('<run>', 'run folder')
     .option('--data <dir>', 'where the images are now (default: where they were)')
-    .option('--out <file>', 'the report (default: report.html in the run folder)')
-    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
+    .option('--out <file>', 'file for the report (default: report.html in the run folder)')
+    .option(...overwriteOption)
+    .option('--device <name>', 'auto, cpu, cuda:0, ...', 'auto')
     .action(async (run: string, flags: ReportFlags) => {
       const record = await readRunRecord(join(run, 'run.json'));
       const file = flags.out ?? join(run, 'report.html');

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +17,7 @@ import type { Outcomes } from '../outcomes.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
 import { titleOf } from '../report/slice-tables.js';
+import { visible } from '../report/visible.js';
 import { makeRunRecord, withSlices } from '../run-record.js';
 import { readData } from './arguments.js';
 import { batchDisplay } from './batch-display.js';
@@ -59,7 +61,13 @@ const runFiles = [...runMarks, ...['report.html', 'adapter.safetensors', 'adapte
 export async function runTraining(request: TrainRequest): Promise<number> {
   const { out, options, overwrite } = request;
   await checkOutFolder(out, runMarks, { overwrite, resume: options.resume ?? false });
-  const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
+  const interrupt = listenForInterrupt({
+    now: `Finishing this batch, then saving a checkpoint in ${out}.`,
+    then: () =>
+      existsSync(join(out, 'checkpoint.pt'))
+        ? 'To go on, run the same command with --resume.'
+        : 'There was nothing to save yet.',
+  });
   const started = performance.now();
   const data = await readData(request.data, options.seed ?? 0, request.slices, options);
   const tell = {
@@ -123,7 +131,10 @@ async function compareWithScratch(
 ): Promise<{ scratch?: ScratchBaseline<Task> }> {
   say('scratch the same network from random weights, all layers, as many epochs');
   const progress = new Progress({ stream: progressStream });
-  const interrupt = listenForInterrupt('the comparison is left out.');
+  const interrupt = listenForInterrupt({
+    now: 'Finishing this batch. The comparison with random weights is left out; the model is saved.',
+    then: () => '',
+  });
   // A rate for pretrained weights says nothing of random ones.
   const { learningRate, ...budget } = request.options;
   const { signal } = interrupt;
@@ -194,7 +205,7 @@ async function train(
   const tellStages = () => {
     const { stages, computation, decisions } = run;
     for (const text of decisions.slice(decisionsTold)) {
-      progress.line(`note   ${text}`);
+      progress.line(visible(`note   ${text}`));
       emit(request, { event: 'decision', text });
     }
     decisionsTold = decisions.length;

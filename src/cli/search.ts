@@ -13,9 +13,9 @@ import type { SearchTrial } from '../search/trials.js';
 import { modelFile, positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
 import { batchDisplay } from './batch-display.js';
 import { listenForInterrupt } from './interrupt.js';
-import { addOverwrite, checkOutFolder, type OutFlags, removeEarlier } from './out.js';
+import { checkOutFolder, type OutFlags, overwriteOption, removeEarlier } from './out.js';
 import { print, printJson, progressStream } from './output.js';
-import { addTraining, type TrainingFlags, toTrainingOptions } from './train.js';
+import { addTraining, type TrainingFlags, toTrainingOptions } from './training-flags.js';
 
 interface SearchFlags extends TrainingFlags, OutFlags {
   model: string;
@@ -33,29 +33,31 @@ interface SearchFlags extends TrainingFlags, OutFlags {
 /** `torchgraft search`. */
 export function define(command: Command): Command {
   command
+    .optionsGroup('The search:')
     .option('--model <file>', 'TorchScript model, scripted or traced')
     .option('--data <dir>', 'folder or manifest, as for train')
-    .option('--out <dir>', 'folder that receives model.pt, search.jsonl, search.json and search.svg')
+    .option('--out <dir>', 'folder for model.pt, search.jsonl, search.json and search.svg')
     .option(
       '--space <file>',
-      'JSON: what is searched, { "learningRate": { "low", "high", "log" }, "strategy": [...] }',
+      'JSON file with what to search, { "learningRate": { "low", "high", "log" }, "strategy": [...] }',
     )
     .addOption(
-      new Option('--method <name>', 'asha: most trials stop after few epochs; random: none does')
+      new Option(
+        '--method <name>',
+        'asha: most trials stop after a few epochs. random: every trial runs to its end',
+      )
         .choices(['asha', 'random'])
         .default('asha'),
     )
-    .option('--trials <n>', 'trials at most (default: 20; no limit with --minutes)', wholeNumber(1))
-    .option('--minutes <x>', 'no training begins after so many minutes of training', positiveNumber)
-    .option('--reduction <n>', 'asha: one trial in so many goes on', wholeNumber(2), 3)
-    .option('--min-epochs <n>', 'asha: epochs before the first are left behind', wholeNumber(1), 1);
-  return addOverwrite(addTraining(command))
+    .option('--trials <n>', 'most trials (default: 20; no limit with --minutes)', wholeNumber(1))
+    .option('--minutes <x>', 'begin no more training after this many minutes of it', positiveNumber)
+    .option('--reduction <n>', 'for asha: one trial in this many goes on', wholeNumber(2), 3)
+    .option('--min-epochs <n>', 'for asha: epochs before the first trials are dropped', wholeNumber(1), 1)
     .option('--resume', 'go on with the search in the folder, if there is one')
-    .option('--json', 'one JSON object a line on standard output')
-    .addHelpText(
-      'after',
-      '\nThe options between --min-epochs and --resume are those of train. Where one is given, it holds for all trials.',
-    )
+    .option(...overwriteOption)
+    .option('--json', 'one JSON object per line on standard output');
+  return addTraining(command)
+    .addHelpText('after', '\nAn option below the search holds for all trials, and is not searched.')
     .action(async (flags: SearchFlags, self: Command) => {
       requireOptions(self, ['model', 'data', 'out']);
       await prepareOut(flags);
@@ -90,7 +92,10 @@ async function run(flags: SearchFlags, fineTune: SharedOptions): Promise<SearchR
   const { out, method, trials, minutes, reduction, minEpochs, seed, device, threads } = flags;
   const space = flags.space === undefined ? undefined : await readSpaceFile(flags.space);
   const data = await readData(flags.data, seed, undefined, fineTune);
-  const interrupt = listenForInterrupt(`what was done is in ${out}. Go on with --resume.`);
+  const interrupt = listenForInterrupt({
+    now: `Finishing this batch. Finished trials are kept in ${out}.`,
+    then: () => 'To go on, run the same command with --resume.',
+  });
   const progress = new Progress({ stream: progressStream });
   try {
     return await search(flags.model, data, {

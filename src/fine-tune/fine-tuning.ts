@@ -15,6 +15,9 @@ import {
   type CheckpointState,
   checkSameModel,
   checkSameRecipe,
+  describeExtension,
+  type Extension,
+  extensionOf,
   loadCheckpoint,
   readCheckpoint,
   recipeOf,
@@ -80,6 +83,7 @@ export class FineTuning<T extends Task = 'single-label'>
   /** The stage of the next epoch; undefined when there is none. */
   #upcoming: Stage | undefined;
   #stages: StageReport[] = [];
+  #extensions: Extension[] = [];
   /** What `auto` came to in the first stage; the others have the same where it proves equal, so that no clock decides. */
   #precision: Precision | undefined;
   readonly #outcomes: ValidationOutcomes;
@@ -132,7 +136,7 @@ export class FineTuning<T extends Task = 'single-label'>
   /** What was decided so far and why, one sentence each. */
   get decisions(): string[] {
     const made = this.#stages.flatMap(({ decision }) => decision ?? []);
-    return [...(this.#prepared?.strategy.notices ?? []), ...made];
+    return [...(this.#prepared?.strategy.notices ?? []), ...this.#extensions.map(describeExtension), ...made];
   }
 
   /** What it came to, once the iteration has ended; undefined when it ended before the baseline was measured. */
@@ -293,6 +297,8 @@ export class FineTuning<T extends Task = 'single-label'>
     await loadCheckpoint(checkpoint, this.#model);
     this.#stopping.restore(state.stopping);
     this.#precision = state.precision;
+    const extension = extensionOf(state, this.#options.epochs);
+    this.#extensions = [...(state.extensions ?? []), ...(extension ? [extension] : [])];
     const { unfit } = await this.#plan(stage, last.firstEpoch, last.precision);
     if (unfit && stage.optimizer.kind === 'lbfgs') throw unfit;
     this.#baseline = reviveReport(state.baseline as EpochReport<T>);
@@ -462,6 +468,7 @@ export class FineTuning<T extends Task = 'single-label'>
       stopping: this.#stopping.toJSON(),
       precision: this.#precision as Precision,
       recipe: this.#recipe,
+      ...(this.#extensions.length > 0 ? { extensions: this.#extensions } : {}),
       ...(this.#source ? { model: this.#source } : {}),
     });
     this.#saved = { at: performance.now(), took: performance.now() - start };

@@ -1,3 +1,5 @@
+import { visible } from '../report/visible.js';
+
 /** Markup that is safe to put into a page: only {@link html} makes it, and what it is given as text is escaped. */
 export class Html {
   readonly #text: string;
@@ -48,11 +50,15 @@ const entities: Record<string, string> = {
   "'": '&#39;',
 };
 
-/** Text for element content and quoted attributes; what HTML forbids becomes U+FFFD. */
+/**
+ * Text for element content and quoted attributes. What HTML forbids becomes U+FFFD, and characters that would turn the
+ * direction of a name stand there as escapes.
+ */
 export function escapeHtml(text: string): string {
   return text
     .replace(/[&<>"']/g, (character) => entities[character] as string)
-    .replace(/(?![\t\n])[\p{Cc}\p{Surrogate}]/gu, '\uFFFD');
+    .replace(/(?![\t\n])[\p{Cc}\p{Surrogate}]/gu, '\uFFFD')
+    .replace(/[^\t\n]+/g, visible);
 }
 
 function render(value: Fragment): string {
