@@ -8,9 +8,12 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/headeronly/version.h>
 
+#include <unordered_set>
+
 #include "decode.h"
 #include "jpeg.h"
 #include "memory.h"
+#include "model_prints.h"
 #include "native_inspect.h"
 #include "native_model.h"
 #include "native_transferability.h"
@@ -52,11 +55,26 @@ Napi::Value live(const Napi::CallbackInfo& call) {
   return object;
 }
 
-// process.exit() runs no environment cleanup: without this, libtorch's static objects would be destroyed under a step.
-void endWithProcess(Napi::Env env) {
+// One for each realm of this thread that has loaded the addon: test runners make a realm for every file.
+std::unordered_set<AddonState*>& statesOfThread() {
+  thread_local std::unordered_set<AddonState*> states;
+  return states;
+}
+
+void forget(Napi::Env, AddonState* state) {
+  statesOfThread().erase(state);
+  delete state;
+}
+
+// process.exit() runs no environment cleanup: without this, libtorch's static objects would be destroyed under a step. All
+// realms share one listener, since Node warns of more than ten.
+void endWithProcess(Napi::Env env, AddonState* state) {
+  const bool isFirst = statesOfThread().empty();
+  statesOfThread().insert(state);
+  if (!isFirst) return;
   auto process = env.Global().Get("process").As<Napi::Object>();
-  auto end = Napi::Function::New(env, [](const Napi::CallbackInfo& call) {
-    call.Env().GetInstanceData<AddonState>()->sessions.end();
+  auto end = Napi::Function::New(env, [](const Napi::CallbackInfo&) {
+    for (AddonState* state : statesOfThread()) state->sessions.end();
   });
   process.Get("on").As<Napi::Function>().Call(process, {Napi::String::New(env, "exit"), end});
 }
@@ -64,8 +82,9 @@ void endWithProcess(Napi::Env env) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   keepFreedMemory();
   keepFloat32Exact();
+  sendPrintsToStandardError();
   auto* state = new AddonState;
-  env.SetInstanceData(state);
+  env.SetInstanceData<AddonState, forget>(state);
   state->constructor = Napi::Persistent(NativeModel::define(env));
   state->arrayBuffer = Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>());
   exports.Set("load", Napi::Function::New<NativeModel::load>(env, "load"));
@@ -77,7 +96,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("ridge", Napi::Function::New<ridgeOf>(env, "ridge"));
   exports.Set("info", Napi::Function::New<info>(env, "info"));
   exports.Set("live", Napi::Function::New<live>(env, "live"));
-  endWithProcess(env);
+  endWithProcess(env, state);
   return exports;
 }
 

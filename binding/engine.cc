@@ -6,6 +6,7 @@
 
 #include "content_hash.h"
 #include "fold_norm.h"
+#include "forward_failure.h"
 #include "graph_paths.h"
 #include "precision.h"
 #include "row_major.h"
@@ -120,7 +121,7 @@ std::vector<c10::IValue> Engine::features(const std::vector<at::Tensor>& inputs)
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {
-    refuseForward(inputs, error);
+    refuseForward(inputs, error, &model_);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "failure.h"
+#include "forward_failure.h"
 
 namespace torchgraft {
 
@@ -12,6 +13,11 @@ namespace {
 
 bool mentionsMemory(const std::string& text) {
   return text.find("not enough memory") != std::string::npos || text.find("out of memory") != std::string::npos;
+}
+
+// Of a failure within TorchScript, such as a loss of one's own, what was raised.
+std::string inOwnWords(const std::string& words) {
+  return words.find("Traceback of TorchScript") == std::string::npos ? words : reasonOf(words) + ".";
 }
 
 }  // namespace
@@ -24,7 +30,7 @@ ErrorParts currentError() {
   } catch (const Napi::Error& error) {
     return {"NATIVE", error.Message(), {}};
   } catch (const c10::Error& error) {
-    const std::string words = error.what_without_backtrace();
+    const std::string words = inOwnWords(error.what_without_backtrace());
     if (mentionsMemory(words)) {
       return {"OUT_OF_MEMORY", "Memory ran out in libtorch. Use a smaller batch or image size. " + words, error.what()};
     }
@@ -32,7 +38,7 @@ ErrorParts currentError() {
   } catch (const std::bad_alloc&) {
     return {"OUT_OF_MEMORY", "Memory ran out. Use a smaller batch or image size.", {}};
   } catch (const std::exception& error) {
-    return {"NATIVE", error.what(), {}};
+    return {"NATIVE", inOwnWords(error.what()), error.what()};
   } catch (...) {
     return {"NATIVE", "libtorch threw something that is not an exception.", {}};
   }

@@ -10,6 +10,7 @@
 
 #include "compile.h"
 #include "failure.h"
+#include "forward_failure.h"
 #include "grafts.h"
 #include "graph_paths.h"
 #include "native_model.h"
@@ -159,7 +160,7 @@ Outputs runCut(Model& model, const std::vector<at::Tensor>& inputs) {
     throw;
   } catch (const std::exception& error) {
     state.restore();
-    refuseForward(inputs, error);
+    refuseForward(inputs, error, &model);
   }
   state.restore();
   return {model.mainOutput(outputs.at(0)), outputs.at(1).toTensor()};

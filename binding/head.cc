@@ -6,6 +6,7 @@
 #include "initialise.h"
 #include "new_module.h"
 #include "pooling.h"
+#include "purpose.h"
 #include "specialise.h"
 #include "standardiser.h"
 
@@ -146,6 +147,7 @@ c10::IValue inferWith(Model& model, const HeadRequest& request) {
 
 void prove(Model& model, const HeadRequest& request) {
   const at::Tensor output = model.mainOutput(inferWith(model, request));
+  if (const std::string other = otherOutput(output); !other.empty()) throw Failure("NO_HEAD", "The model is no classifier. " + other);
   if (output.dim() != 2 || output.size(1) != request.classes) {
     throw Failure("NO_HEAD", "With the new head the model returns a tensor of shape " + c10::str(output.sizes()) +
                                  " instead of [n, " + std::to_string(request.classes) + "]. The replaced layer does not make the model's classes; name the one that does with `layer`, on the command line with --head-layer.");
@@ -279,6 +281,7 @@ NewHead replaceHead(Model& model, const HeadRequest& request) {
                   "The model has no parameters: torch.jit.freeze made constants of them, so it cannot get a new head. Export "
                   "it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.");
   }
+  if (const std::string other = otherPurpose(model.module()); !other.empty()) throw Failure("NO_HEAD", "The model is no classifier. " + other);
   const std::vector<Head> heads = headsOf(model, model.module(), request.layer);
   Before before{{}, model.trainable(), model.trainsBatchNorm(), model.knownHeads()};
   for (const auto& [name, tensor] : model.parameters()) before.names.insert(name);

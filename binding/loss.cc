@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "failure.h"
+#include "forward_failure.h"
 
 namespace torchgraft {
 
@@ -161,13 +162,13 @@ std::string compileWords(const std::string& source, const std::exception& error)
 
 // The reason first, then the line and the caret; libtorch tells them the other way round under a heading.
 std::string runtimeWords(const std::exception& error) {
-  std::string words = wordsOf(error);
-  const std::string heading = "(most recent call last):\n", kind = "RuntimeError: ";
-  auto start = words.find(heading);
-  auto reason = words.rfind(kind);
-  if (start == std::string::npos || reason == std::string::npos || reason < start) return trimmed(words);
-  start += heading.size();
-  return trimmed(words.substr(reason + kind.size())) + "\n" + withoutFile(trimmed(words.substr(start, reason - start)));
+  const std::string words = wordsOf(error);
+  const std::string heading = "(most recent call last):\n", mark = "<--- HERE";
+  const auto start = words.find(heading);
+  const auto end = words.rfind(mark);
+  if (start == std::string::npos || end == std::string::npos || end < start) return trimmed(words);
+  const auto from = start + heading.size();
+  return reasonOf(words) + "\n" + withoutFile(trimmed(std::string_view(words).substr(from, end + mark.size() - from)));
 }
 
 void checkSource(const std::string& source) {

@@ -13,6 +13,7 @@
 #include "archive/model_file.h"
 #include "compile.h"
 #include "failure.h"
+#include "forward_failure.h"
 #include "follow_mode.h"
 #include "graph_paths.h"
 #include "initialise.h"
@@ -78,7 +79,7 @@ void write(const jit::Module& module, const std::string& path, const ExtraFiles&
     }, extra);
     if (std::fclose(file.release()) != 0 && failure == 0) failure = errno;
   }
-  if (failure != 0) throw Failure("NATIVE", path + " cannot be written: " + std::strerror(failure) + ".");
+  if (failure != 0) throw Failure("FILE_UNWRITABLE", "Cannot write " + path + ": " + std::strerror(failure) + ".");
 }
 
 }  // namespace
@@ -292,7 +293,7 @@ c10::IValue Model::run(const std::vector<at::Tensor>& inputs) {
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {
-    refuseForward(inputs, error);
+    refuseForward(inputs, error, this);
   }
 }
 
@@ -308,16 +309,6 @@ c10::IValue Model::forward(std::vector<c10::IValue> arguments) {
   const auto& schema = module_.get_method("forward").function().getSchema().arguments();
   while (arguments.size() < schema.size()) arguments.push_back(schema[arguments.size()].default_value().value());
   return interpret(*rowMajor_, std::move(arguments)).at(0);
-}
-
-void refuseForward(const std::vector<at::Tensor>& inputs, const std::exception& error) {
-  std::string shapes;
-  for (const at::Tensor& input : inputs) shapes += " " + std::string(at::toString(input.scalar_type())) + c10::str(input.sizes());
-  const std::string words = error.what();
-  // The interpreter puts the operator's own words on the last line before the backtrace.
-  const auto at = words.rfind("RuntimeError: ");
-  throw Failure("MODEL_FAILED", "The model's forward failed on input" + shapes + ": " +
-                                    firstLine(at == std::string::npos ? words : words.substr(at + 14)), words);
 }
 
 void Model::setTrainable(const std::vector<std::string>& names, bool trainBatchNorm) {

@@ -45,9 +45,6 @@ struct Statistic {
   c10::IValue value;
 };
 
-// Throws Failure("MODEL_FAILED") with the shapes that came and libtorch's own words.
-[[noreturn]] void refuseForward(const std::vector<at::Tensor>& inputs, const std::exception& error);
-
 class Model {
  public:
   // Never under InferenceMode: parameters must stay trainable. `name` is what errors call the file; with `safe` it is opened
@@ -95,7 +92,7 @@ class Model {
 
   // Eval mode, no gradients.
   c10::IValue infer(const std::vector<at::Tensor>& inputs);
-  // The current mode, with gradients if enabled. Checks the number of inputs; libtorch's refusal becomes MODEL_FAILED.
+  // The current mode, with gradients if enabled. Checks the number of inputs; its refusal becomes MODEL_FAILED.
   c10::IValue run(const std::vector<at::Tensor>& inputs);
   // Throws Failure("SHAPE_MISMATCH") when forward takes another number of inputs.
   void checkInputs(size_t count) const;

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "failure.h"
+#include "forward_failure.h"
 #include "outputs.h"
 #include "plan.h"
 #include "precision.h"
@@ -49,7 +50,8 @@ std::vector<at::ScalarType> precisionsOf(const Model& model, std::optional<at::S
 }  // namespace
 
 Serving::Serving(Model& model, const std::vector<at::Tensor>& example, std::optional<at::ScalarType> precision,
-                 const std::vector<at::Tensor>& samples) {
+                 const std::vector<at::Tensor>& samples)
+    : model_(&model) {
   const auto mainOf = [&](const c10::IValue& output) { return model.mainOutput(output).to(at::kFloat); };
   const at::Tensor reference = mainOf(model.infer(copiesOf(example)));
   auto graph = freezeForward(model.module(), example.size());
@@ -116,7 +118,7 @@ c10::IValue Serving::run(const std::vector<at::Tensor>& inputs) const {
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const std::exception& error) {
-    refuseForward(inputs, error);
+    refuseForward(inputs, error, model_);
   }
 }
 

@@ -25,6 +25,7 @@ struct ServingReport {
 
 class Serving {
  public:
+  // The model must outlive its serving.
   // Tries ways of compiling on the example, whose first dimension is the batch, and keeps the fastest of those that
   // give the model's own logits within outputBound(precision). precision: empty to choose by the trial too.
   // Throws Failure("MODEL_FAILED") when the model cannot be frozen or no way gives equal logits.
@@ -41,6 +42,7 @@ class Serving {
   void useEightBits(const Model& model, const std::shared_ptr<torch::jit::Graph>& graph, const std::vector<at::Tensor>& example, const std::vector<at::Tensor>& samples,
                     const at::Tensor& reference);
 
+  Model* model_;
   std::unique_ptr<Compiled> compiled_;
   ServingReport report_;
 };

@@ -1,15 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { TorchgraftError } from './errors.js';
+import { messageOf, TorchgraftError } from './errors.js';
 import { type Libtorch, requireLibtorch } from './libtorch/find.js';
 import { minorOf } from './libtorch/pin.js';
 import { preloadLibtorch } from './libtorch/preload.js';
 import type { NativeBinding } from './native.js';
-
-const packageRoot = fileURLToPath(new URL('..', import.meta.url));
+import { packageRequire, packageRoot } from './package.js';
 
 let loaded: NativeBinding | undefined;
 
@@ -41,12 +38,13 @@ function load(): NativeBinding {
  * @throws ADDON_NOT_FOUND when the package carries none
  */
 export function findAddon(): string {
+  const root = packageRoot();
   try {
-    return createRequire(import.meta.url)('node-gyp-build').resolve(packageRoot) as string;
+    return packageRequire()('node-gyp-build').resolve(root) as string;
   } catch (error) {
     throw new TorchgraftError(
       'ADDON_NOT_FOUND',
-      `${packageRoot} has no addon for ${process.platform}-${process.arch}. In a clone run \`npm run setup\`, which ` +
+      `${root} has no addon for ${process.platform}-${process.arch}. In a clone run \`npm run setup\`, which ` +
         'compiles it; an installed package carries ready ones for linux-x64 only.',
       { cause: error },
     );
@@ -65,7 +63,7 @@ function openAddon(file: string, libtorch: Libtorch): NativeBinding {
     // RTLD_NOW: a symbol that this libtorch lacks is an error here, and not the end of the process at its first use.
     process.dlopen(module, file, constants.dlopen.RTLD_NOW);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     const mismatch = /undefined symbol/.test(reason);
     throw new TorchgraftError(
       mismatch ? 'LIBTORCH_VERSION' : 'ADDON_NOT_FOUND',

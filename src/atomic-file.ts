@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { cleaningUp, cleanUp } from './clean-up.js';
-import { TorchgraftError } from './errors.js';
+import { isTorchgraftError, TorchgraftError } from './errors.js';
+import { asSystemError, explainSystemError } from './system-error.js';
 
 /**
  * Replaces a file as one act: whatever happens, power loss included, `path` holds either the old content or the
@@ -11,8 +12,8 @@ import { TorchgraftError } from './errors.js';
  *
  * @param path file to write; its folder must exist
  * @param write writes the whole content to the path it is given
- * @throws FILE_NOT_FOUND when the folder does not exist; else what `write` or the file system threw, with the old
- * file as it was and the temporary file removed
+ * @throws FILE_NOT_FOUND when the folder does not exist; FILE_UNWRITABLE when the file system refuses; else what `write`
+ * threw, with the old file as it was and the temporary file removed
  */
 export async function writeAtomically(
   path: string,
@@ -28,10 +29,22 @@ export async function writeAtomically(
     await rename(temporary, path);
   } catch (error) {
     await cleanUp(() => rm(temporary, { force: true }), true);
-    throw error;
+    throw asUnwritable(error, path, temporary);
   }
   // Windows cannot flush a folder.
   if (process.platform !== 'win32') await flush(folder, 'r');
+}
+
+/** The file system's refusal, of the file that was asked for. */
+function asUnwritable(error: unknown, path: string, temporary: string): unknown {
+  if (isTorchgraftError(error, 'FILE_UNWRITABLE')) {
+    const message = error.message.replaceAll(temporary, path);
+    return new TorchgraftError('FILE_UNWRITABLE', message, { cause: error.cause });
+  }
+  const system = asSystemError(error);
+  if (!system) return error;
+  const message = explainSystemError({ ...system, path, call: 'write' });
+  return new TorchgraftError('FILE_UNWRITABLE', message, { cause: error });
 }
 
 async function flush(path: string, mode: 'r' | 'r+'): Promise<void> {
@@ -52,7 +65,8 @@ async function removeLeftovers(folder: string, name: string): Promise<void> {
   }
 }
 
-async function listFolder(folder: string): Promise<string[]> {
+/** Names in the folder that is to be written into. @throws FILE_NOT_FOUND */
+export async function listFolder(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
   } catch (cause) {

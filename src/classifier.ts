@@ -1,3 +1,4 @@
+import './async-dispose.js';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import type { ModelCard } from './card.js';
@@ -21,13 +22,14 @@ import { checkOptions, nearest } from './options.js';
 import { valuesBySlice } from './outcome-slices.js';
 import { decode, type Prediction, rank, type ScoredClass } from './ranking.js';
 import { imagesAtOnce, testTimeOption, testViews } from './test-time.js';
+import { signalOption } from './value-kinds.js';
 
 const predictOptions = z.strictObject({
   top: z.int().min(1).default(5),
   threshold: z.number().min(0).max(1).default(0.5),
   batchSize: z.int().min(1).default(32),
   tta: testTimeOption,
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 /**
@@ -45,7 +47,7 @@ const evaluateOptions = z.strictObject({
   batchSize: z.int().min(1).default(32),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
   tta: testTimeOption,
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 /**

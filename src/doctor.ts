@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { findAddon, readBuildRecord } from './addon.js';
-import { TorchgraftError } from './errors.js';
+import { isTorchgraftError, messageOf } from './errors.js';
 import { cacheDirectory } from './libtorch/cache.js';
 import { findLibtorch, type Libtorch } from './libtorch/find.js';
 import { platform, readPin } from './libtorch/pin.js';
 import type { NativeInfo } from './native.js';
+import { packageVersion } from './package.js';
 
 /** Something wrong, and the command or step that mends it. */
 export interface DoctorProblem {
@@ -74,7 +74,7 @@ export async function doctor(): Promise<DoctorReport> {
   return {
     ok: problems.length === 0,
     versions: {
-      torchgraft: readVersion(),
+      torchgraft: packageVersion(),
       node: process.versions.node,
       nodeApi: Number(process.versions.napi),
       glibc: glibcVersion(),
@@ -103,7 +103,7 @@ function examine<T>(problems: DoctorProblem[], look: () => T): T | undefined {
   try {
     return look();
   } catch (error) {
-    if (!(error instanceof TorchgraftError)) throw error;
+    if (!isTorchgraftError(error)) throw error;
     problems.push(asProblem(error.message));
     return undefined;
   }
@@ -154,7 +154,7 @@ async function examineSharp(problems: DoctorProblem[]) {
   try {
     return (await import('sharp')).default;
   } catch (error) {
-    const reason = error instanceof Error ? error.message.trim().split('\n')[0] : String(error);
+    const reason = messageOf(error).trim().split('\n')[0];
     problems.push({
       problem: `sharp does not load: ${reason}`,
       next: 'npm install --include=optional sharp',
@@ -173,10 +173,6 @@ function readCpu(): DoctorReport['cpu'] {
     avx512: flags.has('avx512f'),
     bf16: ['avx512_bf16', 'amx_bf16', 'bf16'].some((flag) => flags.has(flag)),
   };
-}
-
-function readVersion(): string {
-  return (createRequire(import.meta.url)('../package.json') as { version: string }).version;
 }
 
 function glibcVersion(): string | null {

@@ -8,12 +8,14 @@ export type ErrorCode =
   | 'LIBTORCH_NOT_FOUND'
   /** libtorch was found, but in a version this addon was not made for. */
   | 'LIBTORCH_VERSION'
-  /** The native addon is missing or cannot be loaded. */
+  /** The native addon, or sharp, is missing or cannot be loaded; or a bundler took the code away from them. */
   | 'ADDON_NOT_FOUND'
   /** A device was asked for that this machine does not have. */
   | 'DEVICE_UNAVAILABLE'
   /** No file at the given path, or it cannot be read. */
   | 'FILE_NOT_FOUND'
+  /** A file or folder cannot be written: no permission, no room, or something else in its place. */
+  | 'FILE_UNWRITABLE'
   /** A file cannot be opened because the process has as many open as it may (`ulimit -n`). */
   | 'TOO_MANY_FILES'
   /** The file is not a TorchScript model that libtorch can read. */
@@ -72,6 +74,18 @@ export class TorchgraftError extends Error {
     this.name = 'TorchgraftError';
     this.code = code;
   }
+}
+
+/** Whether it is an error of torchgraft's, of any realm and any copy of this package, and with this code where one is given. */
+export function isTorchgraftError(error: unknown, code?: ErrorCode): error is TorchgraftError {
+  const found = (error ?? {}) as Partial<TorchgraftError>;
+  return found.name === 'TorchgraftError' && (code === undefined || found.code === code);
+}
+
+/** What an error says; anything else that was thrown as text. */
+export function messageOf(error: unknown): string {
+  const { message } = (error ?? {}) as Partial<Error>;
+  return typeof message === 'string' ? message : String(error);
 }
 
 /** An option of the wrong type or of an unknown name. */

@@ -4,11 +4,12 @@ import { invalidValue } from './errors.js';
 import { checkOutputs, type LabelledModel } from './labelled-model.js';
 import { callNative } from './native-call.js';
 import { checkOptions, suggest } from './options.js';
+import { signalOption } from './value-kinds.js';
 
 const gradCamOptions = z.strictObject({
   classes: z.array(z.string()).optional(),
   batchSize: z.int().min(1).default(32),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 /**

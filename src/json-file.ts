@@ -2,6 +2,7 @@ import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { writeAtomically } from './atomic-file.js';
+import { visible } from './report/visible.js';
 
 /** Characters written at a time. */
 const pieceLength = 65_536;
@@ -32,7 +33,7 @@ function* joined(pieces: Iterable<string>): Generator<string> {
 export function* jsonPieces(given: unknown, indent = ''): Generator<string> {
   const value = plain(given);
   if (typeof value !== 'object' || value === null) {
-    yield JSON.stringify(value) ?? 'null';
+    yield textOf(value) ?? 'null';
     return;
   }
   const inner = `${indent}  `;
@@ -45,10 +46,16 @@ export function* jsonPieces(given: unknown, indent = ''): Generator<string> {
   const [open, close] = isList ? ['[', ']'] : ['{', '}'];
   yield open;
   for (const [at, [name, item]] of entries.entries()) {
-    yield `${at > 0 ? ',' : ''}\n${inner}${isList ? '' : `${JSON.stringify(name)}: `}`;
+    yield `${at > 0 ? ',' : ''}\n${inner}${isList ? '' : `${textOf(name)}: `}`;
     yield* jsonPieces(item, inner);
   }
   yield entries.length > 0 ? `\n${indent}${close}` : close;
+}
+
+/** Strings in which nothing is hidden: logs are looked at, too. */
+function textOf(value: unknown): string | undefined {
+  const text = JSON.stringify(value);
+  return typeof value === 'string' ? visible(text) : text;
 }
 
 function plain(value: unknown): unknown {

@@ -1,3 +1,4 @@
+import './async-dispose.js';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -29,6 +30,7 @@ import { describeNotices } from './notices.js';
 import { checkOptions, suggest } from './options.js';
 import { lastLayers, matchNames, namesOf, ownParameters } from './patterns.js';
 import { requireFile } from './regular-file.js';
+import { isRegExp, isUint8Array } from './value-kinds.js';
 
 const loadOptions = z.strictObject({
   device: z.string().default('auto'),
@@ -111,7 +113,7 @@ export type FreezeOptions = z.input<typeof freezeOptions>;
  */
 export async function loadModel(source: string | Uint8Array, options: LoadOptions = {}): Promise<Model> {
   const { device, threads, safe } = checkOptions(loadOptions, options, 'loadModel');
-  if (typeof source !== 'string' && !(source instanceof Uint8Array)) {
+  if (typeof source !== 'string' && !isUint8Array(source)) {
     throw invalidType('loadModel: expected the path of a TorchScript file, or its bytes as a Uint8Array.');
   }
   const path = typeof source === 'string' ? source : undefined;
@@ -281,7 +283,7 @@ export class Model {
   select(selection: ParameterSelection): string[] {
     const { modules, layers } = this.#state.description;
     const names = namesOf(this.#state.description);
-    if (typeof selection === 'object' && 'last' in selection && !(selection instanceof RegExp)) {
+    if (typeof selection === 'object' && 'last' in selection && !isRegExp(selection)) {
       return ownParameters(lastLayers(selection.last, layers, modules), names);
     }
     const patterns = (Array.isArray(selection) ? selection : [selection]) as (string | RegExp)[];

@@ -1,4 +1,4 @@
-import { type ErrorCode, invalidType, invalidValue, TorchgraftError } from './errors.js';
+import { type ErrorCode, invalidType, invalidValue, isTorchgraftError, TorchgraftError } from './errors.js';
 
 interface NativeError {
   code?: unknown;
@@ -21,8 +21,7 @@ export async function callNative<T>(call: () => Promise<T>): Promise<T> {
 /** A native error as a TypeError, RangeError or TorchgraftError; anything else as it is. */
 export function translateNative(error: unknown): unknown {
   const { code, message, backtrace } = (error ?? {}) as NativeError;
-  if (typeof code !== 'string' || typeof message !== 'string' || error instanceof TorchgraftError)
-    return error;
+  if (typeof code !== 'string' || typeof message !== 'string' || isTorchgraftError(error)) return error;
   if (code === 'INVALID_TYPE') return invalidType(message);
   if (code === 'INVALID_VALUE') return invalidValue(message);
   const cause = typeof backtrace === 'string' ? new Error(backtrace) : error;

@@ -1,6 +1,7 @@
 import { distance } from 'fastest-levenshtein';
 import { invalidType, invalidValue, TorchgraftError } from './errors.js';
 import type { ModelDescription, ModuleDescription } from './native.js';
+import { isRegExp } from './value-kinds.js';
 
 /** A model's names, in its own order. */
 export interface ModelNames {
@@ -106,7 +107,7 @@ export function ownerOf(name: string): string {
 }
 
 function matchPattern(pattern: string | RegExp, { parameters, modules }: ModelNames): string[] {
-  if (pattern instanceof RegExp) return testNames(pattern, parameters);
+  if (isRegExp(pattern)) return testNames(pattern, parameters);
   if (typeof pattern !== 'string') throw invalidType('A pattern must be a string or a RegExp.');
   if (pattern === '') throw invalidValue("A pattern is empty. Use '*' for all parameters.");
   const regex = /^\/(.+)\/([a-z]*)$/s.exec(pattern);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { messageOf } from './errors.js';
 import type { Model } from './model.js';
 import type { NativeBatch, NativePlanRequest, Plan, Precision } from './native.js';
 import { callNative } from './native-call.js';
@@ -88,7 +89,7 @@ export class TrainerPlan {
 }
 
 function unplanned(error: unknown): Plan {
-  const why = error instanceof Error ? error.message : String(error);
+  const why = messageOf(error);
   return {
     remembered: false,
     split: false,

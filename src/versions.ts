@@ -1,11 +1,6 @@
-import { readFileSync } from 'node:fs';
-import sharp from 'sharp';
 import { loadAddon } from './addon.js';
-
-/** Version of this package. */
-export const packageVersion: string = JSON.parse(
-  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
-).version;
+import { loadSharp } from './data/sharp.js';
+import { packageVersion } from './package.js';
 
 /** Versions of what computes a result. */
 export function versions(): {
@@ -15,12 +10,12 @@ export function versions(): {
   sharp: string;
   vips: string;
 } {
-  const { sharp: sharpVersion = '', vips = '' } = sharp.versions;
+  const { sharp = '', vips = '' } = loadSharp().versions;
   return {
-    torchgraft: packageVersion,
+    torchgraft: packageVersion(),
     libtorch: loadAddon().info().torch,
     node: process.versions.node,
-    sharp: sharpVersion,
+    sharp,
     vips,
   };
 }

@@ -33,10 +33,13 @@ t.test('a failure leaves the old file as it was and nothing else', async (t) => 
   await t.rejects(failing, { message: 'disk full' });
   await t.rejects(
     writeAtomically(path, async () => {}),
-    { code: 'ENOENT' },
+    { code: 'FILE_UNWRITABLE', message: /^Cannot write \S*model\.pt: no such file/ },
     'nothing was written',
   );
-  await t.rejects(writeAtomically(join(folder, 'taken'), (temporary) => writeFile(temporary, 'x')));
+  await t.rejects(
+    writeAtomically(join(folder, 'taken'), (temporary) => writeFile(temporary, 'x')),
+    { code: 'FILE_UNWRITABLE', message: /taken: .*directory/ },
+  );
   t.equal(readFileSync(path, 'utf8'), 'old');
   t.same(readdirSync(folder).sort(), ['model.pt', 'taken']);
   await t.rejects(
@@ -97,7 +100,7 @@ for (let version = 0; ; version++) {
 /** The sources as plain JavaScript, so that each of the children starts in a moment. */
 function transpile(folder: string): string {
   mkdirSync(folder);
-  for (const name of ['atomic-file', 'clean-up', 'errors']) {
+  for (const name of ['atomic-file', 'clean-up', 'errors', 'system-error']) {
     const source = readFileSync(new URL(`../src/${name}.ts`, import.meta.url), 'utf8');
     const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
     writeFileSync(join(folder, `${name}.js`), ts.transpileModule(source, { compilerOptions }).outputText);

@@ -165,6 +165,51 @@ t.test('help everywhere', async (t) => {
     const { code, stdout } = await torchgraft([name, '--help']);
     t.equal(code, 0);
     t.match(stdout, new RegExp(`Usage: torchgraft ${name}`));
+    t.ok(
+      stdout.split('\n').every((line) => line.length <= 80),
+      `${name}: 80 columns where there is no terminal`,
+    );
+  }
+});
+
+t.test('the help of what trains is grouped by topic, and no option is left over', async (t) => {
+  const topics = [
+    'What learns',
+    'How it learns',
+    'Images',
+    'Keeping what the model knew',
+    'How it is computed',
+  ];
+  for (const [name, ...own] of [
+    ['train', 'Input and output', 'Slices and groups', 'More trainings'],
+    ['search', 'The search'],
+    ['lr-find', 'The sweep'],
+  ] as const) {
+    const { stdout } = await torchgraft([name, '--help']);
+    const groups = [...stdout.matchAll(/^(\w.*):\n((?: +.*\n)+)/gm)].map(([, title, body]) => ({
+      title,
+      body,
+    }));
+    for (const topic of [...topics, ...own]) {
+      t.match(groups.find(({ title }) => title === topic)?.body, /^ {2}--/m, `${name}: ${topic}`);
+    }
+    t.match(groups.at(-1), { title: 'Options', body: /^ {2}-h, --help +display help for command\n$/ }, name);
+    t.notMatch(stdout, /\[\]|\{\}/, 'no empty defaults');
+  }
+});
+
+t.test('what is misspelt is told with the nearest that there is', async (t) => {
+  for (const [args, guess] of [
+    [['trian'], 'train'],
+    [['wiseft'], 'wise-ft'],
+    [['predct', 'x'], 'predict'],
+    [['train', '--learning-rte', '1'], '--learning-rate'],
+    [['cache', 'claer'], 'clear'],
+  ] as const) {
+    const { code, stderr, stdout } = await torchgraft([...args]);
+    t.equal(code, 2, args.join(' '));
+    t.match(stderr, guess);
+    t.equal(stdout, '');
   }
 });
 
@@ -196,11 +241,16 @@ t.test('Ctrl-C writes a checkpoint and exits with 130; --resume goes on', async 
     }
   });
   t.equal(stopped.code, 130, stopped.stderr);
-  t.match(stopped.stderr, /--resume/);
+  t.match(
+    stopped.stderr,
+    /^Finishing this batch, then saving a checkpoint in .*\. Press Ctrl-C again to stop at once\.$/m,
+  );
+  t.match(stopped.stderr, /^Stopped\. To go on, run the same command with --resume\.\n$/m);
+  t.notMatch(stopped.stderr, /error|ABORTED/);
   t.ok(statSync(join(out, 'checkpoint.pt')).size > 0);
   t.notOk(existsSync(join(out, 'model.pt')));
 
-  const other = await torchgraft([...args, '--resume', '--epochs', '4']);
+  const other = await torchgraft([...args, '--resume', '--epochs', '2']);
   t.equal(other.code, 1, 'another recipe is refused');
   t.match(other.stderr, /CHECKPOINT_INVALID.*`epochs`/);
 
@@ -213,4 +263,9 @@ t.test('Ctrl-C writes a checkpoint and exits with 130; --resume goes on', async 
       .at(-1);
   const { seconds, imagesPerSecond, waitShare, ...expected } = last(whole.stdout);
   t.match(last(resumed.stdout), expected, 'the same figures as the run that was not interrupted');
+
+  const longer = await torchgraft([...args, '--resume', '--epochs', '4']);
+  t.equal(longer.code, 0, longer.stderr);
+  t.equal(last(longer.stdout).epoch, 4);
+  t.match(longer.stderr, /^note {3}resumed after 3 epochs with 4 in place of 3/m);
 });

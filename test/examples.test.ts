@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { Command } from 'commander';
 import t from 'tap';
 import ts from 'typescript';
-import { commands as commandAdders } from '../src/cli/commands.js';
+import { commands as entries } from '../src/cli/commands.js';
 import { predictorOptions } from '../src/predictor/options.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -238,7 +238,7 @@ t.test("the README's table has every option of createPredictor, with its default
 t.test('the README names every command and every option', async (t) => {
   const section = read('README.md').split('## On the command line')[1]?.split('\n## ')[0] ?? '';
   const program = new Command();
-  for (const add of commandAdders) add(program);
+  for (const { name, load } of entries) (await load()).define(program.command(name));
   const main = join(root, 'lib', 'cli', 'main.js');
   const help = execFileSync(process.execPath, [main, '--help'], { encoding: 'utf8' });
   const commands = help.split('Commands:\n')[1] ?? '';

@@ -60,6 +60,62 @@ t.test('aborted with an accumulation under way', async (t) => {
   t.same(await outcome({ ...given, checkpoint, resume: true }), await outcome(given));
 });
 
+t.test('a run goes on with more epochs', async (t) => {
+  const folder = t.testdir();
+  // With a rate that knows nothing of the end, the longer run is the one that was planned so.
+  const constant = { ...options, schedule: 'constant' } as const;
+  const checkpoint = join(folder, 'constant.pt');
+  for (const epochs of [2, 2, 4]) await outcome({ ...constant, epochs, checkpoint, resume: true });
+  const raised = await outcome({ ...constant, epochs: 4, checkpoint, resume: true });
+  t.same(raised, await outcome({ ...constant, epochs: 4 }));
+
+  // A schedule that spans the run is the longer run's from there on.
+  const cosine = {
+    ...options,
+    schedule: 'cosine',
+    epochs: 2,
+    checkpoint: join(folder, 'cosine.pt'),
+  } as const;
+  const before = await outcome(cosine);
+  const model = await open(t);
+  const run = fineTune(model, small, { ...cosine, epochs: 6, resume: true });
+  const rates: number[] = [];
+  for await (const { learningRate } of run) rates.push(learningRate);
+  const { history } = run.result as NonNullable<typeof run.result>;
+  t.same(history.slice(0, 2).map(figures), before.reports.slice(1), 'what was trained stays');
+  const whole = await outcome({ ...options, schedule: 'cosine', epochs: 6 });
+  t.same(
+    rates,
+    whole.reports.slice(3).map(({ learningRate }) => learningRate),
+    'epochs 3 to 6 have the rates of a run of 6',
+  );
+  t.match(run.decisions, [/^resumed after 2 epochs with 6 in place of 2: .*rises again/]);
+  const again = fineTune(await open(t), small, { ...cosine, epochs: 7, resume: true });
+  for await (const _ of again);
+  t.match(
+    again.decisions,
+    [/^resumed after 2 epochs with 6 in/, /^resumed after 6 epochs with 7 in/],
+    'both are told',
+  );
+  await t.rejects(
+    outcome({ ...cosine, epochs: 5, resume: true }),
+    { code: 'CHECKPOINT_INVALID', message: /another `epochs` \(7, now 5\).*more epochs are allowed/ },
+    'fewer would throw training away',
+  );
+});
+
+t.test('strategies of several stages go on with more epochs', async (t) => {
+  for (const strategy of ['lp-ft', 'gradual', 'auto'] as const) {
+    const checkpoint = join(t.testdir(), `${strategy}.pt`);
+    const given = { ...quick, strategy, epochs: 2, probeEpochs: 1, checkpoint, cache: 'memory' } as const;
+    const first = await outcome(given);
+    const more = await outcome({ ...given, epochs: 4, resume: true });
+    t.same(more.reports.slice(0, first.reports.length), first.reports, strategy);
+    t.ok(more.reports.length >= first.reports.length, strategy);
+    if (strategy !== 'auto') t.equal(more.reports.length, first.reports.length + 2, strategy);
+  }
+});
+
 t.test('a run that has stopped early does not go on', async (t) => {
   const checkpoint = join(t.testdir(), 'checkpoint.pt');
   const given: FineTuneOptions = {
@@ -126,7 +182,6 @@ t.test('a checkpoint that is damaged or of something else is refused', async (t)
   for (const [name, given, message] of [
     ['learningRate', { learningRate: 0.02 }, /another `learningRate` \(0\.01, now 0\.02\)/],
     ['seed', { seed: 1 }, /another `seed` \(0, now 1\)/],
-    ['epochs', { epochs: 9 }, /another `epochs` \(1, now 9\)/],
     ['clipNorm', { clipNorm: 2 }, /another `clipNorm` \(undefined, now 2\)/],
     ['earlyStopping', { earlyStopping: { metric: 'valLoss' } }, /another `earlyStopping`/],
   ] as const) {

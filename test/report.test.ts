@@ -25,9 +25,16 @@ t.test('tables are aligned, whatever the script of their texts', (t) => {
     ],
   );
   const lines = table.split('\n');
-  t.same(lines.slice(0, 3), ['name    n', '----  ---', 'ants    1']);
-  t.same(lines.slice(3).map(displayWidth), [9, 9, 9, 9], table);
-  t.equal(lines.at(-1), 'a?b     2');
+  t.same(
+    lines.slice(0, 3).map((line) => line.split(/ +/)),
+    [
+      ['name', 'n'],
+      ['-'.repeat(18), '---'],
+      ['ants', '1'],
+    ],
+  );
+  t.same([...new Set(lines.slice(1).map(displayWidth))], [23], table);
+  t.equal(lines.at(-1), 'a\\u000a\\u001b[31mb    2');
   t.equal(formatTable([{ title: 'a' }, { title: 'b' }], [['1', '']]), 'a  b\n-  -\n1');
   t.end();
 });
@@ -181,14 +188,14 @@ function fakeStream(isTTY: boolean, columns = 120) {
 function watch(
   stream: ReturnType<typeof fakeStream>,
   env: Record<string, string>,
-  updates: [ms: number, done: number][],
+  updates: [ms: number, done: number, seconds?: number][],
 ) {
   let clock = 1000;
   const progress = new Progress({ stream, env, now: () => clock });
   progress.start('epoch 1/2', 200);
-  for (const [milliseconds, done] of updates) {
+  for (const [milliseconds, done, seconds] of updates) {
     clock = 1000 + milliseconds;
-    progress.update(done);
+    progress.update(done, seconds);
   }
   progress.line('epoch 1/2  loss 0.5');
   progress.finish();
@@ -202,10 +209,7 @@ t.test('on a terminal one line is rewritten, at most ten times a second', (t) =>
     [2000, 50],
   ]);
   t.equal(writes.length, 4, 'two updates, the bar taken off, the line');
-  t.equal(
-    writes[0],
-    `\repoch 1/2  ${esc}[32m${esc}[39m${'░'.repeat(24)}  0/200  0.0 images/s  - left${esc}[K`,
-  );
+  t.equal(writes[0], `\repoch 1/2  ${esc}[32m${esc}[39m${'░'.repeat(24)}  0/200${esc}[K`);
   t.equal(
     writes[1],
     `\repoch 1/2  ${esc}[32m${'█'.repeat(6)}${esc}[39m${'░'.repeat(18)}  50/200  25.0 images/s  6s left${esc}[K`,
@@ -214,12 +218,40 @@ t.test('on a terminal one line is rewritten, at most ten times a second', (t) =>
   t.end();
 });
 
+t.test('the rate is counted from the beginning of the pass, or without that from the first batch on', (t) => {
+  // The display begins with the first batch's end, here 4 s after its begin.
+  const [first, second] = watch(fakeStream(true), { NO_COLOR: '1' }, [
+    [0, 20, 4],
+    [4000, 40, 8],
+  ]);
+  t.match(first, '20/200  5.0 images/s  36s left');
+  t.match(second, '40/200  5.0 images/s  32s left');
+  const [none, rate] = watch(fakeStream(true), { NO_COLOR: '1' }, [
+    [60_000, 20],
+    [64_000, 40],
+  ]);
+  t.notMatch(none, 'images/s', 'of one batch whose beginning is not known there is no rate');
+  t.match(rate, '40/200  5.0 images/s  32s left');
+  t.end();
+});
+
+t.test('lines on a terminal wrap at words, and hide nothing', (t) => {
+  const stream = fakeStream(true, 40);
+  const progress = new Progress({ stream, env: {} });
+  progress.line('note   a sentence that is longer than the line of this terminal\u202e');
+  t.equal(
+    stream.writes.join(''),
+    'note   a sentence that is longer than\n       the line of this terminal\\u202e\n',
+  );
+  t.end();
+});
+
 t.test('no colour with NO_COLOR, no line wider than the terminal', (t) => {
-  const plain = watch(fakeStream(true), { NO_COLOR: '1' }, [[1000, 100]]);
+  const plain = watch(fakeStream(true), { NO_COLOR: '1' }, [[1000, 100, 1]]);
   t.match(plain[0], '█'.repeat(12) + '░'.repeat(12));
   t.notMatch(plain[0], `${esc}[32m`);
   for (const columns of [70, 50, 20]) {
-    const line = watch(fakeStream(true, columns), { NO_COLOR: '1' }, [[1000, 100]])[0] ?? '';
+    const line = watch(fakeStream(true, columns), { NO_COLOR: '1' }, [[1000, 100, 1]])[0] ?? '';
     t.ok(
       displayWidth(line.replace('\r', '').replace(`${esc}[K`, '')) < columns,
       `${columns} columns: ${line}`,

@@ -8,11 +8,12 @@ import { fitPath } from '../probe/logistic.js';
 import { softmaxRows } from '../probe/probabilities.js';
 import { quickProbe } from '../probe/quick.js';
 import { checkFeatures } from '../probe/result.js';
+import { signalOption } from '../value-kinds.js';
 
 const schema = z.strictObject({
   folds: z.int().min(2).max(100).default(5),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 /**

@@ -6,6 +6,7 @@ import { mapInOrder } from '../data/in-order.js';
 import type { SkippedImage } from '../data/loader.js';
 import { invalidType, throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
+import { signalOption } from '../value-kinds.js';
 import { type Compared, findPairs } from './pairs.js';
 import { readThumbnail } from './thumbnail.js';
 import { count, shortened } from './words.js';
@@ -15,7 +16,7 @@ const schema = z.strictObject({
   likeness: z.number().min(0).max(1).default(0.7),
   threads: z.int().min(1).max(1024).default(availableParallelism()),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 /**

@@ -9,6 +9,8 @@ import { loadModel } from '../model.js';
 import { domainTable } from '../report/domain-table.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { headLayer } from './graft-flags.js';
+import { checkOutFolder, type OutFlags, overwriteOption } from './out.js';
+import { print, printJson, say } from './output.js';
 import {
   addPreprocessing,
   addReading,
@@ -19,7 +21,7 @@ import {
   skippedLines,
 } from './reading-flags.js';
 
-interface AdaptFlags extends PreprocessingFlags, ReadingFlags {
+interface AdaptFlags extends PreprocessingFlags, ReadingFlags, OutFlags {
   model: string;
   headLayer?: string;
   source: string;
@@ -33,34 +35,37 @@ interface AdaptFlags extends PreprocessingFlags, ReadingFlags {
 }
 
 /** `torchgraft adapt-domain`. */
-export function addAdaptDomain(program: Command): Command {
-  const command = program
-    .command('adapt-domain')
-    .description('Adapt a classifier to unlabelled images of another domain')
+export function define(command: Command): Command {
+  command
     .option('--model <file>', 'run folder, or TorchScript model')
-    .option('--source <dir>', 'labelled images of the domain that it knows: folder or manifest')
-    .option('--target <dir>', 'images of the other domain, in any folders')
-    .option('--out <run>', 'folder that receives model.pt and domain.json')
+    .option('--source <dir>', 'labelled images of the domain that the model knows: folder or manifest')
+    .option('--target <dir>', 'images of the other domain, in any folders; labels are not needed')
+    .option('--out <run>', 'folder for model.pt and domain.json')
     .addOption(
-      new Option('--method <name>', 'one method, or those that the validators choose from')
+      new Option('--method <name>', 'auto: try all and let the validators choose')
         .choices(['auto', ...domainMethods])
         .default('auto'),
     )
-    .option('--report-target', "read the target's class folders too, and tell how each method does there")
-    .option('--steps <n>', 'of training an adapter', wholeNumber(1), 300);
+    .option(
+      '--report-target',
+      "read the target's class folders as well, and tell how well each method does there",
+    )
+    .option('--steps <n>', 'training steps of an adapter', wholeNumber(1), 300);
   addPreprocessing(command)
     .option(...headLayer)
-    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
+    .option('--batch-size <n>', 'images per batch', wholeNumber(1), 32)
     .option(
       '--seed <n>',
-      'of orders, held-out images, and of the split where the source has none',
+      'of the order of images, held-out images, and the split that is made where the source has none',
       wholeNumber(0),
       0,
     );
-  return addReading(command).action(async (flags: AdaptFlags, self: Command) => {
+  return addReading(command.option(...overwriteOption)).action(async (flags: AdaptFlags, self: Command) => {
     requireOptions(self, ['model', 'source', 'target', 'out']);
+    await checkOutFolder(flags.out, ['model.pt', 'domain.json'], flags);
     const done = await adapt(flags);
-    process.stdout.write(`${flags.json ? JSON.stringify(done) : render(done, flags.out)}\n`);
+    if (flags.json) printJson(done);
+    else print(render(done, flags.out));
   });
 }
 
@@ -76,7 +81,7 @@ async function adapt(flags: AdaptFlags): Promise<DomainAdaptation> {
     ...(flags.headLayer ? { layer: flags.headLayer } : {}),
     preprocessing: preprocessingOf(flags),
     ...readingOf(flags),
-    onMethod: (name) => process.stderr.write(`trying ${name}\n`),
+    onMethod: (name) => say(`trying ${name}`),
   });
   await mkdir(flags.out, { recursive: true });
   await model.save(join(flags.out, 'model.pt'));

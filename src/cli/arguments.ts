@@ -65,12 +65,12 @@ export function sideOf(size: number): { size: number; resize: number } {
 }
 
 /** Collects an option that may be given many times. */
-export function collect(text: string, before: string[]): string[] {
+export function collect(text: string, before: string[] = []): string[] {
   return [...before, text];
 }
 
 /** `GLOB=X`, many times. */
-export function collectRates(text: string, before: Record<string, number>): Record<string, number> {
+export function collectRates(text: string, before: Record<string, number> = {}): Record<string, number> {
   const at = text.lastIndexOf('=');
   const rate = Number(text.slice(at + 1));
   if (at < 1 || text.slice(at + 1).trim() === '' || !(rate >= 0)) {

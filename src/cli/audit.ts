@@ -9,6 +9,7 @@ import { formatTable } from '../report/table.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { headLayer } from './graft-flags.js';
 import { listenForInterrupt } from './interrupt.js';
+import { print, printJson } from './output.js';
 import {
   addPreprocessing,
   addReading,
@@ -29,19 +30,25 @@ interface AuditFlags extends PreprocessingFlags, ReadingFlags {
 }
 
 /** `torchgraft audit`. */
-export function addAudit(program: Command): Command {
-  const command = program
-    .command('audit')
-    .description('Images that look the same in two splits, and labels that may be wrong')
+export function define(command: Command): Command {
+  command
     .option('--data <dir>', 'folder or manifest')
-    .option('--model <file>', 'TorchScript model, or run folder; without one no labels are looked at');
+    .option('--model <file>', 'TorchScript model or run folder, to look for wrong labels with');
   addPreprocessing(command)
     .option(...headLayer)
-    .option('--top <n>', 'most lines of each list', wholeNumber(1), 20)
-    .option('--seed <n>', 'of folds, and of the split where the data has none', wholeNumber(0), 0);
+    .option('--top <n>', 'longest list to print', wholeNumber(1), 20)
+    .option(
+      '--seed <n>',
+      'of the folds, and of the split that is made where the data has none',
+      wholeNumber(0),
+      0,
+    );
   return addReading(command).action(async (flags: AuditFlags, self: Command) => {
     requireOptions(self, ['data']);
-    const { signal, stop } = listenForInterrupt('nothing more is looked at.');
+    const { signal, stop } = listenForInterrupt({
+      now: 'Stopping.',
+      then: () => 'Nothing more was looked at.',
+    });
     await audit(flags, signal).finally(stop);
   });
 }
@@ -52,7 +59,7 @@ async function audit(flags: AuditFlags, signal: AbortSignal): Promise<void> {
   const doubted = flags.model === undefined ? undefined : await doubtLabels(flags.model, data, flags, signal);
   const skipped = onceEach([...found.skipped, ...(doubted?.skipped ?? [])]);
   if (flags.json) {
-    process.stdout.write(`${JSON.stringify({ ...found, labels: doubted?.labels ?? null, skipped })}\n`);
+    printJson({ ...found, labels: doubted?.labels ?? null, skipped });
     return;
   }
   const lines = [
@@ -64,7 +71,7 @@ async function audit(flags: AuditFlags, signal: AbortSignal): Promise<void> {
       ? labelLines(doubted.labels, flags.top)
       : ['No labels were looked at: that takes `--model`.']),
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(lines.join('\n'));
 }
 
 async function doubtLabels(

@@ -10,6 +10,7 @@ import {
 import { clearPlans, mostPlans, planCacheFiles, planCacheFolder } from '../plan-cache.js';
 import { formatTable } from '../report/table.js';
 import { positiveNumber } from './arguments.js';
+import { print, printJson } from './output.js';
 
 interface CacheFlags {
   json?: boolean;
@@ -17,14 +18,13 @@ interface CacheFlags {
 }
 
 /** `torchgraft cache` and `torchgraft cache clear`. */
-export function addCache(program: Command): Command {
-  const cache = program
-    .command('cache')
-    .description(
-      'Cached features of frozen layers and proven plans: what they take; `cache clear` removes them',
-    )
+export function define(command: Command): Command {
+  command
     .option('--json', 'one JSON object on standard output')
-    .action(async ({ json }: CacheFlags) => {
+    .allowExcessArguments()
+    .action(async ({ json }: CacheFlags, self: Command) => {
+      const [unknown] = self.args;
+      if (unknown !== undefined) self.error(`error: unknown command '${unknown}'\n(Did you mean clear?)`);
       const limitBytes = featureCacheLimit();
       const files = await featureCacheFiles();
       const folder = featureCacheFolder();
@@ -36,24 +36,25 @@ export function addCache(program: Command): Command {
         count: kept.length,
         limit: mostPlans,
       };
-      if (json) write(JSON.stringify({ folder, bytes, limitBytes, files, plans }));
-      else write(`${renderFeatures(files, limitBytes)}\n${renderPlans(kept)}`);
+      if (json) printJson({ folder, bytes, limitBytes, files, plans });
+      else print(`${renderFeatures(files, limitBytes)}\n${renderPlans(kept)}`);
     });
-  cache
+  command
     .command('clear')
-    .description('Remove cached features and proven plans; runs make them anew')
-    .option('--older-than <days>', 'only what was last used longer ago', positiveNumber)
+    .description('Remove cached features and plans; later runs make them again')
+    .option('--older-than <days>', 'only what was last used more than this many days ago', positiveNumber)
     .option('--json', 'one JSON object on standard output')
-    .action(async (_: CacheFlags, command: Command) => {
-      const { olderThan = 0, json } = command.optsWithGlobals<CacheFlags>();
+    .action(async (_: CacheFlags, self: Command) => {
+      const { olderThan = 0, json } = self.optsWithGlobals<CacheFlags>();
       const features = await clearFeatures({ olderThanDays: olderThan });
       const plans = await clearPlans({ olderThanDays: olderThan });
       const removed = [...features, ...plans];
       const bytes = totalBytes(removed);
       const text = `removed ${count(features, 'file')} of features and ${count(plans, 'plan')}, ${formatBytes(bytes)}`;
-      write(json ? JSON.stringify({ removed: removed.map(({ path }) => path), bytes }) : text);
+      if (json) printJson({ removed: removed.map(({ path }) => path), bytes });
+      else print(text);
     });
-  return cache;
+  return command;
 }
 
 function renderFeatures(files: FeatureCacheFile[], limitBytes: number): string {
@@ -110,8 +111,4 @@ function formatAge(milliseconds: number): string {
         ? ([Math.floor(minutes / 60), 'hour'] as const)
         : ([Math.floor(minutes / 1440), 'day'] as const);
   return new Intl.RelativeTimeFormat('en').format(-amount, unit);
-}
-
-function write(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

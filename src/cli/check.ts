@@ -4,6 +4,7 @@ import type { ProbeMetric } from '../probe/interval.js';
 import { transferCheck } from '../probe/transfer-check.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { headLayer } from './graft-flags.js';
+import { print, printJson } from './output.js';
 import {
   addPreprocessing,
   addReading,
@@ -26,19 +27,24 @@ interface CheckFlags extends PreprocessingFlags, ReadingFlags {
 }
 
 /** `torchgraft check`. */
-export function addCheck(program: Command): Command {
-  const command = program
-    .command('check')
-    .description('Whether what a pretrained model has learnt helps on a data set')
+export function define(command: Command): Command {
+  command
     .option('--model <file>', 'TorchScript model, or run folder')
     .option('--data <dir>', 'folder or manifest');
   addPreprocessing(command)
     .option(...headLayer)
-    .addOption(new Option('--metric <name>').choices(['macroF1', 'accuracy']).default('macroF1'))
-    .option('--untrained <n>', 'untrained networks to compare with', wholeNumber(1), 3)
-    .option('--shuffled', "compare with the model's own weights in a random order too")
-    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
-    .option('--seed <n>', 'of untrained and shuffled weights, folds and resampling', wholeNumber(0), 0);
+    .addOption(
+      new Option('--metric <name>', 'what is compared').choices(['macroF1', 'accuracy']).default('macroF1'),
+    )
+    .option('--untrained <n>', 'number of untrained networks to compare with', wholeNumber(1), 3)
+    .option('--shuffled', "also compare with the model's own weights in random order")
+    .option('--batch-size <n>', 'images per batch', wholeNumber(1), 32)
+    .option(
+      '--seed <n>',
+      'of untrained and shuffled weights, folds, resampling and the split that is made where the data has none',
+      wholeNumber(0),
+      0,
+    );
   return addReading(command).action(async (flags: CheckFlags, self: Command) => {
     requireOptions(self, ['model', 'data']);
     const data = await readData(flags.data, flags.seed, undefined, readingOf(flags));
@@ -51,6 +57,7 @@ export function addCheck(program: Command): Command {
       ...readingOf(flags),
     });
     const lines = [`${checked.verdict}: ${checked.text}`, ...skippedLines(checked.skipped)];
-    process.stdout.write(`${flags.json ? JSON.stringify(checked) : lines.join('\n')}\n`);
+    if (flags.json) printJson(checked);
+    else print(lines.join('\n'));
   });
 }

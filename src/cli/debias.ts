@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Classifier, loadClassifier } from '../classifier.js';
@@ -8,6 +9,8 @@ import { retrainLastLayer } from '../probe/last-layer.js';
 import { sliceTables } from '../report/slice-tables.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { headLayer } from './graft-flags.js';
+import { checkOutFile, type OutFlags, overwriteOption } from './out.js';
+import { print, printJson } from './output.js';
 import {
   addReading,
   loadingOf,
@@ -18,7 +21,7 @@ import {
 } from './reading-flags.js';
 import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 
-interface DebiasFlags extends SliceFlags, ReadingFlags {
+interface DebiasFlags extends SliceFlags, ReadingFlags, OutFlags {
   data: string;
   groups: string;
   headLayer?: string;
@@ -30,34 +33,42 @@ interface DebiasFlags extends SliceFlags, ReadingFlags {
 }
 
 /** `torchgraft debias`. */
-export function addDebias(program: Command): Command {
-  const command = program
-    .command('debias')
-    .description(
-      'Retrain the last layer of a fine-tuned model on balanced groups (DFR), against spurious correlations',
-    )
+export function define(command: Command): Command {
+  command
     .argument('<run>', 'run folder, or model file')
     .option('--data <dir>', 'folder or manifest')
-    .option('--groups <slice>', 'the slice whose values, each by class, are balanced')
-    .option('--out <file>', 'the new model (default: debiased.pt beside the old one)');
+    .option('--groups <slice>', 'the slice that makes groups with each class; the groups are balanced')
+    .option('--out <file>', 'file for the new model (default: debiased.pt beside the old one)');
   addSlices(command)
-    .addOption(new Option('--from <split>', 'what it learns from').choices(['val', 'train']).default('val'))
+    .addOption(new Option('--from <split>', 'images to learn from').choices(['val', 'train']).default('val'))
     .option(...headLayer)
-    .option('--draws <n>', 'balanced subsets whose solutions are averaged', wholeNumber(1), 10)
-    .option('--strength <C,...>', 'inverse penalties to choose from (default: 1e-4 to 10)', numbers)
-    .option('--seed <n>', 'of the subsets, and of the split, where the data has none', wholeNumber(0), 0);
-  return addReading(command).action(async (run: string, flags: DebiasFlags, self: Command) => {
-    requireOptions(self, ['data', 'groups']);
-    await debias(run, flags);
-  });
+    .option('--draws <n>', 'number of balanced subsets; their solutions are averaged', wholeNumber(1), 10)
+    .option(
+      '--strength <C,...>',
+      'inverse strengths of the penalty to choose from (default: 1e-4 to 10)',
+      numbers,
+    )
+    .option(
+      '--seed <n>',
+      'of the subsets, and of the split that is made where the data has none',
+      wholeNumber(0),
+      0,
+    );
+  return addReading(command.option(...overwriteOption)).action(
+    async (run: string, flags: DebiasFlags, self: Command) => {
+      requireOptions(self, ['data', 'groups']);
+      await debias(run, flags);
+    },
+  );
 }
 
 async function debias(run: string, flags: DebiasFlags): Promise<void> {
   const { groups, from, draws, seed } = flags;
   const reading = readingOf(flags);
-  const data = await readData(flags.data, seed, sliceRulesOf(flags), readingOf(flags));
   const source = modelFile(run);
   const file = flags.out ?? join(dirname(source), 'debiased.pt');
+  await checkOutFile(file, flags);
+  const data = await readData(flags.data, seed, sliceRulesOf(flags), readingOf(flags));
   await using classifier = await loadClassifier(source, loadingOf(flags));
   const split = judgeOf(data, from);
   const judge = () => split && judged(classifier, data, split, { groups, unreadable: reading.unreadable });
@@ -67,14 +78,13 @@ async function debias(run: string, flags: DebiasFlags): Promise<void> {
     ...(flags.strength ? { C: flags.strength } : {}),
     ...(flags.headLayer ? { layer: flags.headLayer } : {}),
   });
+  await mkdir(dirname(file), { recursive: true });
   await classifier.model.save(file);
   const after = await judge();
   const skipped = onceEach([...left, ...(before?.skipped ?? [])]);
   if (flags.json) {
     const reports = { before: before?.report, after: after?.report };
-    process.stdout.write(
-      `${JSON.stringify({ model: file, split: split ?? null, ...result, ...reports, skipped })}\n`,
-    );
+    printJson({ model: file, split: split ?? null, ...result, ...reports, skipped });
     return;
   }
   const lines = [
@@ -90,7 +100,7 @@ async function debias(run: string, flags: DebiasFlags): Promise<void> {
         ]),
     `saved  ${file}`,
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(lines.join('\n'));
 }
 
 /** A split that was not learnt from; what was trained on is none. */

@@ -12,9 +12,11 @@ import { reportSlices, reportTargetSlices } from '../outcome-slices.js';
 import { calibrationTable, confusionTable, figuresTable, perClassTable } from '../report/metrics-tables.js';
 import { sliceTables } from '../report/slice-tables.js';
 import { figuresText, taskFigures, taskTable } from '../report/task-tables.js';
+import { visible } from '../report/visible.js';
 import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
 import { percent } from './lines.js';
+import { print, printJson, say } from './output.js';
 import { addReading, loadingOf, type ReadingFlags, readingOf, skippedLines } from './reading-flags.js';
 import { addSlices, type SliceFlags, sliceRulesOf } from './slices.js';
 
@@ -27,10 +29,8 @@ interface EvalFlags extends SliceFlags, ReadingFlags {
 }
 
 /** `torchgraft eval`. */
-export function addEval(program: Command): Command {
-  const command = program
-    .command('eval')
-    .description('Metrics of a fine-tuned model on a split of a data set')
+export function define(command: Command): Command {
+  command
     .argument('<run>', 'run folder, or model file')
     .option('--data <dir>', 'folder or manifest')
     .addOption(
@@ -40,8 +40,8 @@ export function addEval(program: Command): Command {
       ).choices(['train', 'val', 'test']),
     );
   addSlices(command)
-    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
-    .option('--seed <n>', 'of the split, where the data has none', wholeNumber(0), 0)
+    .option('--batch-size <n>', 'images per batch', wholeNumber(1), 32)
+    .option('--seed <n>', 'of the split that is made where the data has none', wholeNumber(0), 0)
     .addOption(
       new Option('--tta <views>', 'average the probabilities of several views').choices(testTimeNames),
     );
@@ -50,7 +50,7 @@ export function addEval(program: Command): Command {
     const { batchSize } = flags;
     await using classifier = await loadClassifier(modelFile(run), loadingOf(flags));
     const data = await readMeasured(flags, classifier.card);
-    for (const warning of data.warnings) process.stderr.write(`note   ${warning}\n`);
+    for (const warning of data.warnings) say(visible(`note   ${warning}`));
     if (taskOf(classifier.card) !== 'single-label') {
       await evaluateTargets(classifier, data, flags);
       return;
@@ -66,7 +66,7 @@ export function addEval(program: Command): Command {
     if (flags.json) {
       const tta = flags.tta ?? null;
       const result = { split, tta, metrics, intervals, slices: bySlice, predictions, skipped };
-      process.stdout.write(`${JSON.stringify(result)}\n`);
+      printJson(result);
       return;
     }
     const lines = [
@@ -83,7 +83,7 @@ export function addEval(program: Command): Command {
       confusionTable(metrics),
       ...bySlice.flatMap((report) => ['', sliceTables(report)]),
     ];
-    process.stdout.write(`${lines.join('\n')}\n`);
+    print(lines.join('\n'));
   });
 }
 
@@ -135,7 +135,7 @@ async function evaluateTargets(classifier: Classifier, data: ImageDataset, flags
   const { split, metrics, predictions, skipped } = evaluation;
   const slices = reportTargetSlices(evaluation, evaluation.slices, classes);
   if (flags.json) {
-    process.stdout.write(`${JSON.stringify({ split, classes, metrics, slices, predictions, skipped })}\n`);
+    printJson({ split, classes, metrics, slices, predictions, skipped });
     return;
   }
   const figures = figuresText(taskFigures(metrics));
@@ -146,7 +146,7 @@ async function evaluateTargets(classifier: Classifier, data: ImageDataset, flags
     taskTable(metrics),
     ...slices.flatMap((report) => ['', sliceTables(report)]),
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(lines.join('\n'));
 }
 
 /** Drawn within the classes: a rare class that some resamples lack would count there as wrong in the macro average. */

@@ -7,6 +7,7 @@ import { loadModel, type Model } from '../model.js';
 import { Progress } from '../report/progress.js';
 import { readData } from './arguments.js';
 import { batchDisplay } from './batch-display.js';
+import { progressStream } from './output.js';
 import { onceEach, skippedLines } from './reading-flags.js';
 import type { TrainRequest } from './run.js';
 
@@ -28,7 +29,7 @@ export async function openModel(
   try {
     const related = await readData(request.adapt.data, options.seed ?? 0, undefined, options);
     const { strategy, checkpoint, resume, learningRates, freeze, earlyStopping, licences, ...rest } = options;
-    const progress = new Progress({ stream: process.stderr });
+    const progress = new Progress({ stream: progressStream });
     tell.say(
       `adapt  on ${request.adapt.data} first: ${related.classes.length} classes, ${related.splits.train.length} train`,
     );

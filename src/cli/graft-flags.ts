@@ -6,10 +6,10 @@ import { collect, positiveNumber, wholeNumber } from './arguments.js';
 export interface GraftFlags {
   loraRank?: number;
   loraAlpha?: number;
-  loraTarget: string[];
+  loraTarget?: string[];
   head?: 'linear' | 'cosine';
   headLayer?: string;
-  hidden: number[];
+  hidden?: number[];
   pooling?: 'avg' | 'concat';
 }
 
@@ -22,28 +22,28 @@ export const headLayer = [
 /** The options of {@link GraftFlags}. */
 export function addGrafts(command: Command): Command {
   return command
-    .option('--lora-rank <r>', 'with lora: rank of the adapters (default: 8)', wholeNumber(1))
+    .option('--lora-rank <r>', 'for lora: rank of the adapters (default: 8)', wholeNumber(1))
     .option(
       '--lora-alpha <x>',
-      'with lora: they are multiplied by alpha / rank (default: 2 * rank)',
+      'for lora: adapters are multiplied by alpha / rank (default: 2 * rank)',
       positiveNumber,
     )
     .option(
       '--lora-target <glob>',
-      'with lora: layers that get an adapter; may be given often (default: all but the head)',
+      'for lora: layers that get an adapter; may be repeated (default: all but the head)',
       collect,
-      [],
     )
-    .addOption(new Option('--head <kind>', 'of the new head (default: linear)').choices(['linear', 'cosine']))
+    .addOption(
+      new Option('--head <kind>', 'kind of the new head (default: linear)').choices(['linear', 'cosine']),
+    )
     .option(...headLayer)
     .option(
       '--hidden <n>',
-      'width of a hidden layer of the new head; may be given often',
-      (text: string, before: number[]) => [...before, wholeNumber(1)(text)],
-      [],
+      'width of a hidden layer in the new head; may be repeated',
+      (text: string, before: number[] = []) => [...before, wholeNumber(1)(text)],
     )
     .addOption(
-      new Option('--pooling <name>', 'what the new head gets of the last map (default: as it is)').choices([
+      new Option('--pooling <name>', 'pooling before the new head (default: as the model has it)').choices([
         'avg',
         'concat',
       ]),
@@ -52,8 +52,15 @@ export function addGrafts(command: Command): Command {
 
 /** What the flags say, as options of fineTune. */
 export function toGrafts(flags: GraftFlags): Pick<FineTuneOptions, 'lora' | 'head'> {
-  const { loraRank: rank, loraAlpha: alpha, loraTarget: targets } = flags;
-  const { head: kind, headLayer: layer, hidden, pooling } = flags;
+  const {
+    loraRank: rank,
+    loraAlpha: alpha,
+    loraTarget: targets = [],
+    head: kind,
+    headLayer: layer,
+    hidden = [],
+    pooling,
+  } = flags;
   const lora = {
     ...(rank === undefined ? {} : { rank }),
     ...(alpha === undefined ? {} : { alpha }),

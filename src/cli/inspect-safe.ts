@@ -1,10 +1,12 @@
 import { inspectModelFile, type ModelFileReport } from '../archive/inspect.js';
 import { formatBytes } from './cache.js';
+import { print, printJson } from './output.js';
 
 /** `torchgraft inspect --safe`: what a file holds, with nothing of it run. */
 export async function inspectSafely(path: string, asJson: boolean): Promise<void> {
   const found = await inspectModelFile(path);
-  process.stdout.write(`${asJson ? JSON.stringify(found) : textOf(path, found)}\n`);
+  if (asJson) printJson(found);
+  else print(textOf(path, found));
 }
 
 function textOf(path: string, found: ModelFileReport): string {

@@ -5,9 +5,11 @@ import type { HeadDescription } from '../native.js';
 import { type PlanOptions, planModel } from '../plan.js';
 import { modelTable } from '../report/model-table.js';
 import { planLines } from '../report/plan-lines.js';
+import { visible } from '../report/visible.js';
 import { modelFile, wholeNumber } from './arguments.js';
 import { headLayer } from './graft-flags.js';
 import { inspectSafely } from './inspect-safe.js';
+import { print, printJson } from './output.js';
 
 interface InspectFlags {
   plan?: boolean;
@@ -34,19 +36,17 @@ function describeHead(head: HeadDescription): string {
 }
 
 /** `torchgraft inspect`. */
-export function addInspect(program: Command): Command {
-  return program
-    .command('inspect')
-    .description("A model's layers, parameters, heads, and what to know before training it")
+export function define(command: Command): Command {
+  return command
     .argument('<model>', 'TorchScript model, or run folder')
     .option(
       '--plan',
-      'where a fine-tuning would cut it into a frozen and a learning part, and how it is computed',
+      'show where fine-tuning would split the model into a frozen and a learning part, and how they are computed',
     )
-    .option('--strategy <name>', 'with --plan: what learns: head, last:K, full, norm or bias', 'head')
+    .option('--strategy <name>', 'for --plan, what learns: head, last:K, full, norm or bias', 'head')
     .option(
       '--image-size <px>',
-      "with --plan: side of the images (default: the model's own, or 224)",
+      "for --plan, side of the images (default: the model's own, or 224)",
       wholeNumber(1),
     )
     .option(...headLayer)
@@ -60,7 +60,7 @@ export function addInspect(program: Command): Command {
       if (flags.json) {
         const { notices, card, bytes, origin: file } = model;
         const content = { ...summary, notices, card, bytes, file, ...(plan ? { plan } : {}) };
-        process.stdout.write(`${JSON.stringify(content)}\n`);
+        printJson(content);
         return;
       }
       const heads = summary.heads.map(describeHead);
@@ -77,10 +77,10 @@ export function addInspect(program: Command): Command {
           ? [`adapters ${adapters.length} of rank ${adapters[0]?.rank}, not merged`]
           : []),
         ...(unusedLayers.length > 0 ? [`unused   ${unusedLayers.join(', ')}: forward never uses them`] : []),
-        ...(model.card ? [`classes  ${listNames(model.card.classes, 100)}`] : []),
+        ...(model.card ? [visible(`classes  ${listNames(model.card.classes, 100)}`)] : []),
         ...(plan ? planLines(plan) : []),
-        ...model.notices.map((notice) => `note     ${notice}`),
+        ...model.notices.map((notice) => visible(`note     ${notice}`)),
       ];
-      process.stdout.write(`${lines.join('\n')}\n`);
+      print(lines.join('\n'));
     });
 }

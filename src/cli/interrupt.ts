@@ -1,15 +1,23 @@
 import { TorchgraftError } from '../errors.js';
+import { say } from './output.js';
 
-/**
- * The first Ctrl-C, or SIGTERM, aborts the signal and says so; the second ends the process at once.
- *
- * @param message what happens next, a sentence
- */
-export function listenForInterrupt(message: string): { signal: AbortSignal; stop: () => void } {
+/** What a command does when it is interrupted, in sentences. */
+export interface InterruptWords {
+  /** Until it ends: `Finishing this batch, then saving a checkpoint in runs/x.` */
+  now: string;
+  /** When it has ended: `To go on, run the same command with --resume.` */
+  then: () => string;
+}
+
+let interrupted: InterruptWords | undefined;
+
+/** The first Ctrl-C, or SIGTERM, aborts the signal and says so; the second ends the process at once. */
+export function listenForInterrupt(words: InterruptWords): { signal: AbortSignal; stop: () => void } {
   const controller = new AbortController();
   const onSignal = () => {
     if (controller.signal.aborted) process.exit(130);
-    process.stderr.write(`\nInterrupted: ${message} Ctrl-C again ends at once.\n`);
+    interrupted = words;
+    say(`\n${words.now} Press Ctrl-C again to stop at once.`);
     controller.abort(new TorchgraftError('ABORTED', 'Interrupted.'));
   };
   process.on('SIGINT', onSignal);
@@ -21,4 +29,9 @@ export function listenForInterrupt(message: string): { signal: AbortSignal; stop
       process.off('SIGTERM', onSignal);
     },
   };
+}
+
+/** What is said at the end of a command that was interrupted; undefined where none was. */
+export function afterInterrupt(): string | undefined {
+  return interrupted && `Stopped. ${interrupted.then()}`;
 }

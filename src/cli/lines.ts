@@ -12,6 +12,7 @@ import { baselinesTable, beatenByProbe } from '../report/baselines-table.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';
 import { formatTime } from '../report/progress.js';
 import { figuresText, namedFigures, taskFigures, taskTable } from '../report/task-tables.js';
+import { visible } from '../report/visible.js';
 import type { RunRecord } from '../run-record.js';
 import type { TrainRequest } from './run.js';
 
@@ -23,7 +24,7 @@ export function startLines(model: Model, data: ImageDataset, request: TrainReque
     `data   ${request.data}: ${outputsOf(data)}, ${train.length} train, ${val.length} val` +
       `${test ? `, ${test.length} test` : ''}`,
     ...[...model.notices, ...data.warnings].map((text) => `note   ${text}`),
-  ];
+  ].map(visible);
 }
 
 /** What the model is to give, for people. */

@@ -8,9 +8,11 @@ import { loadModel } from '../model.js';
 import { Progress } from '../report/progress.js';
 import { positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
-import { addTraining, type TrainingFlags, toTrainingOptions } from './train.js';
+import { checkOutFolder, type OutFlags, overwriteOption } from './out.js';
+import { print, printJson, progressStream } from './output.js';
+import { addTraining, type TrainingFlags, toTrainingOptions } from './training-flags.js';
 
-interface LrFindFlags extends TrainingFlags {
+interface LrFindFlags extends TrainingFlags, OutFlags {
   model: string;
   data: string;
   out: string;
@@ -21,37 +23,41 @@ interface LrFindFlags extends TrainingFlags {
 }
 
 /** `torchgraft lr-find`. */
-export function addLrFind(program: Command): Command {
-  const command = program
-    .command('lr-find')
-    .description('Find a learning rate by a sweep over some steps of the training that is to follow')
+export function define(command: Command): Command {
+  command
+    .optionsGroup('The sweep:')
     .option('--model <file>', 'TorchScript model, scripted or traced')
     .option('--data <dir>', 'folder or manifest, as for train')
-    .option('--out <dir>', 'folder that receives lr-find.json and lr-find.svg', '.')
-    .option('--lowest <x>', 'first learning rate', positiveNumber, 1e-7)
-    .option('--highest <x>', 'last learning rate', positiveNumber, 10)
-    .option('--steps <n>', 'steps from one to the other, 20 to 1000', wholeNumber(1), 100);
+    .option('--out <dir>', 'folder for lr-find.json and lr-find.svg', '.')
+    .option('--lowest <x>', 'learning rate to begin with', positiveNumber, 1e-7)
+    .option('--highest <x>', 'learning rate to end with', positiveNumber, 10)
+    .option('--steps <n>', 'steps from one to the other, from 20 to 1000', wholeNumber(1), 100)
+    .option(...overwriteOption)
+    .option('--json', 'one JSON object on standard output');
   return addTraining(command)
-    .option('--json', 'one JSON object on standard output')
-    .addHelpText('after', '\nThe options below --steps are those of the train command that is to follow.')
+    .addHelpText('after', '\nBelow the sweep, give the options that the train command will have.')
     .action(async (flags: LrFindFlags, self: Command) => {
       requireOptions(self, ['model', 'data']);
+      await checkOutFolder(flags.out, sweepFiles, flags);
       const found = await find(flags);
       const written = await writeFiles(flags.out, found);
       const text = [renderSweepText(found), '', ...trainFlags(found), `saved  ${written.join(', ')}`].join(
         '\n',
       );
-      process.stdout.write(`${flags.json ? JSON.stringify(found) : text}\n`);
+      if (flags.json) printJson(found);
+      else print(text);
     });
 }
+
+const sweepFiles = ['lr-find.json', 'lr-find.svg'];
 
 async function find(flags: LrFindFlags): Promise<LearningRateSearch> {
   const { device, threads, lowest, highest, steps } = flags;
   const options = toTrainingOptions(flags);
   const data = await readData(flags.data, flags.seed, undefined, options);
   await using model = await loadModel(flags.model, { device, ...(threads ? { threads } : {}) });
-  const interrupt = listenForInterrupt('nothing was written.');
-  const progress = new Progress({ stream: process.stderr });
+  const interrupt = listenForInterrupt({ now: 'Finishing this step.', then: () => 'Nothing was written.' });
+  const progress = new Progress({ stream: progressStream });
   const images = flags.batchSize;
   progress.start('sweep', steps * images);
   try {

@@ -2,10 +2,12 @@ import { type Command, Option } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { SkippedImage } from '../data/loader.js';
 import type { Prediction } from '../ranking.js';
+import { visible } from '../report/visible.js';
 import { type TestTimeAugmentation, testTimeNames } from '../test-time.js';
 import { modelFile, shareOf, wholeNumber } from './arguments.js';
 import { type Failure, failureOf, imagesOf } from './image-arguments.js';
 import { percent } from './lines.js';
+import { print, printJson, say } from './output.js';
 import { addReading, loadingOf, type ReadingFlags, skippedLines } from './reading-flags.js';
 
 interface PredictFlags extends ReadingFlags {
@@ -19,20 +21,18 @@ interface PredictFlags extends ReadingFlags {
 const imagesAtOnce = 256;
 
 /** `torchgraft predict`. */
-export function addPredict(program: Command): Command {
-  const command = program
-    .command('predict')
-    .description('Classes or labels of images, with probabilities, or the numbers of a regression')
+export function define(command: Command): Command {
+  command
     .argument('<run>', 'run folder, or model file')
     .argument('<image...>', 'image files, folders of images, and globs such as "photos/**/*.jpg"')
-    .option('--top <k>', 'classes to give for each image', wholeNumber(1), 5)
+    .option('--top <k>', 'most likely classes to give for each image', wholeNumber(1), 5)
     .option(
       '--threshold <p>',
-      'of a multi-label model: probability from which on a label is given',
+      'for multi-label models: give labels with at least this probability',
       shareOf,
       0.5,
     )
-    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
+    .option('--batch-size <n>', 'images per batch', wholeNumber(1), 32)
     .addOption(
       new Option('--tta <views>', 'average the probabilities of several views').choices(testTimeNames),
     );
@@ -59,28 +59,27 @@ async function predict(run: string, images: readonly string[], flags: PredictFla
       if (result.status === 'fulfilled') {
         count++;
         if (flags.json) predictions.push(toJson(image, result.value));
-        else process.stdout.write(`${image}  ${answerOf(result.value)}\n`);
+        else print(visible(`${image}  ${answerOf(result.value)}`));
         continue;
       }
       const failure = failureOf(image, result.reason);
       if (flags.skipUnreadable) skipped.push({ path: image, reason: failure.reason });
       else failed.push(failure);
       if (flags.json) continue;
-      if (flags.skipUnreadable)
-        process.stdout.write(`${skippedLines([skipped.at(-1) as SkippedImage])[0]}\n`);
+      if (flags.skipUnreadable) print(skippedLines([skipped.at(-1) as SkippedImage])[0] as string);
       else tell(failure);
     }
   }
   if (flags.json) {
     const seconds = (performance.now() - start) / 1000;
     const metrics = { count, seconds, imagesPerSecond: count / seconds };
-    process.stdout.write(`${JSON.stringify({ predictions, failed, skipped, metrics })}\n`);
+    printJson({ predictions, failed, skipped, metrics });
   }
   return failed.length > 0 || count === 0 ? 1 : 0;
 }
 
 function tell({ code, reason }: Failure): void {
-  process.stderr.write(`error [${code}]: ${reason}\n`);
+  say(visible(`error [${code}]: ${reason}`));
 }
 
 /** Classes or labels with their probabilities, or numbers. */

@@ -1,6 +1,5 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { ImageDataset, Sample } from '../data/dataset.js';
@@ -8,40 +7,41 @@ import { imageFolder } from '../data/folder.js';
 import { fineTune } from '../fine-tune/fine-tune.js';
 import type { FineTuneResult } from '../fine-tune/result.js';
 import { loadModel } from '../model.js';
+import { packageRoot } from '../package.js';
 import { confusionTable, perClassTable } from '../report/metrics-tables.js';
 import { type Column, formatTable } from '../report/table.js';
 import { wholeNumber } from './arguments.js';
 import { backbonePreprocessing } from './embedded.js';
 import { epochLine, percent } from './lines.js';
+import { checkOutFolder, type OutFlags, overwriteOption } from './out.js';
+import { print } from './output.js';
 import { tryReport } from './report.js';
 
-const assets = fileURLToPath(new URL('../../assets/', import.meta.url));
-
-const say = (text = '') => process.stdout.write(`${text}\n`);
+const assets = join(packageRoot(), 'assets');
 
 /** `torchgraft quickstart`. */
-export function addQuickstart(program: Command): Command {
-  return program
-    .command('quickstart')
-    .description(
-      'Fine-tune the embedded network on the embedded defect photographs, beside one from random weights',
-    )
-    .option('--out <run>', 'folder that receives model.pt and report.html', 'runs/quickstart')
-    .option('--epochs <n>', 'for both networks', wholeNumber(1), 8)
-    .action(async ({ out, epochs }: { out: string; epochs: number }) => {
+export function define(command: Command): Command {
+  return command
+    .option('--out <run>', 'folder for model.pt and report.html', 'runs/quickstart')
+    .option('--epochs <n>', 'epochs of each training', wholeNumber(1), 8)
+    .option(...overwriteOption)
+    .action(async ({ out, epochs, overwrite }: { out: string; epochs: number } & OutFlags) => {
+      await checkOutFolder(out, ['model.pt', 'report.html'], { overwrite });
       const data = await imageFolder(join(assets, 'defects'));
-      say(`${data.classes.length} kinds of surface (${data.classes.join(', ')}), synthetic photographs: `);
-      say(`${data.splits.train.length} to learn from, ${data.splits.val.length} held back.`);
-      say('\n1. Transfer: pretrained on generated textures, all layers fine-tuned');
+      print(`${data.classes.length} kinds of surface (${data.classes.join(', ')}), synthetic photographs: `);
+      print(`${data.splits.train.length} to learn from, ${data.splits.val.length} held back.`);
+      print('\n1. Transfer: pretrained on generated textures, all layers fine-tuned');
       const transfer = await run(data, epochs, join(out, 'model.pt'), false);
-      say('\n2. From scratch: the same network from random weights, same budget');
+      print('\n2. From scratch: the same network from random weights, same budget');
       const scratch = await run(data, epochs, undefined, true);
-      say('\nTransfer, on the held-back photographs (which also chose the best epoch, for both networks):\n');
-      say(perClassTable(transfer.best.validation));
-      say(`\n${confusionTable(transfer.best.validation)}\n`);
+      print(
+        '\nTransfer, on the held-back photographs (which also chose the best epoch, for both networks):\n',
+      );
+      print(perClassTable(transfer.best.validation));
+      print(`\n${confusionTable(transfer.best.validation)}\n`);
       await showPredictions(join(out, 'model.pt'), data);
-      say(compare(transfer, scratch));
-      say(
+      print(compare(transfer, scratch));
+      print(
         `\nSaved ${join(out, 'model.pt')} and a report beside it. Try: npx torchgraft predict ${out} <image>`,
       );
     });
@@ -65,11 +65,11 @@ async function run(
     augment: { crop: { scale: [0.7, 1] }, verticalFlip: 0.5 },
     preprocessing: backbonePreprocessing,
   });
-  for await (const epoch of training) say(epochLine(epoch));
+  for await (const epoch of training) print(epochLine(epoch));
   if (file) {
     await mkdir(join(file, '..'), { recursive: true });
     await model.save(file);
-    await tryReport(join(file, '..', 'report.html'), say, {
+    await tryReport(join(file, '..', 'report.html'), print, {
       ...{ model, data, result: training.result as FineTuneResult, modelFile: file },
       outcomes: training.validationOutcomes,
     });
@@ -95,7 +95,7 @@ async function showPredictions(file: string, data: ImageDataset): Promise<void> 
       percent(best?.probability ?? 0),
     ];
   });
-  say(`${formatTable(columns('image', 'truth', 'predicted', 'probability'), rows)}\n`);
+  print(`${formatTable(columns('image', 'truth', 'predicted', 'probability'), rows)}\n`);
 }
 
 function compare(transfer: FineTuneResult, scratch: FineTuneResult): string {

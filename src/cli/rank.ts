@@ -5,13 +5,14 @@ import { type Normalisation, normalisation } from '../data/preprocessing.js';
 import { type Candidate, type RankBy, type Ranking, rankModels } from '../probe/rank.js';
 import { rankingTable } from '../report/ranking-table.js';
 import { normalisationName, readData, requireOptions, sideOf, wholeNumber } from './arguments.js';
+import { print, printJson, say } from './output.js';
 import { addReading, type ReadingFlags, readingOf, skippedLines } from './reading-flags.js';
 
 interface RankFlags extends ReadingFlags {
   data: string;
-  normalise: PerModel<Normalisation>;
-  imageSize: PerModel<number>;
-  headLayer: PerModel<string>;
+  normalise?: PerModel<Normalisation>;
+  imageSize?: PerModel<number>;
+  headLayer?: PerModel<string>;
   by: RankBy;
   batchSize: number;
   seed: number;
@@ -23,39 +24,34 @@ type PerModel<T> = ReadonlyMap<string, T>;
 const size = wholeNumber(1);
 
 /** `torchgraft rank`. */
-export function addRank(program: Command): Command {
-  const command = program
-    .command('rank')
-    .description('Which of several pretrained models suits a data set, before any is fine-tuned')
+export function define(command: Command): Command {
+  command
     .argument('<model...>', 'TorchScript models, or run folders')
     .option('--data <dir>', 'folder or manifest')
     .option(
       '--normalise <[file:]name>',
-      'mean and std: imagenet, signed or none, of one model or of all; may be given often',
+      'mean and standard deviation of one model or of all: imagenet, signed or none; may be repeated',
       perModel(normalisationName),
-      new Map(),
     )
     .option(
       '--image-size <[file:]px>',
-      "side of the images, of one model or of all; may be given often (default: the model's own, or 224)",
+      "side of the square images that one model or all get; may be repeated (default: the model's own, or 224)",
       perModel(size),
-      new Map(),
     )
     .option(
       '--head-layer <[file:]path>',
-      'the layer that classifies, of one model or of all; may be given often (default: known from the file, or found)',
+      'the layer that classifies, of one model or of all; may be repeated (default: known from the file, or found)',
       perModel((text) => text),
-      new Map(),
     )
     .addOption(
-      new Option('--by <figure>', 'what the table is sorted by')
+      new Option('--by <figure>', 'figure to sort the table by')
         .choices(['logME', 'hScore', 'accuracy', 'macroF1'])
         .default('macroF1'),
     )
-    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
+    .option('--batch-size <n>', 'images per batch', wholeNumber(1), 32)
     .option(
       '--seed <n>',
-      "of the probe's folds, and of the split where the data has none",
+      "of the probe's folds, and of the split that is made where the data has none",
       wholeNumber(0),
       0,
     );
@@ -69,10 +65,11 @@ export function addRank(program: Command): Command {
       {
         ...{ by: flags.by, device: flags.device, seed: flags.seed, batchSize: flags.batchSize },
         ...readingOf(flags),
-        onModel: (file) => process.stderr.write(`measuring ${file}\n`),
+        onModel: (file) => say(`measuring ${file}`),
       },
     );
-    process.stdout.write(`${flags.json ? JSON.stringify(ranking) : render(ranking)}\n`);
+    if (flags.json) printJson(ranking);
+    else print(render(ranking));
     if (ranking.models.length === 0) process.exitCode = 1;
   });
 }
@@ -83,18 +80,21 @@ function render(ranking: Ranking): string {
 }
 
 /** `file:value` or `value`, many times; a file may hold colons itself. */
-function perModel<T>(read: (text: string) => T): (text: string, before: PerModel<T>) => PerModel<T> {
-  return (text, before) => {
+function perModel<T>(read: (text: string) => T): (text: string, before?: PerModel<T>) => PerModel<T> {
+  return (text, before = new Map()) => {
     const at = text.lastIndexOf(':');
     return new Map(before).set(text.slice(0, Math.max(0, at)), read(text.slice(at + 1)));
   };
 }
 
-function refuseUnused(flags: RankFlags, models: string[], self: Command): void {
-  const { normalise, imageSize, headLayer } = flags;
+function refuseUnused(
+  { normalise = new Map(), imageSize = new Map(), headLayer = new Map() }: RankFlags,
+  models: string[],
+  self: Command,
+): void {
   const named = [...normalise.keys(), ...imageSize.keys(), ...headLayer.keys()];
   const stray = named.find((file) => file !== '' && !models.includes(file));
-  if (stray !== undefined) self.error(`error: an option is for ${stray}, which is none of the models`);
+  if (stray !== undefined) self.error(`error: an option names ${stray}, which is not one of the models`);
 }
 
 /** A run folder's model; any other path as it is, so that what is wrong with it is listed in the ranking. */
@@ -103,7 +103,10 @@ function runModel(path: string): string {
   return existsSync(file) ? file : path;
 }
 
-function toCandidate(file: string, { normalise, imageSize, headLayer }: RankFlags): Candidate {
+function toCandidate(
+  file: string,
+  { normalise = new Map(), imageSize = new Map(), headLayer = new Map() }: RankFlags,
+): Candidate {
   const layer = headLayer.get(file) ?? headLayer.get('');
   const name = normalise.get(file) ?? normalise.get('');
   const side = imageSize.get(file) ?? imageSize.get('');

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { imageLimits } from '../data/image-limits.js';
 import type { SkippedImage } from '../data/loader.js';
 import { type Normalisation, normalisation, type Preprocessing } from '../data/preprocessing.js';
+import { visible } from '../report/visible.js';
 import { normalisationName, pixelRange, sideOf, wholeNumber } from './arguments.js';
 
 /** Flags of the commands that read images and do not train. */
@@ -17,7 +18,7 @@ export function addReading(command: Command): Command {
   return addPixelLimit(command)
     .option('--skip-unreadable', 'leave out images that cannot be decoded, and list them')
     .option('--threads <n>', 'default: all processors', wholeNumber(1))
-    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
+    .option('--device <name>', 'auto, cpu, cuda:0, ...', 'auto')
     .option('--json', 'one JSON object on standard output');
 }
 
@@ -50,7 +51,7 @@ export function loadingOf({ device, threads }: ReadingFlags) {
 
 /** A line for each image that was left out, once, however often it was to be read. */
 export function skippedLines(skipped: readonly SkippedImage[]): string[] {
-  return onceEach(skipped).map(({ path, reason }) => `skipped ${path}: ${reason}`);
+  return onceEach(skipped).map(({ path, reason }) => visible(`skipped ${path}: ${reason}`));
 }
 
 /** Each image that was left out, once. */
@@ -70,11 +71,19 @@ export function addPreprocessing(command: Command): Command {
   return command
     .option(
       '--normalise <name>',
-      "imagenet, signed or none (default: the model's own, or imagenet)",
+      "mean and standard deviation: imagenet, signed or none (default: the model's own, or imagenet)",
       normalisationName,
     )
-    .option('--image-size <px>', "side of the images (default: the model's own, or 224)", wholeNumber(1))
-    .option('--pixel-range <black,white>', 'of images of more than 8 bits per channel', pixelRange);
+    .option(
+      '--image-size <px>',
+      "side of the square images that the model gets (default: the model's own, or 224)",
+      wholeNumber(1),
+    )
+    .option(
+      '--pixel-range <black,white>',
+      'of images with more than 8 bits per channel, for example 0,4095',
+      pixelRange,
+    );
 }
 
 /** What they say, as the parts that differ from the model's own. */

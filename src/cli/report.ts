@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { loadClassifier } from '../classifier.js';
 import type { Sample } from '../data/dataset.js';
@@ -18,6 +19,8 @@ import {
 import { formatTime } from '../report/progress.js';
 import { type RunRecord, readRunRecord } from '../run-record.js';
 import { readData } from './arguments.js';
+import { checkOutFile, type OutFlags, overwriteOption } from './out.js';
+import { print, say } from './output.js';
 
 /**
  * Writes the report of a run that has just ended. A report that fails costs no training: it is said and no more.
@@ -40,35 +43,37 @@ export async function tryReport(
   }
 }
 
-interface ReportFlags {
+interface ReportFlags extends OutFlags {
   data?: string;
   out?: string;
   device: string;
 }
 
 /** `torchgraft report`. */
-export function addReport(program: Command): Command {
-  return program
-    .command('report')
-    .description('Write report.html of a finished run again, from its run.json, its model and its images')
+export function define(command: Command): Command {
+  return command
     .argument('<run>', 'run folder')
     .option('--data <dir>', 'where the images are now (default: where they were)')
-    .option('--out <file>', 'the report (default: report.html in the run folder)')
-    .option('--device <name>', 'auto, cpu or cuda:0', 'auto')
+    .option('--out <file>', 'file for the report (default: report.html in the run folder)')
+    .option(...overwriteOption)
+    .option('--device <name>', 'auto, cpu, cuda:0, ...', 'auto')
     .action(async (run: string, flags: ReportFlags) => {
       const source = join(run, 'run.json');
       const record = await readRunRecord(source);
       const file = flags.out ?? join(run, 'report.html');
+      // The run's own report is what the command is to replace.
+      await checkOutFile(file, { overwrite: flags.overwrite || flags.out === undefined });
       const draw = async () => {
         const { missing = [], ...content } = await gatherAgain(run, record, flags);
+        await mkdir(dirname(file), { recursive: true });
         await saveReport(file, { ...content, missing });
         return missing;
       };
       const missing = await draw().catch((cause: unknown) => {
         throw isUnexpected(cause) ? unreadable(source, cause) : cause;
       });
-      for (const line of missing) process.stderr.write(`note   ${line}\n`);
-      process.stdout.write(`${file}\n`);
+      for (const line of missing) say(`note   ${line}`);
+      print(file);
     });
 }
 

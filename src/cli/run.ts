@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +17,7 @@ import type { Outcomes } from '../outcomes.js';
 import { computationLines } from '../report/plan-lines.js';
 import { Progress } from '../report/progress.js';
 import { titleOf } from '../report/slice-tables.js';
+import { visible } from '../report/visible.js';
 import { makeRunRecord, withSlices } from '../run-record.js';
 import { Stopwatch } from '../stopwatch.js';
 import { readData } from './arguments.js';
@@ -23,6 +25,8 @@ import { batchDisplay } from './batch-display.js';
 import { openModel } from './first-step.js';
 import { listenForInterrupt } from './interrupt.js';
 import { epochEvent, epochLine, scoresByName, secondsLine, stageLine, startLines, summary } from './lines.js';
+import { checkOutFolder, removeEarlier } from './out.js';
+import { printJson, progressStream, say } from './output.js';
 import { skippedLines } from './reading-flags.js';
 import { tryReport } from './report.js';
 import { writeRunFile } from './run-file.js';
@@ -44,16 +48,27 @@ export interface TrainRequest {
   /** Train the same network from random weights too. */
   scratch: boolean;
   options: FineTuneOptions;
+  /** Replace an earlier run. */
+  overwrite: boolean;
   /** Slices of the data. */
   slices?: SliceRules | undefined;
 }
 
-const say = (text: string) => process.stderr.write(`${text}\n`);
+/** What tells of an earlier run, and all that one leaves. */
+const runMarks = ['model.pt', 'run.json', 'checkpoint.pt'];
+const runFiles = [...runMarks, ...['report.html', 'adapter.safetensors', 'adapted.pt']];
 
 /** Trains, and leaves model.pt, run.json, checkpoint.pt and report.html in the run folder. Returns the exit code. */
 export async function runTraining(request: TrainRequest): Promise<number> {
-  const { out, options } = request;
-  const interrupt = listenForInterrupt(`writing a checkpoint to ${out}. Go on with --resume.`);
+  const { out, options, overwrite } = request;
+  await checkOutFolder(out, runMarks, { overwrite, resume: options.resume ?? false });
+  const interrupt = listenForInterrupt({
+    now: `Finishing this batch, then saving a checkpoint in ${out}.`,
+    then: () =>
+      existsSync(join(out, 'checkpoint.pt'))
+        ? 'To go on, run the same command with --resume.'
+        : 'There was nothing to save yet.',
+  });
   const started = performance.now();
   const watch = new Stopwatch();
   const data = await watch.spend('data', () =>
@@ -66,6 +81,7 @@ export async function runTraining(request: TrainRequest): Promise<number> {
   };
   await using model = await watch.spend('model', () => openModel(request, data, tell));
   await mkdir(out, { recursive: true });
+  if (overwrite) await removeEarlier(out, runFiles);
   const { result, outcomes } = await train(model, data, request, interrupt.signal).finally(interrupt.stop);
   const file = join(out, 'model.pt');
   const adapter = await watch.spend('saving', async () => {
@@ -133,8 +149,11 @@ async function compareWithScratch(
   request: TrainRequest,
 ): Promise<{ scratch?: ScratchBaseline<Task> }> {
   say('scratch the same network from random weights, all layers, as many epochs');
-  const progress = new Progress({ stream: process.stderr });
-  const interrupt = listenForInterrupt('the comparison is left out.');
+  const progress = new Progress({ stream: progressStream });
+  const interrupt = listenForInterrupt({
+    now: 'Finishing this batch. The comparison with random weights is left out; the model is saved.',
+    then: () => '',
+  });
   // A rate for pretrained weights says nothing of random ones.
   const { learningRate, ...budget } = request.options;
   const { signal } = interrupt;
@@ -168,7 +187,7 @@ async function writeAdapter(model: Model, file: string): Promise<string | undefi
 }
 
 function emit({ isJson }: TrainRequest, event: Record<string, unknown>): void {
-  if (isJson) process.stdout.write(`${JSON.stringify(event)}\n`);
+  if (isJson) printJson(event);
 }
 
 /** The loop, told line by line. */
@@ -181,7 +200,7 @@ async function train(
   for (const line of startLines(model, data, request)) say(line);
   const { notices, device } = model;
   emit(request, { event: 'start', ...data.summary, device, notices, warnings: data.warnings });
-  const progress = new Progress({ stream: process.stderr });
+  const progress = new Progress({ stream: progressStream });
   const scalars: Scalars | undefined = request.tensorboard ? startScalars(request, say) : undefined;
   const skipped = new Set<string>();
   const tellEpoch = (epoch: EpochReport<Task>) => {
@@ -205,7 +224,7 @@ async function train(
   const tellStages = () => {
     const { stages, computation, decisions } = run;
     for (const text of decisions.slice(decisionsTold)) {
-      progress.line(`note   ${text}`);
+      progress.line(visible(`note   ${text}`));
       emit(request, { event: 'decision', text });
     }
     decisionsTold = decisions.length;

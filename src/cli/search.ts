@@ -3,17 +3,21 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { writeAtomically } from '../atomic-file.js';
 import { invalidValue, TorchgraftError } from '../errors.js';
+import type { BatchProgress } from '../fine-tune/options.js';
 import { formatTime, Progress } from '../report/progress.js';
 import type { SharedOptions } from '../search/options.js';
 import { renderSearchChart, searchTable } from '../search/render.js';
 import { type SearchResult, search } from '../search/search.js';
 import { defaultSpace, type SearchSpace } from '../search/space.js';
 import type { SearchTrial } from '../search/trials.js';
-import { positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
+import { modelFile, positiveNumber, readData, requireOptions, wholeNumber } from './arguments.js';
+import { batchDisplay } from './batch-display.js';
 import { listenForInterrupt } from './interrupt.js';
-import { addTraining, type TrainingFlags, toTrainingOptions } from './train.js';
+import { checkOutFolder, type OutFlags, overwriteOption, removeEarlier } from './out.js';
+import { print, printJson, progressStream } from './output.js';
+import { addTraining, type TrainingFlags, toTrainingOptions } from './training-flags.js';
 
-interface SearchFlags extends TrainingFlags {
+interface SearchFlags extends TrainingFlags, OutFlags {
   model: string;
   data: string;
   out: string;
@@ -23,45 +27,56 @@ interface SearchFlags extends TrainingFlags {
   minutes?: number;
   reduction: number;
   minEpochs: number;
-  resume?: boolean;
   json?: boolean;
 }
 
 /** `torchgraft search`. */
-export function addSearch(program: Command): Command {
-  const command = program
-    .command('search')
-    .description('Search learning rate, layers, epochs and more; keeps the best model')
+export function define(command: Command): Command {
+  command
+    .optionsGroup('The search:')
     .option('--model <file>', 'TorchScript model, scripted or traced')
     .option('--data <dir>', 'folder or manifest, as for train')
-    .option('--out <dir>', 'folder that receives model.pt, search.jsonl, search.json and search.svg')
+    .option('--out <dir>', 'folder for model.pt, search.jsonl, search.json and search.svg')
     .option(
       '--space <file>',
-      'JSON: what is searched, { "learningRate": { "low", "high", "log" }, "strategy": [...] }',
+      'JSON file with what to search, { "learningRate": { "low", "high", "log" }, "strategy": [...] }',
     )
     .addOption(
-      new Option('--method <name>', 'asha: most trials stop after few epochs; random: none does')
+      new Option(
+        '--method <name>',
+        'asha: most trials stop after a few epochs. random: every trial runs to its end',
+      )
         .choices(['asha', 'random'])
         .default('asha'),
     )
-    .option('--trials <n>', 'trials at most (default: 20; no limit with --minutes)', wholeNumber(1))
-    .option('--minutes <x>', 'no training begins after so many minutes of training', positiveNumber)
-    .option('--reduction <n>', 'asha: one trial in so many goes on', wholeNumber(2), 3)
-    .option('--min-epochs <n>', 'asha: epochs before the first are left behind', wholeNumber(1), 1);
-  return addTraining(command)
+    .option('--trials <n>', 'most trials (default: 20; no limit with --minutes)', wholeNumber(1))
+    .option('--minutes <x>', 'begin no more training after this many minutes of it', positiveNumber)
+    .option('--reduction <n>', 'for asha: one trial in this many goes on', wholeNumber(2), 3)
+    .option('--min-epochs <n>', 'for asha: epochs before the first trials are dropped', wholeNumber(1), 1)
     .option('--resume', 'go on with the search in the folder, if there is one')
-    .option('--json', 'one JSON object a line on standard output')
-    .addHelpText(
-      'after',
-      '\nThe options between --min-epochs and --resume are those of train. Where one is given, it holds for all trials.',
-    )
+    .option(...overwriteOption)
+    .option('--json', 'one JSON object per line on standard output');
+  return addTraining(command)
+    .addHelpText('after', '\nAn option below the search holds for all trials, and is not searched.')
     .action(async (flags: SearchFlags, self: Command) => {
       requireOptions(self, ['model', 'data', 'out']);
+      await prepareOut(flags);
       const result = await run(flags, sharedOptions(flags, self));
       await writeFiles(flags.out, result);
-      if (flags.json) process.stdout.write(`${JSON.stringify({ event: 'done', ...result })}\n`);
-      else process.stdout.write(`${summary(result)}\n`);
+      if (flags.json) printJson({ event: 'done', ...result });
+      else print(summary(result));
     });
+}
+
+const searchMarks = ['search.jsonl', 'model.pt'];
+const searchFiles = [...searchMarks, 'search.json', 'search.svg', 'trials'];
+
+async function prepareOut({ out, model, overwrite, resume = false }: SearchFlags): Promise<void> {
+  await checkOutFolder(out, searchMarks, { overwrite, resume });
+  if (!overwrite) return;
+  // Not for a search that cannot begin.
+  modelFile(model);
+  await removeEarlier(out, searchFiles);
 }
 
 /** What was given on the command line, and what is not searched unless told otherwise. */
@@ -77,8 +92,11 @@ async function run(flags: SearchFlags, fineTune: SharedOptions): Promise<SearchR
   const { out, method, trials, minutes, reduction, minEpochs, seed, device, threads } = flags;
   const space = flags.space === undefined ? undefined : await readSpaceFile(flags.space);
   const data = await readData(flags.data, seed, undefined, fineTune);
-  const interrupt = listenForInterrupt(`what was done is in ${out}. Go on with --resume.`);
-  const progress = new Progress({ stream: process.stderr });
+  const interrupt = listenForInterrupt({
+    now: `Finishing this batch. Finished trials are kept in ${out}.`,
+    then: () => 'To go on, run the same command with --resume.',
+  });
+  const progress = new Progress({ stream: progressStream });
   try {
     return await search(flags.model, data, {
       ...{ folder: out, fineTune, method, reduction, minEpochs, seed, device, signal: interrupt.signal },
@@ -89,9 +107,9 @@ async function run(flags: SearchFlags, fineTune: SharedOptions): Promise<SearchR
       ...(threads === undefined ? {} : { threads }),
       onTrial: (trial) => {
         progress.line(trialLine(trial));
-        if (flags.json) process.stdout.write(`${JSON.stringify({ event: 'trial', ...trial })}\n`);
+        if (flags.json) printJson({ event: 'trial', ...trial });
       },
-      onBatch: batchDisplay(progress),
+      onBatch: batchDisplay(progress, labelOf),
     });
   } finally {
     progress.finish();
@@ -99,26 +117,8 @@ async function run(flags: SearchFlags, fineTune: SharedOptions): Promise<SearchR
   }
 }
 
-function batchDisplay(progress: Progress) {
-  let shown = '';
-  return ({
-    trial,
-    phase,
-    epoch,
-    done,
-    total,
-  }: {
-    trial: number;
-    phase: string;
-    epoch: number;
-    done: number;
-    total: number;
-  }) => {
-    const label = `trial ${trial}, ${phase === 'train' ? `epoch ${epoch}` : 'validating'}`;
-    if (label !== shown) progress.start(label, total);
-    shown = label;
-    progress.update(done);
-  };
+function labelOf({ trial, phase, epoch }: BatchProgress & { trial: number }): string {
+  return `trial ${trial}, ${phase === 'train' ? `epoch ${epoch}` : 'validating'}`;
 }
 
 async function readSpaceFile(path: string): Promise<SearchSpace> {

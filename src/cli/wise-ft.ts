@@ -8,9 +8,11 @@ import { loadModel, type Model } from '../model.js';
 import { modelFile, readData, requireOptions, shareOf, wholeNumber } from './arguments.js';
 import { listenForInterrupt } from './interrupt.js';
 import { percent } from './lines.js';
+import { checkOutFile, type OutFlags, overwriteOption } from './out.js';
+import { print, printJson, say } from './output.js';
 import { addReading, loadingOf, type ReadingFlags, readingOf, skippedLines } from './reading-flags.js';
 
-interface WiseFtFlags extends ReadingFlags {
+interface WiseFtFlags extends ReadingFlags, OutFlags {
   base: string;
   data: string;
   out?: string;
@@ -24,62 +26,75 @@ interface WiseFtFlags extends ReadingFlags {
 }
 
 /** `torchgraft wise-ft`. */
-export function addWiseFt(program: Command): Command {
-  const command = program
-    .command('wise-ft')
-    .description('Take a fine-tuned model to the best place between its pretrained and its own weights')
+export function define(command: Command): Command {
+  command
     .argument('<run>', 'run folder, or model file')
-    .option('--base <file>', 'the pretrained model that it was made of')
-    .option('--data <dir>', 'folder or manifest; judged by its validation images')
+    .option('--base <file>', 'the pretrained model that the run began from')
+    .option('--data <dir>', 'folder or manifest; its validation images judge')
     .option(
       '--out <file>',
-      'the new model, the plot beside it as .svg (default: wise-ft.pt beside the old one)',
+      'file for the new model, with a plot beside it as .svg (default: wise-ft.pt beside the old one)',
     )
-    .option('--start <run>', 'the model with the same head at which fine-tuning began: the head goes along')
-    .option('--retain <dir>', 'images of the source task: how much of it is left is measured')
-    .option('--alphas <x,...>', 'shares of the fine-tuned weights (default: 0, 0.1, ... 1)', shares)
+    .option(
+      '--start <run>',
+      'a model with the same head from which fine-tuning began, so that the head can be interpolated too',
+    )
+    .option(
+      '--retain <dir>',
+      'images of the task that the model was pretrained for: how much of it is left is measured',
+    )
+    .option('--alphas <x,...>', 'shares of the fine-tuned weights to try (default: 0, 0.1, ... 1)', shares)
     .addOption(
-      new Option('--choose <name>', 'by accuracy; or retention: the most within --tolerance of the best')
+      new Option(
+        '--choose <name>',
+        'accuracy: the best. retention: the most retention within --tolerance of the best accuracy',
+      )
         .choices(['accuracy', 'retention'])
         .default('accuracy'),
     )
-    .option('--tolerance <x>', 'accuracy that may be given up for retention, 0 to 1', shareOf, 0.01)
-    .option('--batch-size <n>', 'images a batch', wholeNumber(1), 32)
-    .option('--seed <n>', 'of the split, where the data has none', wholeNumber(0), 0);
-  return addReading(command).action(async (run: string, flags: WiseFtFlags, self: Command) => {
-    requireOptions(self, ['base', 'data']);
-    const interrupt = listenForInterrupt('nothing was written.');
-    await interpolate(run, flags, interrupt.signal).finally(interrupt.stop);
-  });
+    .option('--tolerance <x>', 'accuracy that may be given up for retention, from 0 to 1', shareOf, 0.01)
+    .option('--batch-size <n>', 'images per batch', wholeNumber(1), 32)
+    .option('--seed <n>', 'of the split that is made where the data has none', wholeNumber(0), 0);
+  return addReading(command.option(...overwriteOption)).action(
+    async (run: string, flags: WiseFtFlags, self: Command) => {
+      requireOptions(self, ['base', 'data']);
+      const interrupt = listenForInterrupt({
+        now: 'Finishing this batch.',
+        then: () => 'Nothing was written.',
+      });
+      await interpolate(run, flags, interrupt.signal).finally(interrupt.stop);
+    },
+  );
 }
 
 async function interpolate(run: string, flags: WiseFtFlags, signal: AbortSignal): Promise<void> {
   const { choose, tolerance, batchSize, retain, alphas } = flags;
-  const data = await readData(flags.data, flags.seed, undefined, readingOf(flags));
   const own = modelFile(run);
   const out = flags.out ?? join(dirname(own), 'wise-ft.pt');
+  const plot = join(dirname(out), `${parse(out).name}.svg`);
+  for (const file of [out, plot]) await checkOutFile(file, flags);
+  const data = await readData(flags.data, flags.seed, undefined, readingOf(flags));
   await using model = await loadModel(own, loadingOf(flags));
   await using base = await loadModel(modelFile(flags.base), loadingOf(flags));
   await using start =
     flags.start === undefined ? undefined : await loadModel(modelFile(flags.start), loadingOf(flags));
   if (!isMadeOf(model, base)) {
-    process.stderr.write(`note   ${own} says that it was not made of ${flags.base}: is it the right one?\n`);
+    say(`note   ${own} says that it was not made of ${flags.base}: is it the right one?`);
   }
   const result = await wiseFt(model, base, data, {
     ...{ choose, tolerance, batchSize, signal, ...readingOf(flags) },
     ...(alphas ? { alphas } : {}),
     ...(start ? { start } : {}),
     ...(retain ? { retain } : {}),
-    onPoint: ({ alpha, validation }) =>
-      process.stderr.write(`alpha ${alpha}: accuracy ${percent(validation.accuracy)}\n`),
+    onPoint: ({ alpha, validation }) => say(`alpha ${alpha}: accuracy ${percent(validation.accuracy)}`),
   });
-  const plot = join(dirname(out), `${parse(out).name}.svg`);
   await mkdir(dirname(out), { recursive: true });
   await model.save(out);
   const chart = await renderWiseFtChart(result);
   await writeAtomically(plot, (temporary) => writeFile(temporary, chart));
   const text = render(result, { out, plot });
-  process.stdout.write(`${flags.json ? JSON.stringify({ model: out, plot, ...result }) : text}\n`);
+  if (flags.json) printJson({ model: out, plot, ...result });
+  else print(text);
 }
 
 /** Whether the card knows of the base, in this fine-tuning or one before it. */

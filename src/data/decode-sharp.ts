@@ -1,17 +1,14 @@
-import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
+import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import { loadAddon } from '../addon.js';
 import { TorchgraftError } from '../errors.js';
-import { type Decoding, type ImageSize, type ImageSource, isBytes, type RawPixels } from './decode.js';
+import { isBytes } from '../value-kinds.js';
+import { type Decoding, type ImageSize, type ImageSource, type RawPixels } from './decode.js';
 import { nativeView, type Placement, place, type View } from './geometry.js';
 import { withoutTransparency } from './gif.js';
 import { imageLimits } from './image-limits.js';
 import { type Depth, isDepth, narrowPixels, type PixelRange, rgbOfCmyk } from './narrow.js';
 import type { Preprocessing } from './preprocessing.js';
-
-// Many images are decoded at once, one thread each; and no file is read twice soon enough for a cache to pay, while
-// a cached file that has changed since would be a wrong answer.
-sharp.concurrency(1);
-sharp.cache(false);
+import { asBuffer, loadSharp } from './sharp.js';
 
 const readOptions: SharpOptions = {
   // Truncated and damaged files fail, as in PIL; mere warnings do not.
@@ -74,10 +71,10 @@ async function open(
   maxPixels: number,
 ): Promise<Opened> {
   if (typeof source !== 'string' && !isBytes(source)) return openRaw(source);
-  const given = typeof source === 'string' ? source : withoutTransparency(bufferOf(source));
-  const header = await sharp(given, { ...readOptions, limitInputPixels: false }).metadata();
+  const given = typeof source === 'string' ? source : withoutTransparency(asBuffer(source));
+  const header = await loadSharp()(given, { ...readOptions, limitInputPixels: false }).metadata();
   refuseUnusual(header, name, maxPixels);
-  const image = sharp(given, { ...readOptions, limitInputPixels: maxPixels });
+  const image = loadSharp()(given, { ...readOptions, limitInputPixels: maxPixels });
   image.autoOrient().timeout({ seconds: imageLimits().maxSeconds });
   const { depth, space, hasAlpha, autoOrient } = header;
   if (depth === 'uchar' && space !== 'cmyk') return { image, size: autoOrient, hasAlpha };
@@ -90,12 +87,11 @@ function openRaw(pixels: RawPixels): Opened {
 }
 
 function readRaw({ data, width, height, channels }: RawPixels): Sharp {
-  return sharp(bufferOf(data), { ...readOptions, limitInputPixels: false, raw: { width, height, channels } });
-}
-
-/** sharp takes bytes of its own realm alone. */
-function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array | Uint8ClampedArray): Buffer {
-  return Buffer.from(buffer, byteOffset, byteLength);
+  return loadSharp()(asBuffer(data), {
+    ...readOptions,
+    limitInputPixels: false,
+    raw: { width, height, channels },
+  });
 }
 
 /** By the header, before any pixel is decoded. */

@@ -1,6 +1,7 @@
 import { loadAddon } from '../addon.js';
-import { TorchgraftError } from '../errors.js';
+import { isTorchgraftError, TorchgraftError } from '../errors.js';
 import { translateNative } from '../native-call.js';
+import { isBytes } from '../value-kinds.js';
 import { decodeWithSharp } from './decode-sharp.js';
 import { nativeView, type View } from './geometry.js';
 import { formatWords, requireFormat } from './image-format.js';
@@ -29,14 +30,6 @@ export type Decoding = Omit<Preprocessing, 'pixelRange'> & { pixelRange?: PixelR
 export interface ImageSize {
   width: number;
   height: number;
-}
-
-/** Bytes of any realm: a Buffer, a Uint8Array or a Uint8ClampedArray. */
-export function isBytes(value: unknown): value is Uint8Array | Uint8ClampedArray {
-  return (
-    ArrayBuffer.isView(value) &&
-    /^\[object Uint8(Clamped)?Array\]$/.test(Object.prototype.toString.call(value))
-  );
 }
 
 /**
@@ -98,7 +91,7 @@ function nameOf(source: ImageSource): string {
 /** The error for an image that cannot be decoded. */
 function unreadable(name: string, error: unknown): unknown {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
-  if (error instanceof TorchgraftError || code === 'OUT_OF_MEMORY') return translateNative(error);
+  if (isTorchgraftError(error) || code === 'OUT_OF_MEMORY') return translateNative(error);
   const reason = wordsFor(String(message ?? error).trim());
   const hint = `Expected a whole image of one of these: ${formatWords}.`;
   return new TorchgraftError(

@@ -29,6 +29,11 @@ export class DecodedImages {
     this.maxBytes = maxBytes ?? Math.min(2 * 2 ** 30, Math.floor(freemem() / 4));
   }
 
+  /** @internal */
+  static is(value: unknown): boolean {
+    return typeof value === 'object' && value !== null && #bytes in value;
+  }
+
   /** Memory taken for pixels, in bytes. */
   get bytes(): number {
     return this.#bytes;

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { invalidType, invalidValue, throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
-import { decodeImage, type ImageSource, isBytes, isUnreadable } from './decode.js';
+import { isBytes, signalOption } from '../value-kinds.js';
+import { decodeImage, type ImageSource, isUnreadable } from './decode.js';
 import { cornerViews, type View, viewSide } from './geometry.js';
 import { mapInOrder } from './in-order.js';
 import type { ImageBatch } from './loader.js';
@@ -10,7 +11,7 @@ import type { Preprocessing } from './preprocessing.js';
 const loadOptions = z.strictObject({
   threads: z.int().min(1).default(2),
   corners: z.boolean().default(false),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 export type LoadImagesOptions = z.input<typeof loadOptions>;

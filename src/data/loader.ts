@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { throwIfAborted } from '../errors.js';
 import { checkOptions } from '../options.js';
+import { optionOf, signalOption } from '../value-kinds.js';
 import { batchBounds, batchCount, isJoined, largestBatch } from './batches.js';
 import type { Sample } from './dataset.js';
 import { decodeImage, type ImageSize, type ImageSource, isUnreadable } from './decode.js';
@@ -51,9 +52,9 @@ const loaderOptions = z.strictObject({
   prefetch: z.int().min(1).default(2),
   firstBatch: z.int().min(0).default(0),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
-  decoded: z.instanceof(DecodedImages).optional(),
+  decoded: optionOf<DecodedImages>(DecodedImages.is, 'DecodedImages').optional(),
   digests: z.boolean().default(false),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 export type BatchLoaderOptions = z.input<typeof loaderOptions>;

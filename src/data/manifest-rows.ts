@@ -1,6 +1,6 @@
 import { extname } from 'node:path';
 import { Readable } from 'node:stream';
-import { parse } from 'csv-parse';
+import { type CsvError, parse } from 'csv-parse';
 import { TorchgraftError } from '../errors.js';
 import { invalid } from './dataset.js';
 import { textOf } from './manifest-text.js';
@@ -24,6 +24,10 @@ export function rowReader(file: string): (file: string) => Rows {
   if (['.csv', '.tsv', '.tab'].includes(extension)) return readCsv;
   if (['.jsonl', '.ndjson'].includes(extension)) return readJsonLines;
   throw invalid(`${file}: expected a .csv, .tsv, .jsonl or .ndjson file.`);
+}
+
+function isCsvError(error: unknown): error is CsvError {
+  return (error as { code?: unknown } | undefined)?.code?.toString().startsWith('CSV_') ?? false;
 }
 
 async function* readCsv(file: string): Rows {
@@ -54,9 +58,8 @@ async function* readCsv(file: string): Rows {
       else names = checkHeader(fields, file, at);
     }
   } catch (cause) {
-    const { code, message } = cause as { code?: unknown; message: string };
-    if (typeof code !== 'string' || !code.startsWith('CSV_')) throw cause;
-    throw new TorchgraftError('DATA_INVALID', `${file} is not valid CSV: ${message}`, { cause });
+    if (!isCsvError(cause)) throw cause;
+    throw new TorchgraftError('DATA_INVALID', `${file} is not valid CSV: ${cause.message}`, { cause });
   } finally {
     source.destroy();
   }

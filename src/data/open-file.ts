@@ -9,7 +9,7 @@ import {
   statSync,
 } from 'node:fs';
 import { promisify } from 'node:util';
-import { TorchgraftError } from '../errors.js';
+import { isTorchgraftError, TorchgraftError } from '../errors.js';
 
 // Callbacks take two thirds of the time of fs.promises.
 const openFile = promisify(open);
@@ -73,7 +73,7 @@ function kindOf(stats: Stats): string {
 /** What to throw where a file could not be opened or read: it names the file and the cause. */
 export function fileProblem(path: string, name: string, error: unknown): unknown {
   const { code, message } = (error ?? {}) as NodeJS.ErrnoException;
-  if (error instanceof TorchgraftError || code === undefined) return error;
+  if (isTorchgraftError(error) || code === undefined) return error;
   if (code === 'EMFILE' || code === 'ENFILE') {
     return new TorchgraftError(
       'TOO_MANY_FILES',

@@ -1,4 +1,5 @@
-import { type ImageSource, isBytes, type RawPixels } from './decode.js';
+import { isBytes } from '../value-kinds.js';
+import { type ImageSource, type RawPixels } from './decode.js';
 import { type Placement, place } from './geometry.js';
 import type { Preprocessing } from './preprocessing.js';
 

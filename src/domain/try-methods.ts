@@ -1,4 +1,4 @@
-import { TorchgraftError, throwIfAborted } from '../errors.js';
+import { isTorchgraftError, TorchgraftError, throwIfAborted } from '../errors.js';
 import type { Model } from '../model.js';
 import { type ExtractOptions, extractFeatures, type Features } from '../probe/features.js';
 import { checkFeatures } from '../probe/result.js';
@@ -78,9 +78,7 @@ export async function tryMethods(model: Model, known: Domains, checked: CheckedD
 
 /** Lacking BatchNorm, or a training that ran away, rules one method out, not the others. */
 function isUnavailable(error: unknown): error is TorchgraftError {
-  return (
-    error instanceof TorchgraftError && (error.code === 'NOT_TRAINABLE' || error.code === 'LOSS_NOT_FINITE')
-  );
+  return isTorchgraftError(error) && (error.code === 'NOT_TRAINABLE' || error.code === 'LOSS_NOT_FINITE');
 }
 
 async function tryMethod(

@@ -4,7 +4,7 @@ import { cleaningUp } from '../clean-up.js';
 import type { ImageDataset } from '../data/dataset.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { subsetOf } from '../data/subset.js';
-import { TorchgraftError } from '../errors.js';
+import { isTorchgraftError, TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
 import type { ExtractOptions } from '../probe/features.js';
 import { checkInLooks, type TransferCheck } from '../probe/transfer-check.js';
@@ -108,7 +108,7 @@ export function readingOf({ batchSize, threads, unreadable, cache, signal }: Che
 
 /** The model has no inputs of a head that could be kept. */
 export function isWithoutFeatures(error: unknown): boolean {
-  return error instanceof TorchgraftError && (error.code === 'MODEL_FAILED' || error.code === 'NO_HEAD');
+  return isTorchgraftError(error) && (error.code === 'MODEL_FAILED' || error.code === 'NO_HEAD');
 }
 
 function majorityOf({ classes, splits: { train, val } }: ImageDataset): Baselines['majority'] {

@@ -32,10 +32,35 @@ export interface CheckpointState {
   stopping: EarlyStoppingState;
   /** Of the stage under way; a resumed run computes by the same. */
   plan: Plan;
-  /** Options that decide the weights; a resumed run must have the same. */
+  /** Options that decide the weights; a resumed run must have the same, but for more `epochs`. */
   recipe: Record<string, unknown>;
+  /** Where a resumed run was given more epochs; left out where none was. */
+  extensions?: Extension[];
   /** The model that the run began with; a resumed run must begin with the same. Older checkpoints lack it. */
   model?: CheckpointModel;
+}
+
+/** A run that was resumed with more epochs. */
+export interface Extension {
+  /** Epochs that were finished. */
+  after: number;
+  from: number;
+  to: number;
+}
+
+/** More epochs than the checkpoint's run had; undefined where they are as many. */
+export function extensionOf(state: CheckpointState, epochs: number): Extension | undefined {
+  const from = Number(state.recipe.epochs);
+  return epochs > from ? { after: state.history.length, from, to: epochs } : undefined;
+}
+
+/** What that means for the weights, as a sentence. */
+export function describeExtension({ after, from, to }: Extension): string {
+  return (
+    `resumed after ${after} epochs with ${to} in place of ${from}: what was trained stays, and from there on learning rates ` +
+    `are those of a run of ${to} epochs, so that a schedule that had fallen rises again. A run of ${to} epochs from the ` +
+    'beginning would have come to other weights.'
+  );
 }
 
 /** Writes a checkpoint atomically: whatever happens, the file is a whole one, this or the one before. */
@@ -61,10 +86,12 @@ export function checkSameModel(path: string, state: CheckpointState, model: Chec
   if (difference) throw ofAnotherRun(path, `began with ${difference}. Resume with the same model`);
 }
 
-/** @throws CHECKPOINT_INVALID where one of these options was another */
+/** @throws CHECKPOINT_INVALID where one of these options was another, or there are fewer `epochs` */
 export function checkSameRecipe(path: string, state: CheckpointState, recipe: Record<string, unknown>): void {
   const changed = Object.keys({ ...state.recipe, ...recipe }).find(
-    (name) => JSON.stringify(recipe[name]) !== JSON.stringify(state.recipe[name]),
+    (name) =>
+      JSON.stringify(recipe[name]) !== JSON.stringify(state.recipe[name]) &&
+      !(name === 'epochs' && extensionOf(state, Number(recipe.epochs))),
   );
   if (changed === 'data') {
     throw ofAnotherRun(
@@ -76,7 +103,7 @@ export function checkSameRecipe(path: string, state: CheckpointState, recipe: Re
   throw ofAnotherRun(
     path,
     `had another \`${changed}\` (${JSON.stringify(state.recipe[changed])}, now ${JSON.stringify(recipe[changed])}). ` +
-      'Resume with the same options',
+      `Resume with the same options${changed === 'epochs' ? ' (more epochs are allowed)' : ''}`,
   );
 }
 

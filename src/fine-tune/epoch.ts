@@ -1,7 +1,7 @@
 import type { SkippedImage } from '../data/loader.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import type { Task } from '../data/task.js';
-import { TorchgraftError, throwIfAborted } from '../errors.js';
+import { isTorchgraftError, TorchgraftError, throwIfAborted } from '../errors.js';
 import { checkOutputs } from '../labelled-model.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { ClassificationMeter } from '../metrics/meter.js';
@@ -82,6 +82,7 @@ export async function trainEpoch(run: TrainEpoch): Promise<{ sums: TrainSums; sk
       epoch,
       done: sums.count,
       total: run.total,
+      seconds: sums.seconds,
       loss: sums.loss / sums.count,
     });
     if (signal?.aborted && (isLast || sums.batches % run.accumulate === 0)) {
@@ -106,7 +107,7 @@ async function step(
       model.native.step({ ...tensors, target: targetOf(batch), ...batch.weighing, ...rest }),
     );
   } catch (error) {
-    if (!(error instanceof TorchgraftError) || error.code !== 'LOSS_NOT_FINITE') throw error;
+    if (!isTorchgraftError(error, 'LOSS_NOT_FINITE')) throw error;
     const rate = Math.max(...rest.learningRates);
     throw new TorchgraftError(
       'LOSS_NOT_FINITE',
@@ -173,13 +174,15 @@ async function pass(
   add: (batch: SourceBatch, logits: Float32Array, loss: number) => void,
 ): Promise<void> {
   const { source, epoch = 0 } = run;
+  const start = performance.now();
   let done = 0;
   for await (const batch of source) {
     const { loss, logits } = await evaluateBatch(run, batch);
     add(batch, logits.data as Float32Array, loss);
     run.onLogits?.(batch, logits.data as Float32Array);
     done += batch.labels.length;
-    await run.onBatch?.({ phase: 'validate', epoch, done, total: run.total });
+    const seconds = (performance.now() - start) / 1000;
+    await run.onBatch?.({ phase: 'validate', epoch, done, total: run.total, seconds });
   }
   const [first] = source.skipped;
   if (done > 0 || !first) return;

@@ -21,6 +21,7 @@ import type { Model } from '../model.js';
 import type { NativeAugment, NativeFeatures, Plan } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { Stopwatch } from '../stopwatch.js';
+import { isUint8Array } from '../value-kinds.js';
 import type { Reading } from './epoch.js';
 import type { BatchSource, SourceBatch, SourceTensors } from './source.js';
 
@@ -257,8 +258,9 @@ export class CachedFeatures {
     };
     for (const [index, found] of known.digests.entries()) {
       const { path } = samples[index] as Sample;
-      if (found instanceof Error && reading.unreadable === 'fail') throw found;
-      if (found instanceof Error) known.failures.set(index, { path, reason: found.message });
+      if (isUint8Array(found)) continue;
+      if (reading.unreadable === 'fail') throw found;
+      known.failures.set(index, { path, reason: found.message });
     }
     this.#known.set(samples, known);
     return known;

@@ -20,7 +20,7 @@ import { checkFineTuneOptions, type FineTuneOptions } from './options.js';
  * const { best } = await fineTune(model, await imageFolder('flowers'), { epochs: 5 });
  *
  * @throws INVALID_TYPE, INVALID_VALUE (options), NO_HEAD, MODEL_FROZEN, LOSS_NOT_FINITE, IMAGE_UNREADABLE, ABORTED,
- * CHECKPOINT_INVALID, BUSY, DISPOSED
+ * CHECKPOINT_INVALID, FILE_UNWRITABLE (the checkpoint), BUSY, DISPOSED
  */
 export function fineTune<T extends Task = 'single-label'>(
   model: Model,

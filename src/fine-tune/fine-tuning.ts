@@ -3,7 +3,7 @@ import type { ImageDataset } from '../data/dataset.js';
 import { DecodedImages } from '../data/decoded-images.js';
 import type { Task } from '../data/task.js';
 import type { EarlyStopping } from '../early-stopping.js';
-import { invalidValue, TorchgraftError, throwIfAborted } from '../errors.js';
+import { invalidValue, isTorchgraftError, TorchgraftError, throwIfAborted } from '../errors.js';
 import type { Loan } from '../loan.js';
 import type { Validation } from '../metrics/tasks.js';
 import type { Model } from '../model.js';
@@ -11,10 +11,14 @@ import type { Plan } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { Outcomes } from '../outcomes.js';
 import { Stopwatch } from '../stopwatch.js';
+import { requireWritableFile } from '../writable.js';
 import {
   type CheckpointState,
   checkSameModel,
   checkSameRecipe,
+  describeExtension,
+  type Extension,
+  extensionOf,
   loadCheckpoint,
   readCheckpoint,
   recipeOf,
@@ -80,6 +84,7 @@ export class FineTuning<T extends Task = 'single-label'>
   /** The stage of the next epoch; undefined when there is none. */
   #upcoming: Stage | undefined;
   #stages: StageReport[] = [];
+  #extensions: Extension[] = [];
   readonly #outcomes: ValidationOutcomes;
   #decoded: DecodedImages | undefined;
   #baseline: EpochReport<T> | undefined;
@@ -131,7 +136,7 @@ export class FineTuning<T extends Task = 'single-label'>
   /** What was decided so far and why, one sentence each. */
   get decisions(): string[] {
     const made = this.#stages.flatMap(({ decision }) => decision ?? []);
-    return [...(this.#prepared?.strategy.notices ?? []), ...made];
+    return [...(this.#prepared?.strategy.notices ?? []), ...this.#extensions.map(describeExtension), ...made];
   }
 
   /** What it came to, once the iteration has ended; undefined when it ended before the baseline was measured. */
@@ -218,6 +223,8 @@ export class FineTuning<T extends Task = 'single-label'>
     this.#model = this.#loan.model;
     let hasFailed = false;
     try {
+      // Not after the minutes that preparing may take.
+      if (this.#options.checkpoint) await requireWritableFile(this.#options.checkpoint);
       const state = await this.#readCheckpoint();
       this.#prepared = await this.#watch.spend('preparation', () =>
         prepareModel(this.#model, this.#data, this.#options, this.#watch),
@@ -292,6 +299,8 @@ export class FineTuning<T extends Task = 'single-label'>
     await configureStage(this.#settings(), stage, false);
     await loadCheckpoint(checkpoint, this.#model);
     this.#stopping.restore(state.stopping);
+    const extension = extensionOf(state, this.#options.epochs);
+    this.#extensions = [...(state.extensions ?? []), ...(extension ? [extension] : [])];
     const { unfit } = await this.#plan(stage, last.firstEpoch, state.plan);
     if (unfit && stage.optimizer.kind === 'lbfgs') throw unfit;
     this.#baseline = reviveReport(state.baseline as EpochReport<T>);
@@ -403,7 +412,7 @@ export class FineTuning<T extends Task = 'single-label'>
     try {
       return await this.#validate(epoch, sums, rate, skipped);
     } catch (error) {
-      const code = error instanceof TorchgraftError ? error.code : undefined;
+      const code = isTorchgraftError(error) ? error.code : undefined;
       // The epoch is trained: a resumed run only validates it.
       if (code === 'ABORTED') await this.#checkpoint(sums, true);
       if (code !== 'MODEL_FAILED') throw error;
@@ -465,6 +474,7 @@ export class FineTuning<T extends Task = 'single-label'>
       stopping: this.#stopping.toJSON(),
       plan: (this.#run as StageRun).computation.report.plan,
       recipe: this.#recipe,
+      ...(this.#extensions.length > 0 ? { extensions: this.#extensions } : {}),
       ...(this.#source ? { model: this.#source } : {}),
     };
     await this.#watch.spend('checkpoints', () => writeCheckpoint(checkpoint, this.#model, state));

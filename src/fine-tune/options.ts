@@ -21,6 +21,7 @@ import type { NativeLoss, Precision } from '../native.js';
 import { checkOptions, innerOptions } from '../options.js';
 import { checkSchedule, type Schedule, type ScheduleOptions } from '../schedule.js';
 import { type LossOption, lossOption, type OptimizerOption, optimizerOption } from '../training-options.js';
+import { callback, signalOption } from '../value-kinds.js';
 import { checkAugmentation } from './augment-conflicts.js';
 import type { CachePlace } from './features.js';
 import { checkGroups, type GroupsOption, groupsOption } from './group-training.js';
@@ -59,6 +60,8 @@ export interface BatchProgress {
   /** Images done and images in all, in this phase. */
   done: number;
   total: number;
+  /** Since this phase began with its first batch; of a resumed epoch those before it was stopped count too. */
+  seconds: number;
   /** Mean training loss so far in this epoch; undefined while validating. */
   loss?: number;
   /** The stage's name. */
@@ -272,11 +275,8 @@ const schema = z.strictObject({
   unreadable: z.enum(['fail', 'skip']).default('fail'),
   checkpoint: z.string().min(1).optional(),
   resume: z.boolean().default(false),
-  signal: z.instanceof(AbortSignal).optional(),
-  onBatch: z
-    .instanceof(Function)
-    .transform((call) => call as (progress: BatchProgress) => unknown)
-    .optional(),
+  signal: signalOption,
+  onBatch: callback<(progress: BatchProgress) => unknown>(),
 });
 
 /** How each option is checked alone, by name. */

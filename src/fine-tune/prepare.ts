@@ -122,17 +122,13 @@ async function prepareHead(
       standardiser: null,
     };
   }
-  try {
-    const made = await model.replaceHead({
-      ...head,
-      ...{ classes: classes.length, seed, imageSize, standardise },
-    });
-    const { parameters, standardiser } = made;
-    const layers = head.hidden.length > 0 ? made.layers.slice(0, 1) : mainLayers(await model.summary());
-    return { parameters, layers, classes: classes.length, fresh: parameters, standardiser };
-  } catch (error) {
-    throw explainSize(error, imageSize);
-  }
+  const made = await model.replaceHead({
+    ...head,
+    ...{ classes: classes.length, seed, imageSize, standardise },
+  });
+  const { parameters, standardiser } = made;
+  const layers = head.hidden.length > 0 ? made.layers.slice(0, 1) : mainLayers(await model.summary());
+  return { parameters, layers, classes: classes.length, fresh: parameters, standardiser };
 }
 
 function mainLayers({ heads }: ModelDescription): string[] {
@@ -141,17 +137,6 @@ function mainLayers({ heads }: ModelDescription): string[] {
 
 function isPlain({ kind, pooling }: CheckedOptions['head']): boolean {
   return kind === 'linear' && pooling === undefined;
-}
-
-/** A network without adaptive pooling takes one size of images alone. */
-function explainSize(error: unknown, imageSize: number): unknown {
-  if (!(error instanceof TorchgraftError) || error.code !== 'MODEL_FAILED') return error;
-  return new TorchgraftError(
-    'MODEL_FAILED',
-    `${error.message} The images are ${imageSize} px (\`preprocessing.size\`); a model without adaptive pooling takes ` +
-      'only the size that it was made for.',
-    { cause: error },
-  );
 }
 
 /** Of the head that a model has: a cosine head's scale too, and not the bias that it does not use. */

@@ -1,7 +1,7 @@
 import type { Sample } from '../data/dataset.js';
 import type { BatchLoader, SkippedImage } from '../data/loader.js';
 import { targetsOf } from '../data/task.js';
-import { TorchgraftError } from '../errors.js';
+import { isTorchgraftError } from '../errors.js';
 import type { NativeBatch, NativeRows, Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
 import type { Weighing } from './group-training.js';
@@ -97,7 +97,7 @@ export async function withBatch<T>(
   try {
     return await callNative(() => call(tensors));
   } catch (error) {
-    if (!renew || !(error instanceof TorchgraftError) || error.code !== 'FEATURES_DAMAGED') throw error;
+    if (!renew || !isTorchgraftError(error, 'FEATURES_DAMAGED')) throw error;
   }
   const renewed = await renew();
   return callNative(() => call(renewed));

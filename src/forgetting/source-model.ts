@@ -1,3 +1,4 @@
+import '../async-dispose.js';
 import type { Sample } from '../data/dataset.js';
 import { BatchLoader, type SkippedImage } from '../data/loader.js';
 import { nativePreprocess } from '../data/preprocessing.js';

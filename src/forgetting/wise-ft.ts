@@ -14,6 +14,7 @@ import type { Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
 import { checkOptions } from '../options.js';
 import { compareStandings } from '../standing.js';
+import { signalOption } from '../value-kinds.js';
 import { type RetainOption, retainOption } from './options.js';
 import { readRetainSet } from './retain-set.js';
 import type { RetentionPoint } from './retention.js';
@@ -37,7 +38,7 @@ const schema = z.strictObject({
   batchSize: z.int().min(1).max(65_536).default(32),
   threads: z.int().min(1).max(1024).default(availableParallelism()),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
   onPoint: z.custom<(point: WiseFtPoint) => void>((value) => typeof value === 'function').optional(),
 });
 

@@ -1,10 +1,21 @@
+import { visible } from '../report/visible.js';
+
 /** Markup that is safe to put into a page: only {@link html} makes it, and what it is given as text is escaped. */
 export class Html {
-  readonly text: string;
+  readonly #text: string;
 
   /** @internal */
   constructor(text: string) {
-    this.text = text;
+    this.#text = text;
+  }
+
+  get text(): string {
+    return this.#text;
+  }
+
+  /** Whether it was made here: an object of a file, whatever it holds, is no markup. */
+  static is(value: unknown): value is Html {
+    return typeof value === 'object' && value !== null && #text in value;
   }
 }
 
@@ -39,15 +50,19 @@ const entities: Record<string, string> = {
   "'": '&#39;',
 };
 
-/** Text for element content and quoted attributes; what HTML forbids becomes U+FFFD. */
+/**
+ * Text for element content and quoted attributes. What HTML forbids becomes U+FFFD, and characters that would turn the
+ * direction of a name stand there as escapes.
+ */
 export function escapeHtml(text: string): string {
   return text
     .replace(/[&<>"']/g, (character) => entities[character] as string)
-    .replace(/(?![\t\n])[\p{Cc}\p{Surrogate}]/gu, '\uFFFD');
+    .replace(/(?![\t\n])[\p{Cc}\p{Surrogate}]/gu, '\uFFFD')
+    .replace(/[^\t\n]+/g, visible);
 }
 
 function render(value: Fragment): string {
-  if (value instanceof Html) return value.text;
+  if (Html.is(value)) return value.text;
   if (typeof value === 'string') return escapeHtml(value);
   if (typeof value === 'number') return String(value);
   if (Array.isArray(value)) return value.map(render).join('');

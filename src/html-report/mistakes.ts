@@ -1,6 +1,6 @@
 import type { ModelCard } from '../card.js';
 import { loadImages } from '../data/images.js';
-import { TorchgraftError } from '../errors.js';
+import { isTorchgraftError } from '../errors.js';
 import { explain, type GradCamMap } from '../grad-cam.js';
 import { classify } from '../labelled-model.js';
 import type { Model } from '../model.js';
@@ -121,7 +121,7 @@ async function explainAll(
   try {
     return await explain(labelled, concatenateBytes(images), images.length, answers);
   } catch (error) {
-    if (error instanceof TorchgraftError && withoutMap.includes(error.code)) return [];
+    if (isTorchgraftError(error) && withoutMap.includes(error.code)) return [];
     throw error;
   }
 }

@@ -1,7 +1,8 @@
-import sharp, { type Sharp } from 'sharp';
+import type { Sharp } from 'sharp';
 import { requireFormat } from '../data/image-format.js';
 import { imageLimits } from '../data/image-limits.js';
 import { readRegularFile } from '../data/open-file.js';
+import { asBuffer, loadSharp } from '../data/sharp.js';
 import type { Occlusion } from './occlusion.js';
 
 /** Side of a picture in the report, pixels. */
@@ -25,7 +26,7 @@ export async function drawFile(path: string): Promise<string | undefined> {
     const bytes = await readRegularFile(path);
     requireFormat(bytes, path);
     const { maxPixels: limitInputPixels } = imageLimits();
-    return await toUri(sharp(bytes, { limitInputPixels }).rotate().resize(pictureSide, pictureSide));
+    return await toUri(loadSharp()(bytes, { limitInputPixels }).rotate().resize(pictureSide, pictureSide));
   } catch {
     return undefined;
   }
@@ -48,16 +49,19 @@ export async function drawGlow(
   for (const [place, value] of values.entries()) {
     rgba.set([glow.r, glow.g, glow.b, Math.round(255 * deepest * value)], place * 4);
   }
-  const overlay = await sharp(rgba, { raw: { width, height, channels: 4 } })
+  const overlay = await loadSharp()(asBuffer(rgba), { raw: { width, height, channels: 4 } })
     .resize(pictureSide, pictureSide, { kernel: 'cubic', fit: 'fill' })
     .png()
     .toBuffer();
   const grey = await shrink(pixels, size).modulate({ saturation: 0.15 }).png().toBuffer();
-  return toUri(sharp(grey).composite([{ input: overlay }]));
+  return toUri(loadSharp()(grey).composite([{ input: overlay }]));
 }
 
 function shrink(pixels: Uint8Array, size: number): Sharp {
-  return sharp(pixels, { raw: { width: size, height: size, channels: 3 } }).resize(pictureSide, pictureSide);
+  return loadSharp()(asBuffer(pixels), { raw: { width: size, height: size, channels: 3 } }).resize(
+    pictureSide,
+    pictureSide,
+  );
 }
 
 async function toUri(image: Sharp): Promise<string> {

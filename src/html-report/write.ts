@@ -17,11 +17,11 @@ import type { Model } from '../model.js';
 import { checkOptions } from '../options.js';
 import { OutcomeCollector, type Outcomes } from '../outcomes.js';
 import { makeRunRecord, type RunRecord, withSlices } from '../run-record.js';
+import { requireWritableFile } from '../writable.js';
 import type { ReportContent, SavedModel } from './content.js';
 import { drawDoubted } from './doubts.js';
 import { showMistakes } from './mistakes.js';
 import { affordableMaps } from './occlusion.js';
-import { renderReport } from './page.js';
 
 const reportOptions = z.strictObject({
   mistakes: z.int().min(0).max(200).default(24),
@@ -61,7 +61,7 @@ export interface ReportedRun {
  * const run = fineTune(model, data, { epochs: 5 });
  * await writeReport('report.html', { model, data, result: await run, outcomes: run.validationOutcomes });
  *
- * @throws INVALID_TYPE, INVALID_VALUE, FILE_NOT_FOUND (no such folder), IMAGE_UNREADABLE, BUSY, DISPOSED
+ * @throws INVALID_TYPE, INVALID_VALUE, FILE_NOT_FOUND (no such folder), FILE_UNWRITABLE, IMAGE_UNREADABLE, BUSY, DISPOSED
  */
 export async function writeReport(
   path: string,
@@ -73,6 +73,7 @@ export async function writeReport(
     throw invalidType('writeReport: expected { model, data, result } of a fine-tuning that has ended.');
   }
   const limits = checkOptions(reportOptions, options, 'writeReport');
+  await requireWritableFile(path);
   const labelled = { model, card: model.card };
   // Without one class an image there are no confusions, and no single worst mistake.
   const isClassed = taskOf(data) === 'single-label';
@@ -96,6 +97,8 @@ export async function writeReport(
 
 /** Writes a report's file from what is known. */
 export async function saveReport(path: string, content: ReportContent): Promise<void> {
+  // With the charts' library, which takes longer to load than all else here.
+  const { renderReport } = await import('./page.js');
   const text = await renderReport(content);
   await writeAtomically(path, (temporary) => writeFile(temporary, text));
 }

@@ -3,6 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Agent, EnvHttpProxyAgent, fetch } from 'undici';
+import { messageOf } from '../errors.js';
 import type { Archive } from './pin.js';
 
 /** Longest wait for the server's first answer, then for each next piece, milliseconds. */
@@ -81,6 +82,10 @@ async function request(url: string) {
 /** undici says `fetch failed` and keeps the reason in `cause`. */
 function rootCause(error: unknown): string {
   let current = error;
-  while (current instanceof Error && current.cause) current = current.cause;
-  return current instanceof Error ? current.message || current.name : String(current);
+  for (let below = causeOf(current); below; below = causeOf(current)) current = below;
+  return messageOf(current) || (current as Error).name;
+}
+
+function causeOf(error: unknown): unknown {
+  return (error as { cause?: unknown } | undefined)?.cause;
 }

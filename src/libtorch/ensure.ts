@@ -3,7 +3,6 @@ import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
 import { TorchgraftError } from '../errors.js';
 import { cacheDirectory, cachedLibtorch, listNames } from './cache.js';
-import { archiveUrl, downloadArchive } from './download.js';
 import { findLibtorch, type Libtorch } from './find.js';
 import { inspectFolder, type LibtorchFolder } from './folder.js';
 import { type Pin, platform, readPin } from './pin.js';
@@ -81,8 +80,10 @@ async function fetchArchive(pin: Pin, work: string, onProgress: (progress: Libto
   const archive = pin.archives[platform];
   if (archive) {
     const file = join(work, archive.file);
-    onProgress({ step: 'note', text: `fetching ${archiveUrl(archive)}` });
     try {
+      // With undici, whose WebAssembly takes 8 GiB of addresses: only who downloads needs it.
+      const { archiveUrl, downloadArchive } = await import('./download.js');
+      onProgress({ step: 'note', text: `fetching ${archiveUrl(archive)}` });
       await downloadArchive(archive, file, onBytes);
       return file;
     } catch (error) {
@@ -132,5 +133,5 @@ function unavailable(reason: string): TorchgraftError {
 }
 
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 }

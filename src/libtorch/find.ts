@@ -1,6 +1,6 @@
-import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { TorchgraftError } from '../errors.js';
+import { packageRequire } from '../package.js';
 import { gpuFirst, listCached, listNames } from './cache.js';
 import { inspectFolder, type LibtorchFolder } from './folder.js';
 import { isSupported, type Pin, platform, readPin } from './pin.js';
@@ -60,7 +60,7 @@ function fromEnvironment(): Libtorch | undefined {
 }
 
 function fromPackage(): Libtorch | undefined {
-  const scopes = createRequire(import.meta.url).resolve.paths('@torchgraft/libtorch') ?? [];
+  const scopes = packageRequire().resolve.paths('@torchgraft/libtorch') ?? [];
   for (const scope of scopes.map((path) => join(path, '@torchgraft'))) {
     const names = listNames(scope).filter((name) => name.startsWith(`libtorch-${platform}-`));
     for (const name of gpuFirst(names)) {

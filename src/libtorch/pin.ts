@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../package.js';
 
 /** An official archive with lib/ and include/ under torch/ (a wheel) or libtorch/. */
 export interface Archive {
@@ -24,7 +26,7 @@ export const platform = `${process.platform}-${process.arch}`;
 
 /** Reads libtorch.json, which lies beside package.json. */
 export function readPin(): Pin {
-  return JSON.parse(readFileSync(new URL('../../libtorch.json', import.meta.url), 'utf8')) as Pin;
+  return JSON.parse(readFileSync(join(packageRoot(), 'libtorch.json'), 'utf8')) as Pin;
 }
 
 /** `2.13` of `2.13.0+cpu`. */

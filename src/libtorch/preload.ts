@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
-import { TorchgraftError } from '../errors.js';
+import { messageOf, TorchgraftError } from '../errors.js';
 import { listNames } from './cache.js';
 import { type LibtorchFolder, libraries } from './folder.js';
 
@@ -74,8 +74,7 @@ function tryLoad(file: string): Error | undefined {
   try {
     process.dlopen({ exports: {} }, file, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
   } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    if (!error.message.startsWith('Module did not self-register')) return error;
+    if (!messageOf(error).startsWith('Module did not self-register')) return error as Error;
   }
   return undefined;
 }

@@ -4,7 +4,7 @@ import { readSafetensors, type TensorFile, writeSafetensors } from '../archive/s
 import { isSealIntact, seal, sealKey, unsealed } from '../archive/seal.js';
 import { writeAtomically } from '../atomic-file.js';
 import { type ModelCard, parseCard } from '../card.js';
-import { invalidValue, TorchgraftError } from '../errors.js';
+import { invalidValue, isTorchgraftError, messageOf, TorchgraftError } from '../errors.js';
 import type { HeadOptions, Model } from '../model.js';
 import type { AdapterDescription, ModelDescription, Tensor } from '../native.js';
 import { callNative } from '../native-call.js';
@@ -192,8 +192,8 @@ async function parse(path: string, bytes: Uint8Array) {
     for (const name of content.head) tensorOf(path, tensors, `${prefix}${name}`);
     return { content, tensors, card };
   } catch (cause) {
-    if (cause instanceof TorchgraftError) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
+    if (isTorchgraftError(cause)) throw cause;
+    const why = messageOf(cause);
     throw new TorchgraftError(
       'ADAPTER_INVALID',
       `${path} is no adapter of torchgraft, or is damaged: ${why}`,

@@ -10,6 +10,7 @@ import type { Model } from '../model.js';
 import { copyModel } from '../model-copy.js';
 import type { NativeGroup } from '../native.js';
 import { checkOptions } from '../options.js';
+import { callback } from '../value-kinds.js';
 import { type FoundRates, LearningGroups } from './groups.js';
 import { describeSweep } from './notice.js';
 import { fewestPoints, type LearningRateSuggestion, type SweepPoint, suggestRates } from './suggestions.js';
@@ -19,10 +20,7 @@ const sweepSchema = z.strictObject({
   lowest: z.number().gt(0).default(1e-7),
   highest: z.number().gt(0).default(10),
   steps: z.int().min(20).max(1000).default(100),
-  onStep: z
-    .instanceof(Function)
-    .transform((call) => call as (point: SweepPoint, step: number) => void)
-    .optional(),
+  onStep: callback<(point: SweepPoint, step: number) => void>(),
 });
 
 /** The sweep of findLearningRate; all may be left out. */

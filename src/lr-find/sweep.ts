@@ -1,4 +1,4 @@
-import { TorchgraftError, throwIfAborted } from '../errors.js';
+import { isTorchgraftError, TorchgraftError, throwIfAborted } from '../errors.js';
 import { type BatchSource, type SourceBatch, targetOf, withBatch } from '../fine-tune/source.js';
 import type { Model } from '../model.js';
 import type { SweepPoint } from './suggestions.js';
@@ -40,7 +40,7 @@ export async function runSweep(sweep: Sweep): Promise<{ curve: SweepPoint[]; end
       if (least > 0 && point.smoothed > divergence * least) return { curve, ended: 'diverged' };
     }
   } catch (error) {
-    if (!(error instanceof TorchgraftError) || error.code !== 'LOSS_NOT_FINITE') throw error;
+    if (!isTorchgraftError(error, 'LOSS_NOT_FINITE')) throw error;
     return { curve, ended: 'notFinite' };
   }
   return { curve, ended: 'finished' };

@@ -2,13 +2,14 @@ import { z } from 'zod';
 import { randomIntegers } from '../data/random.js';
 import { invalidType, invalidValue, TorchgraftError } from '../errors.js';
 import { checkOptions } from '../options.js';
+import { isInt32Array, optionOf } from '../value-kinds.js';
 import type { Statistic } from './statistics.js';
 
 const shape = {
   resamples: z.int().min(1).default(1000),
   confidence: z.number().gt(0).lt(1).default(0.95),
   seed: z.int().min(0).default(0),
-  strata: (z.instanceof(Int32Array) as z.ZodType<Int32Array>).optional(),
+  strata: optionOf<Int32Array>(isInt32Array, 'an Int32Array').optional(),
 };
 
 const intervalSchema = z.strictObject(shape);

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { invalidType, invalidValue, TorchgraftError } from '../errors.js';
 import { checkOptions } from '../options.js';
+import { isFloat32Array, isInt32Array } from '../value-kinds.js';
 import { type ClassificationMetrics, scoreCounts } from './classification.js';
 import { type ClassificationScores, softmax } from './scores.js';
 
@@ -108,8 +109,8 @@ export class ClassificationMeter {
   }
 
   #check(logits: Float32Array, labels: Int32Array): void {
-    if (!(logits instanceof Float32Array)) throw invalidType('metrics: `logits` must be a Float32Array.');
-    if (!(labels instanceof Int32Array)) throw invalidType('metrics: `labels` must be an Int32Array.');
+    if (!isFloat32Array(logits)) throw invalidType('metrics: `logits` must be a Float32Array.');
+    if (!isInt32Array(labels)) throw invalidType('metrics: `labels` must be an Int32Array.');
     const size = this.#classes.length;
     if (logits.length !== labels.length * size) {
       throw new TorchgraftError(

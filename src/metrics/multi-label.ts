@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { invalidType, invalidValue, TorchgraftError } from '../errors.js';
 import { checkOptions } from '../options.js';
+import { isFloat32Array, isUint8Array } from '../value-kinds.js';
 import { mean, meanOfDefined, type Scores, score } from './classification.js';
 import { areasUnder } from './curves.js';
 
@@ -161,10 +162,8 @@ function spread(value: number | number[], count: number): number[] {
 }
 
 function check(logits: Float32Array, targets: Uint8Array, labels: readonly string[]): void {
-  if (!(logits instanceof Float32Array))
-    throw invalidType('multiLabelMetrics: `logits` must be a Float32Array.');
-  if (!(targets instanceof Uint8Array))
-    throw invalidType('multiLabelMetrics: `targets` must be a Uint8Array.');
+  if (!isFloat32Array(logits)) throw invalidType('multiLabelMetrics: `logits` must be a Float32Array.');
+  if (!isUint8Array(targets)) throw invalidType('multiLabelMetrics: `targets` must be a Uint8Array.');
   const size = labels.length;
   if (logits.length !== targets.length || logits.length % size !== 0) {
     throw new TorchgraftError(

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { invalidType, invalidValue, TorchgraftError } from '../errors.js';
 
 /** How near a regression's predictions come to the truth. What is undefined is null. */
@@ -114,7 +115,7 @@ function isConstant(values: Float64Array): boolean {
 }
 
 function toNumbers(values: ArrayLike<number>, name: string): Float64Array {
-  const isList = Array.isArray(values) || (ArrayBuffer.isView(values) && !(values instanceof DataView));
+  const isList = Array.isArray(values) || (ArrayBuffer.isView(values) && !types.isDataView(values));
   if (!isList || Array.from(values as ArrayLike<unknown>).some((value) => typeof value !== 'number')) {
     throw invalidType(`regressionMetrics: \`${name}\` must be an array or typed array of numbers.`);
   }

@@ -1,4 +1,5 @@
 import { invalidType, invalidValue, TorchgraftError } from '../errors.js';
+import { isFloat32Array, isUint8Array } from '../value-kinds.js';
 
 /** What a classifier said of each sample; curves, calibration, bootstrap intervals and thresholds are made of it. */
 export interface ClassificationScores {
@@ -56,8 +57,8 @@ export function softmax(logits: Float32Array, label: number, target: Float32Arra
 
 /** @throws INVALID_TYPE, SHAPE_MISMATCH, INVALID_VALUE unless there is a finite score and a 0 or 1 for each sample */
 export function checkBinary(scores: Float32Array, positives: Uint8Array, where: string): void {
-  if (!(scores instanceof Float32Array)) throw invalidType(`${where}: \`scores\` must be a Float32Array.`);
-  if (!(positives instanceof Uint8Array)) throw invalidType(`${where}: \`positives\` must be a Uint8Array.`);
+  if (!isFloat32Array(scores)) throw invalidType(`${where}: \`scores\` must be a Float32Array.`);
+  if (!isUint8Array(positives)) throw invalidType(`${where}: \`positives\` must be a Uint8Array.`);
   if (scores.length !== positives.length) {
     throw new TorchgraftError(
       'SHAPE_MISMATCH',

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { checkOptions } from '../options.js';
+import { isInt32Array } from '../value-kinds.js';
 import type { BootstrapInterval } from './bootstrap.js';
 import type { ClassificationScores } from './scores.js';
 import {
@@ -93,7 +94,7 @@ export function sliceMetrics(
 ): SliceReport {
   const { metric, least, widest, resamples, seed } = checkOptions(schema, options, 'sliceMetrics');
   const { labels } = scores ?? {};
-  checkSlices(labels instanceof Int32Array ? labels.length : undefined, values, classes, 'sliceMetrics');
+  checkSlices(isInt32Array(labels) ? labels.length : undefined, values, classes, 'sliceMetrics');
   const members = indicesByValue(values);
   const statistics = statisticsOf(scores, metric);
   const measure: SliceMeasure = {

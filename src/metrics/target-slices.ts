@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { invalidValue } from '../errors.js';
 import { listNames } from '../name-list.js';
 import { checkOptions, suggest } from '../options.js';
+import { isFloat32Array } from '../value-kinds.js';
 import { meanOfDefined } from './classification.js';
 import { areasUnder } from './curves.js';
 import { regressionMetrics } from './regression.js';
@@ -106,7 +107,7 @@ export function targetSliceMetrics(
 ): TargetSliceReport {
   const where = 'targetSliceMetrics';
   const { least, resamples, seed, ...asked } = checkOptions(schema, options, where);
-  const isKnown = scores?.outputs instanceof Float32Array && scores.targets instanceof Float32Array;
+  const isKnown = isFloat32Array(scores?.outputs) && isFloat32Array(scores.targets);
   checkSlices(isKnown ? scores.outputs.length / (classes?.length ?? 1) : undefined, values, classes, where);
   const { task } = scores;
   const metric = metricOf(task, asked.metric);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { signalOption } from '../value-kinds.js';
 import type { CalibrationImages } from './int8.js';
 
 export const predictorOptions = z.strictObject({
@@ -37,7 +38,7 @@ export type PredictorSettings = z.output<typeof predictorOptions> & { threads: n
 export const requestOptions = z.strictObject({
   top: z.int().min(1).default(5),
   threshold: z.number().min(0).max(1).default(0.5),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 /**

@@ -1,10 +1,12 @@
+import '../async-dispose.js';
 import { availableParallelism } from 'node:os';
 import type { ModelCard } from '../card.js';
-import { type ImageSource, isBytes, isUnreadable } from '../data/decode.js';
+import { type ImageSource, isUnreadable } from '../data/decode.js';
 import { checkSource } from '../data/images.js';
 import { invalidType, invalidValue } from '../errors.js';
 import { checkOptions } from '../options.js';
 import type { Prediction } from '../ranking.js';
+import { isBytes } from '../value-kinds.js';
 import { Batcher, closedError } from './batcher.js';
 import type { Int8Report } from './int8.js';
 import {

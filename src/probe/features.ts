@@ -15,6 +15,7 @@ import { callNative } from '../native-call.js';
 import { checkOptions } from '../options.js';
 import { withFrozenTrunk } from '../plan.js';
 import { Stopwatch } from '../stopwatch.js';
+import { signalOption } from '../value-kinds.js';
 import { poolCrossing } from './pooling.js';
 
 /** One for all that reads features. */
@@ -29,7 +30,7 @@ export const extractSchema = z.strictObject({
   precision: z.enum(['auto', 'float32', 'bfloat16', 'float16']).default('auto'),
   cache: z.enum(['disk', 'memory']).default('disk'),
   unreadable: z.enum(['fail', 'skip']).default('fail'),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 });
 
 /**

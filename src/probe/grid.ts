@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { concatenate } from '../concatenate.js';
 import { throwIfAborted } from '../errors.js';
+import { signalOption } from '../value-kinds.js';
 import type { Features } from './features.js';
 import { type Fold, type LabelledRows, stratifiedFolds } from './folds.js';
 import { matrixOf } from './result.js';
@@ -10,7 +11,7 @@ import { measureColumns, standardise } from './standardise.js';
 export const gridOptions = {
   folds: z.int().min(2).max(100).default(5),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalOption,
 };
 
 /** A list of penalties to choose from, each once, in ascending order. */

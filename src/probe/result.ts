@@ -1,6 +1,7 @@
 import { invalidType, invalidValue, TorchgraftError } from '../errors.js';
 import type { ClassificationMetrics } from '../metrics/classification.js';
 import { classificationMetrics } from '../metrics/meter.js';
+import { isFloat32Array, isInt32Array } from '../value-kinds.js';
 import type { FeatureSplit, Features } from './features.js';
 import type { Matrix } from './linear.js';
 import type { LinearMap } from './linear-file.js';
@@ -62,7 +63,7 @@ export function checkFeatures(features: Features, where: string): void {
     ['train', features.train],
     ['val', features.val],
   ] as const) {
-    if (!(split?.features instanceof Float32Array) || !(split.labels instanceof Int32Array)) {
+    if (!isFloat32Array(split?.features) || !isInt32Array(split.labels)) {
       throw invalidType(
         `${where}: \`${name}\` needs a Float32Array of features and an Int32Array of labels.`,
       );

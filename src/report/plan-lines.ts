@@ -1,5 +1,6 @@
 import type { ComputationReport } from '../fine-tune/computation.js';
 import type { Plan } from '../native.js';
+import { visible } from './visible.js';
 
 /** The plan for people: the cut, and how both parts are computed. */
 export function planLines(plan: Plan): string[] {
@@ -29,7 +30,11 @@ export function computationLines({ plan, views, features, notices }: Computation
     ? `kept   features of each image, ${bytes(features.rowBytes)} each, ${features.file ? 'in the user cache' : 'in memory'}; ` +
       `views: ${views === 'live' ? 'new in each epoch, validation kept' : views}`
     : undefined;
-  return [...planLines(plan), ...(kept ? [kept] : []), ...notices.map((notice) => `note   ${notice}`)];
+  return [
+    ...planLines(plan),
+    ...(kept ? [kept] : []),
+    ...notices.map((notice) => visible(`note   ${notice}`)),
+  ];
 }
 
 function crossings({ crossings: values, cacheable }: Plan): string {

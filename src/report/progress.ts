@@ -1,4 +1,6 @@
-import { clean, displayWidth } from './table.js';
+import { displayWidth } from './table.js';
+import { visible, visibleLines } from './visible.js';
+import { wrap } from './wrap.js';
 
 /** Where progress is written: process.stderr, or anything like it. */
 export interface ProgressStream {
@@ -39,7 +41,8 @@ export class Progress {
   readonly #now: () => number;
   #label = '';
   #total = 0;
-  #started = 0;
+  /** The first update of the phase. */
+  #first: { done: number; at: number } | undefined;
   #written = 0;
   #isBarShown = false;
 
@@ -52,22 +55,30 @@ export class Progress {
 
   /** Begins a phase, for example an epoch of `total` images. */
   start(label: string, total: number): void {
-    this.#label = clean(label);
+    this.#label = visible(label);
     this.#total = total;
-    this.#started = this.#now();
+    this.#first = undefined;
     // A terminal gets the bar with the first update; a pipe hears nothing of a phase that is over soon.
-    this.#written = this.#isTerminal ? Number.NEGATIVE_INFINITY : this.#started;
+    this.#written = this.#isTerminal ? Number.NEGATIVE_INFINITY : this.#now();
   }
 
-  /** Says how many images of the phase are done. */
-  update(done: number): void {
+  /**
+   * Says how many images of the phase are done.
+   *
+   * @param seconds since the phase began; without them the rate is counted from the first update on
+   */
+  update(done: number, seconds?: number): void {
     const now = this.#now();
+    this.#first ??= { done, at: now };
     if (now - this.#written < (this.#isTerminal ? terminalInterval : pipeInterval)) return;
     this.#written = now;
-    const seconds = (now - this.#started) / 1000;
-    const rate = seconds > 0 ? done / seconds : 0;
-    const left = rate > 0 ? formatTime((this.#total - done) / rate) : '-';
-    const counts = `${done}/${this.#total}  ${rate.toFixed(1)} images/s  ${left} left`;
+    const { done: before, at } = this.#first;
+    const rate = seconds === undefined ? ((done - before) * 1000) / (now - at) : done / seconds;
+    const speed =
+      rate > 0 && Number.isFinite(rate)
+        ? `  ${rate.toFixed(1)} images/s  ${formatTime((this.#total - done) / rate)} left`
+        : '';
+    const counts = `${done}/${this.#total}${speed}`;
     if (this.#isTerminal) this.#rewrite(done, counts);
     else this.#stream.write(`${this.#label}  ${counts}\n`);
   }
@@ -75,7 +86,9 @@ export class Progress {
   /** Writes a line that stays, for example an epoch's results, in place of the bar. */
   line(text: string): void {
     this.finish();
-    this.#stream.write(`${text}\n`);
+    this.#stream.write(
+      `${wrap(visibleLines(text), this.#isTerminal ? this.#stream.columns || 80 : undefined)}\n`,
+    );
   }
 
   /** Takes the bar off the terminal. */

@@ -1,4 +1,4 @@
-import { stripVTControlCharacters } from 'node:util';
+import { visible } from './visible.js';
 
 export interface Column {
   title: string;
@@ -8,18 +8,13 @@ export interface Column {
 
 /** A plain-text table: a line of titles, a rule, one line a row, columns two spaces apart, no trailing spaces. */
 export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
-  const lines = [columns.map(({ title }) => title), ...rows].map((row) => row.map(clean));
+  const lines = [columns.map(({ title }) => title), ...rows].map((row) => row.map(visible));
   const widths = columns.map((_, index) => Math.max(...lines.map((line) => displayWidth(line[index] ?? ''))));
   const rule = widths.map((width) => '-'.repeat(width));
   const [titles, ...body] = lines.map((line) =>
     columns.map(({ align }, index) => pad(line[index] ?? '', widths[index] ?? 0, align)),
   );
   return [titles ?? [], rule, ...body].map((cells) => cells.join('  ').trimEnd()).join('\n');
-}
-
-/** Text with no control characters: names of folders may hold any, and would break the table or the terminal. */
-export function clean(text: string): string {
-  return stripVTControlCharacters(text).replace(/\p{Cc}/gu, '?');
 }
 
 /** Columns that text takes on a terminal: 2 for East Asian wide characters and emoji, 0 for combining marks. */

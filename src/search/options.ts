@@ -10,6 +10,7 @@ import {
 } from '../fine-tune/options.js';
 import { checkTask } from '../fine-tune/task-options.js';
 import { checkOptions } from '../options.js';
+import { callback, signalOption } from '../value-kinds.js';
 import { rungEpochs } from './halving.js';
 import { defaultSpace, largestOf, readSpace, type SearchDimension, type SearchSpace } from './space.js';
 import type { SearchTrial } from './trials.js';
@@ -70,15 +71,9 @@ const schema = z.strictObject({
   resume: z.boolean().default(false),
   device: z.string().optional(),
   threads: z.int().min(1).max(1024).optional(),
-  signal: z.instanceof(AbortSignal).optional(),
-  onTrial: z
-    .instanceof(Function)
-    .transform((call) => call as NonNullable<SearchOptions['onTrial']>)
-    .optional(),
-  onBatch: z
-    .instanceof(Function)
-    .transform((call) => call as NonNullable<SearchOptions['onBatch']>)
-    .optional(),
+  signal: signalOption,
+  onTrial: callback<NonNullable<SearchOptions['onTrial']>>(),
+  onBatch: callback<NonNullable<SearchOptions['onBatch']>>(),
 });
 
 /** SearchOptions, checked and with defaults. */

@@ -9,6 +9,7 @@ import { recipeOf } from '../fine-tune/checkpoint.js';
 import { dataFingerprint } from '../fine-tune/group-training.js';
 import { knownMetrics } from '../fine-tune/report.js';
 import { type LoadOptions, loadModel, type Model } from '../model.js';
+import { requireWritableFolder } from '../writable.js';
 import { compareResults, Halving } from './halving.js';
 import { Journal, type JournalEntry } from './journal.js';
 import { type CheckedSearch, checkSearchOptions, type SearchOptions } from './options.js';
@@ -59,7 +60,7 @@ export interface SearchResult {
  * });
  * console.log(best.config, best.value, model);
  *
- * @throws INVALID_TYPE, INVALID_VALUE (options, or a folder with a search in it), CHECKPOINT_INVALID (resumed with other
+ * @throws INVALID_TYPE, INVALID_VALUE (options, or a folder with a search in it), FILE_UNWRITABLE, CHECKPOINT_INVALID (resumed with other
  * options, or a damaged journal), ABORTED; the first trial's error where all failed; and what loadModel and fineTune throw
  * for any configuration, as IMAGE_UNREADABLE
  */
@@ -86,6 +87,7 @@ async function openJournal(
   loading: LoadOptions,
 ): Promise<Journal> {
   const { method, seed, reduction, minEpochs, dimensions, rungs, shared, folder, resume } = checked;
+  await requireWritableFolder(folder);
   // A model that cannot be loaded is no trial's fault.
   await using model = await loadModel(modelFile, loading);
   const identity = {

@@ -1,5 +1,5 @@
 import type { Task } from '../../data/task.js';
-import { TorchgraftError } from '../../errors.js';
+import { isTorchgraftError } from '../../errors.js';
 import type { EpochReport } from '../report.js';
 import type { StageReport } from '../stage-run.js';
 import type { Decision, Evidence, Stage, Strategy } from './stage.js';
@@ -49,7 +49,7 @@ export function nextStep(position: Position): Step {
  * @throws the error itself, where it is another one or there is nothing to fall back to
  */
 export function endOf(strategy: Strategy, stages: readonly StageReport[], error: unknown): string {
-  const hasDiverged = error instanceof TorchgraftError && error.code === 'LOSS_NOT_FINITE';
+  const hasDiverged = isTorchgraftError(error, 'LOSS_NOT_FINITE');
   if (!hasDiverged || !strategy.decide || stages.length < 2) throw error;
   return `auto: stopped at the best weights so far, since the ${stages.at(-1)?.name} diverged: ${error.message}`;
 }
