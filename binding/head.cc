@@ -8,6 +8,7 @@
 #include "pooling.h"
 #include "purpose.h"
 #include "specialise.h"
+#include "squash.h"
 #include "standardiser.h"
 
 namespace torchgraft {
@@ -233,6 +234,10 @@ void graftCosine(Model& model, const CosineOptions& options, const Head& head, N
   if (options.learnsScale) names.push_back(scale);
 }
 
+bool hasSquash(const std::vector<Head>& heads) {
+  return std::any_of(heads.begin(), heads.end(), [](const Head& head) { return !squashesBehind(head).empty(); });
+}
+
 // On a copy, since forward itself changes: when anything fails, the model is untouched. After a change it is copied again:
 // executors do not see a changed graph.
 NewHead rebuild(Model& model, const HeadRequest& request, std::vector<Head> heads, const Before& before) {
@@ -245,6 +250,7 @@ NewHead rebuild(Model& model, const HeadRequest& request, std::vector<Head> head
   try {
     NewHead made;
     at::Generator generator = seededGenerator(request.seed);
+    if (hasSquash(heads)) made.cut = cutSquashes(model.module(), heads);
     // Removing inlines forward: features of what lies below stay shared with other heads only where that is not needed.
     for (size_t i = 0; i < mains; ++i) {
       if (hasStandardiser(model.module(), heads[i].module)) removeStandardiser(model.module(), heads[i].module);
@@ -289,7 +295,7 @@ NewHead replaceHead(Model& model, const HeadRequest& request) {
     return isMain(head) && (hasStandardiser(model.module(), head.module) || hasCosine(model.module(), head.module));
   });
   const bool changesPooling = !request.pooling.empty() && request.pooling != poolingOf(model.module(), heads[0].module);
-  const bool changesForward = !request.hidden.empty() || request.standardise || request.cosine || hasGrafts || changesPooling;
+  const bool changesForward = !request.hidden.empty() || request.standardise || request.cosine || hasGrafts || changesPooling || hasSquash(heads);
   return changesForward ? rebuild(model, request, heads, before) : resizeInPlace(model, request, heads, before);
 }
 

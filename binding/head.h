@@ -32,9 +32,11 @@ struct NewHead {
   std::vector<std::string> layers;
   // Path of the layer that standardises the main head's input; empty without one, and where there are several main heads.
   std::string standardiser;
+  // What made probabilities of the old head's outputs and was taken out: `softmax`, `sigmoid`.
+  std::vector<std::string> cut;
 };
 
-// Everything else stays bit-identical; a standardiser that fed the old head goes with it. When the dry forward fails, the model is as it was before.
+// Everything else stays bit-identical; a standardiser that fed the old head goes with it, and so does a softmax or sigmoid behind it. When the dry forward fails, the model is as it was before.
 NewHead replaceHead(Model& model, const HeadRequest& request);
 
 }  // namespace torchgraft

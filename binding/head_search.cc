@@ -111,7 +111,7 @@ class Reading {
     if (!made) return head;
     head->output = made->index;
     head->place = made->output.place;
-    for (auto node = made->passed.rbegin(); node != made->passed.rend(); ++node) head->after.emplace_back((*node)->kind().toUnqualString());
+    for (auto node = made->passed.rbegin(); node != made->passed.rend(); ++node) head->after.emplace_back(operationOf(*node));
     return head;
   }
 

@@ -279,6 +279,7 @@ Napi::Value writeNewHead(Napi::Env env, const NewHead& made) {
   auto object = Napi::Object::New(env);
   object.Set("parameters", writeStrings(env, made.parameters));
   object.Set("layers", writeStrings(env, made.layers));
+  object.Set("cut", writeStrings(env, made.cut));
   Napi::Value standardiser = env.Null();
   if (!made.standardiser.empty()) {
     auto names = Napi::Object::New(env);

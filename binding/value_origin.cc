@@ -16,15 +16,6 @@ namespace {
 namespace jit = torch::jit;
 namespace prim = c10::prim;
 
-// The name without `aten::`, and without the mark of an operation in place.
-std::string_view nameOf(const jit::Node* node) {
-  std::string_view name = node->kind().toQualString();
-  if (name.substr(0, 6) != "aten::") return name;
-  name.remove_prefix(6);
-  if (name.size() > 1 && name.back() == '_' && name[name.size() - 2] != '_') name.remove_suffix(1);
-  return name;
-}
-
 bool isOneOf(std::string_view name, std::initializer_list<std::string_view> names) { return std::find(names.begin(), names.end(), name) != names.end(); }
 
 bool carriesTensors(const c10::TypePtr& type) {
@@ -53,15 +44,22 @@ std::vector<const jit::Value*> givenTo(const jit::Value* argument) {
   return {outer->input(argument->offset() + 1)};
 }
 
-// What only rearranges values, changes their type, or drops some in training.
+}  // namespace
+
+std::string_view operationOf(const jit::Node* node) {
+  std::string_view name = node->kind().toQualString();
+  if (name.substr(0, 6) != "aten::") return name;
+  name.remove_prefix(6);
+  if (name.size() > 1 && name.back() == '_' && name[name.size() - 2] != '_') name.remove_suffix(1);
+  return name;
+}
+
 bool onlyRearranges(const jit::Node* node) {
-  const std::string_view name = nameOf(node);
+  const std::string_view name = operationOf(node);
   if (node->kind().is_prim() || name.find("dropout") != std::string_view::npos) return true;
   return isOneOf(name, {"flatten", "view", "reshape", "squeeze", "unsqueeze", "permute", "transpose", "t", "contiguous", "clone", "detach", "to", "type_as",
                         "select", "slice", "expand", "expand_as", "alias", "size", "stack", "unbind", "_autocast_to_full_precision"});
 }
-
-}  // namespace
 
 void Origin::add(const Origin& other) {
   unite(layers, other.layers);
@@ -115,7 +113,7 @@ Origin OriginFinder::combine(const Step& step) const {
     origin.obstacles = {step.node};
     origin.obstacle = step.node->kind().toQualString() + step.why;
   }
-  const bool isProduct = step.kind == Step::passed && step.next.size() > 1 && isOneOf(nameOf(step.node), {"mul", "div"});
+  const bool isProduct = step.kind == Step::passed && step.next.size() > 1 && isOneOf(operationOf(step.node), {"mul", "div"});
   if (isProduct) {
     // x * sigmoid(x) and x / |x| are of one value; a mask and noise come from no layer; a gate is made by another layer.
     const Origin& first = known_.at(step.next[0]);
@@ -136,7 +134,7 @@ bool OriginFinder::isModulesOwn(const jit::Value* value) const {
 // One number of the module: a temperature, or one of a row of weights.
 bool OriginFinder::isOneNumber(const jit::Value* value) const {
   const auto* sources = paths_.sourcesOf(value);
-  const bool isElement = nameOf(value->node()) == "select";
+  const bool isElement = operationOf(value->node()) == "select";
   return sources && std::all_of(sources->begin(), sources->end(), [&](const std::string& path) {
     const c10::IValue tensor = attributeAt(module_, path);
     return tensor.isTensor() && (tensor.toTensor().numel() == 1 || (isElement && tensor.toTensor().dim() == 1));
@@ -158,7 +156,7 @@ OriginFinder::Step OriginFinder::stepFrom(const jit::Value* value) const {
 }
 
 OriginFinder::Step OriginFinder::stepBehind(const jit::Node* node) const {
-  const std::string_view name = nameOf(node);
+  const std::string_view name = operationOf(node);
   std::vector<const jit::Value*> data;
   std::vector<const jit::Value*> own;
   for (const jit::Value* input : node->inputs()) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -50,6 +51,11 @@ class OriginFinder {
   const Paths& paths_;
   std::unordered_map<const torch::jit::Value*, Origin> known_;
 };
+
+// An operation's name without `aten::`, and without the mark of one in place.
+std::string_view operationOf(const torch::jit::Node* node);
+// What only rearranges values, changes their type, or drops some in training.
+bool onlyRearranges(const torch::jit::Node* node);
 
 // Whether what `later` takes is made of what `earlier` gives.
 bool feeds(const torch::jit::Node* earlier, const torch::jit::Node* later);

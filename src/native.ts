@@ -221,6 +221,8 @@ export interface ReplaceHeadResult {
   parameters: string[];
   /** Paths of the layers that were replaced, main first. */
   layers: string[];
+  /** What made probabilities of the old head's outputs and was taken out of forward: `softmax`, `log_softmax`, `sigmoid`. */
+  cut: string[];
   /**
    * Names of the buffers [inFeatures] of the layer before the head, 0 and 1 until `setValues` sets them; null without
    * `standardise`. They never learn, and no plan and no kept features depend on them.

@@ -24,6 +24,22 @@ export function whyChanging({ changingInEval }: ModelDescription): string | unde
   );
 }
 
+const squashes = ['softmax', '_softmax', 'log_softmax', '_log_softmax', 'sigmoid', 'log_sigmoid'];
+
+/** What makes probabilities of the head's outputs at the end of forward; undefined where they are logits. */
+export function squashOf({ heads }: ModelDescription): string | undefined {
+  const last = heads.find(({ role }) => role === 'main')?.after.at(-1);
+  return last !== undefined && squashes.includes(last) ? last.replace(/^_/, '') : undefined;
+}
+
+/** Of a network that had one, whose new head comes without it. */
+export function cutNotice(cut: readonly string[]): string {
+  return (
+    `The network ended in ${cut.join(' and ')}, which was cut off: loss and predictions take logits and apply it themselves. ` +
+    'Called from elsewhere, the saved model gives logits.'
+  );
+}
+
 /** What a person should know of a model before training it, one sentence each; empty when all is well. */
 export function describeNotices(model: ModelDescription): string[] {
   const notices: string[] = [];
@@ -44,6 +60,13 @@ export function describeNotices(model: ModelDescription): string[] {
   }
   const changing = whyChanging(model);
   if (changing) notices.push(changing);
+  const squash = squashOf(model);
+  if (squash) {
+    notices.push(
+      `The network ends in ${squash}. A new head comes without it, for loss and predictions take logits and apply it ` +
+        'themselves; a trainer of your own (`createTrainer`) would train through both, so call `replaceHead` first.',
+    );
+  }
   if (model.convertedFrom.length > 0) {
     notices.push(`The weights were ${model.convertedFrom.join(' and ')}; they were converted to float32.`);
   }

@@ -11,7 +11,7 @@ import { checkLbfgsModel } from '../lbfgs.js';
 import { adaptLayers } from '../lora/adapt.js';
 import type { Model } from '../model.js';
 import type { ModelDescription, ReplaceHeadResult } from '../native.js';
-import { whyChanging } from '../notices.js';
+import { cutNotice, squashOf, whyChanging } from '../notices.js';
 import { ownerOf } from '../patterns.js';
 import { Stopwatch } from '../stopwatch.js';
 import { type Baselines, measureBaselines } from './baselines.js';
@@ -81,6 +81,7 @@ export async function prepareModel(
       images,
       probeC,
     });
+    if (head.cut.length > 0) strategy.notices.push(cutNotice(head.cut));
     strategy.notices.push(...spoiled, ...(options.baselines === 'none' ? [] : targetNotices(data)));
     const { transfer, audit } = baselines ?? {};
     if (audit) strategy.notices.push(...tellAudit(audit));
@@ -100,6 +101,7 @@ interface Head extends Graft {
   /** Names of its parameters. */
   parameters: string[];
   standardiser: ReplaceHeadResult['standardiser'];
+  cut: ReplaceHeadResult['cut'];
 }
 
 // A model fine-tuned before on the same classes goes on with the head it has.
@@ -115,20 +117,21 @@ async function prepareHead(
   const main = description.heads.find(({ role }) => role === 'main');
   // A card may be another model's.
   const fits = main === undefined || main.outFeatures === classes.length;
-  if (isSame && fits && !isShaped(head)) {
+  if (isSame && fits && !isShaped(head) && !squashOf(description)) {
     const own = headParameters(description);
     return {
       ...{ parameters: own, layers: mainLayers(description), classes: classes.length, fresh: [] },
       standardiser: null,
+      cut: [],
     };
   }
   const made = await model.replaceHead({
     ...head,
     ...{ classes: classes.length, seed, imageSize, standardise },
   });
-  const { parameters, standardiser } = made;
+  const { parameters, standardiser, cut } = made;
   const layers = head.hidden.length > 0 ? made.layers.slice(0, 1) : mainLayers(await model.summary());
-  return { parameters, layers, classes: classes.length, fresh: parameters, standardiser };
+  return { parameters, layers, classes: classes.length, fresh: parameters, standardiser, cut };
 }
 
 function mainLayers({ heads }: ModelDescription): string[] {
