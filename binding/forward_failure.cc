@@ -152,7 +152,7 @@ void refuseForward(const std::vector<at::Tensor>& inputs, const std::exception& 
   std::string shapes;
   for (const at::Tensor& input : inputs) shapes += " " + dtypeName(input.scalar_type()) + " " + c10::str(input.sizes());
   const std::string words = error.what();
-  std::string advice = model ? otherPurpose(model->module()) : "";
+  std::string advice = model ? otherPurpose(*model) : "";
   if (model && advice.empty()) advice = tryOtherInputs(model->module(), model->facts().traced, inputs);
   throw Failure("MODEL_FAILED", "The model's forward failed on input" + shapes + ": " + reasonOf(words) + "." +
                                     (advice.empty() ? "" : " " + advice), words);

@@ -287,7 +287,7 @@ NewHead replaceHead(Model& model, const HeadRequest& request) {
                   "The model has no parameters: torch.jit.freeze made constants of them, so it cannot get a new head. Export "
                   "it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.");
   }
-  if (const std::string other = otherPurpose(model.module()); !other.empty()) throw Failure("NO_HEAD", "The model is no classifier. " + other);
+  if (const std::string other = otherPurpose(model); !other.empty()) throw Failure("NO_HEAD", "The model is no classifier. " + other);
   const std::vector<Head> heads = headsOf(model, model.module(), request.layer);
   Before before{{}, model.trainable(), model.trainsBatchNorm(), model.knownHeads()};
   for (const auto& [name, tensor] : model.parameters()) before.names.insert(name);

@@ -1,5 +1,7 @@
 #include "purpose.h"
 
+#include "model.h"
+
 namespace torchgraft {
 
 namespace {
@@ -19,13 +21,14 @@ std::string purpose() {
   return "torchgraft fine-tunes image classifiers: one tensor of images [n, 3, height, width] goes in, scores [n, classes] come out.";
 }
 
-std::string otherPurpose(const torch::jit::Module& module) {
-  const auto& schema = module.get_method("forward").function().getSchema();
+std::string otherPurpose(Model& model) {
+  const auto& schema = model.module().get_method("forward").function().getSchema();
   if (schema.arguments().size() > 1) {
     const c10::TypePtr input = schema.arguments()[1].type();
     if (!isTensor(input)) return "Its forward takes " + input->repr_str() + (input->cast<c10::ListType>() ? ", as detectors do" : "") + ". " + purpose();
   }
-  if (schema.returns().empty() || givesTensor(schema.returns()[0].type())) return "";
+  // Whatever it returns beside, what a head makes are scores.
+  if (!model.facts().heads.empty() || schema.returns().empty() || givesTensor(schema.returns()[0].type())) return "";
   const c10::TypePtr output = schema.returns()[0].type();
   const std::string example = output->cast<c10::DictType>() ? ", as segmentation networks do" : "";
   return "Its forward returns " + output->repr_str() + example + ". " + purpose();

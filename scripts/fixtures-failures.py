@@ -212,7 +212,6 @@ def main():
     save_with_lines(torch.jit.script(Bare().eval()), FOLDER / "bare-assert.pt")
     save_with_lines(torch.jit.trace(FixedBatch(4).eval(), torch.zeros(4, 3, 32, 32)), FOLDER / "fixed-batch.pt")
     save_without_paths(torch.jit.trace(FixedBatch(1).eval(), torch.zeros(1, 3, 32, 32)), FOLDER / "fixed-one.pt")
-    save_without_paths(torch.jit.script(Flat().double().eval()), FOLDER / "double.pt")
     for name, module in {
         "flat": Flat(),
         "grey": Grey(),

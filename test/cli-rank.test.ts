@@ -85,7 +85,7 @@ t.test('wrong usage', async (t) => {
   t.match(await torchgraft('rank', backbone, ...normalise, 'sgined'), { code: 2, stderr: /signed or none/ });
   t.match(await torchgraft('rank', backbone, ...normalise, 'other.pt:signed'), {
     code: 2,
-    stderr: /other\.pt, which is none of the models/,
+    stderr: /other\.pt, which is not one of the models/,
   });
   t.match(await torchgraft('rank', 'missing.pt', '--data', folder), { code: 1, stdout: /FILE_NOT_FOUND/ });
 });

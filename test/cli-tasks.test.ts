@@ -90,6 +90,7 @@ t.test('multi-label', async (t) => {
     data,
     '--out',
     out,
+    '--overwrite',
     '--sampler',
     'balanced',
   ]);

@@ -115,7 +115,7 @@ t.test('an unreadable image fails, or is skipped and listed once', async (t) => 
 });
 
 t.test('wrong usage', async (t) => {
-  const request = ['wise-ft', run, '--data', data];
+  const request = ['wise-ft', run, '--data', data, '--overwrite'];
   t.match(await torchgraft(request), { code: 2, stderr: /--base/ });
   t.match(await torchgraft([...request, '--base', 'missing.pt']), { code: 1, stderr: /FILE_NOT_FOUND/ });
   const based = [...request, '--base', backbone];

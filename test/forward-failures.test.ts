@@ -78,9 +78,6 @@ t.test('what goes through it, found by trying', async (t) => {
 });
 
 t.test('the size is blamed where it is the cause, and nowhere else', async (t) => {
-  const doubled = await refusal(t, 'double', images(2, 48));
-  t.notMatch(doubled, /go through it|image-size|at a time/);
-  t.match(doubled, /double|dtype|type/);
   t.notMatch(await refusal(t, 'asserts', images(1, 96)), /go through it|image-size/);
   const model = await loadModel(fixture('normed'), { device: 'cpu', threads: 1 });
   t.teardown(() => model.dispose());
@@ -103,7 +100,7 @@ t.test('models of other kinds hear what torchgraft is for', async (t) => {
     [
       'segmenter',
       'NO_HEAD',
-      /returns Dict\[str, Tensor\], as segmentation networks do\. torchgraft fine-tunes/,
+      /a map for each image, as segmentation networks do\. torchgraft fine-tunes/,
     ],
     [
       'map',

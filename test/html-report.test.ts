@@ -272,7 +272,7 @@ t.test('names from outside are text, whatever they hold', async (t) => {
   const names = rowsOf(find(find(page, '#confusion')[0] as HtmlElement, 'table')[0] as HtmlElement);
   t.same(
     names.slice(1).map(([name]) => name),
-    [...hostile.slice(0, 5), '\u202Ereversed\uFFFD \uFFFD'],
+    [...hostile.slice(0, 5), '\\u202ereversed\uFFFD \uFFFD'],
   );
   t.match(textOf(find(page, '#card')[0] as HtmlElement), `licencesmodel: ${hostile[0]} images: CC0`);
 });

@@ -92,5 +92,6 @@ t.test(
         const { decisions } = await fineTune(again, small, { ...quick, ...options });
         t.notMatch(decisions.join('\n'), /was cut off/, 'a second training goes on');
       }
+    }
   },
 );

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { packageVersion } from '../../lib/versions.js';
+import { packageVersion } from '../../lib/package.js';
 import { accuracy } from './benches/accuracy.js';
 import { domain } from './benches/domain.js';
 import { forgetting } from './benches/forgetting.js';

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { BatchLoader, completePreprocessing } from '../../lib/index.js';
-import { packageVersion } from '../../lib/versions.js';
+import { packageVersion } from '../../lib/package.js';
 
 const config = JSON.parse(process.argv.at(-1));
 const preprocessing = completePreprocessing();

@@ -1,6 +1,6 @@
 // Our side of `npm run bench -- predict`: the compiled model on batches of pixels, and the predictor on single images.
 import * as torchgraft from '../../lib/index.js';
-import { packageVersion } from '../../lib/versions.js';
+import { packageVersion } from '../../lib/package.js';
 import { readImages, serve, takeRows } from './serving.js';
 
 const { loadModel, normalisation } = torchgraft;

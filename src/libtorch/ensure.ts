@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
-import { TorchgraftError } from '../errors.js';
+import { messageOf, TorchgraftError } from '../errors.js';
 import { cacheDirectory, cachedLibtorch, listNames } from './cache.js';
 import { findLibtorch, type Libtorch } from './find.js';
 import { inspectFolder, type LibtorchFolder } from './folder.js';
@@ -130,8 +130,4 @@ function unavailable(reason: string): TorchgraftError {
       'again, name a mirror of the archive in TORCHGRAFT_LIBTORCH_URL, or set TORCHGRAFT_LIBTORCH to a folder with ' +
       'lib/ and include/, such as the torch folder of a Python installation.',
   );
-}
-
-function messageOf(error: unknown): string {
-  return messageOf(error);
 }

@@ -1,7 +1,7 @@
 // From the start of a process to its first prediction: a Node script with torchgraft, a Python script with PyTorch.
 import { imageFolder } from '../../../lib/data/folder.js';
 import { normalisation } from '../../../lib/data/preprocessing.js';
-import { packageVersion } from '../../../lib/versions.js';
+import { packageVersion } from '../../../lib/package.js';
 import { cardedModel } from '../carded.js';
 import { count, text } from '../options.js';
 import { imagesFolder, modelFile, programFile } from '../places.js';
