@@ -97,11 +97,7 @@ t.test('models of other kinds hear what torchgraft is for', async (t) => {
       'NO_HEAD',
       /takes List\[Tensor\], as detectors do\. torchgraft fine-tunes image classifiers/,
     ],
-    [
-      'segmenter',
-      'NO_HEAD',
-      /a map for each image, as segmentation networks do\. torchgraft fine-tunes/,
-    ],
+    ['segmenter', 'NO_HEAD', /a map for each image, as segmentation networks do\. torchgraft fine-tunes/],
     [
       'map',
       'NO_HEAD',

@@ -19,7 +19,7 @@ t.test('loads from a path and from bytes, and knows where it came from', async (
   const fromBytes = await loadModel(bytes, { device: 'cpu' });
   t.teardown(() => fromBytes.dispose());
   t.same(fromPath.origin, { name: 'residual.pt', sha256 });
-  t.same(fromBytes.origin, { name: 'the given bytes', sha256 });
+  t.same(fromBytes.origin, { name: 'the model given as bytes', sha256 });
   t.same(await fromPath.forward([image(16)]), await fromBytes.forward([image(16)]));
   t.equal(fromPath.device, 'cpu');
   t.equal(fromPath.card, undefined);
@@ -117,6 +117,7 @@ t.test('replaceHead changes the head alone, the same for the same seed', async (
     parameters: ['fc.weight', 'fc.bias'],
     layers: ['fc'],
     standardiser: null,
+    cut: [],
   });
   t.same(changed(before, await bitsOf(one)), ['fc.bias', 'fc.weight']);
   await same.replaceHead({ classes: 7, seed: 3, imageSize: 16 });

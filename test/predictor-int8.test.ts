@@ -96,9 +96,12 @@ t.test('more loss than allowed is refused, with the figures', async (t) => {
     const data = Float32Array.from({ length: (shape[0] as number) * 2 }, (_, i) =>
       i % 2 === 0 || (wrong && i % 4 === 1) ? 1 : 2,
     );
-    return { logits: { data } };
+    return { logits: { data, shape: [shape[0], 2] } };
   };
-  const labelled = { model: { native: { evaluate } }, card: cardOf({ ...grey, classes: ['a', 'b'] }) };
+  const labelled = {
+    model: { native: { evaluate }, origin: { name: 'stub' } },
+    card: cardOf({ ...grey, classes: ['a', 'b'] }),
+  };
   const images = Array.from({ length: 8 }, (_, i) => ({
     data: pixels(i),
     width: 32,

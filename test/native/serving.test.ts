@@ -38,8 +38,10 @@ const served = [
 ];
 /** Forward assigns an attribute, or runs parts of itself asynchronously. */
 const unservable = ['assigns', 'forked'];
+/** Takes images of another size. */
+const unsized = ['filled'];
 
-for (const name of served.filter((name) => !unservable.includes(name))) {
+for (const name of served.filter((name) => ![...unservable, ...unsized].includes(name))) {
   t.test(`${name}: the model's own logits`, async (t) => {
     for (const example of [images(8, 0), images(1, 0)]) {
       const own = await open(t, name, fileOf(name));
