@@ -74,7 +74,7 @@ for (const { name, like, more, layers, parameters } of kinds) {
     const model = await open(t, name);
     const before = await bitsOf(model);
     const made = await model.replaceHead(request(name, more));
-    t.same(made, { layers, parameters, standardiser: null });
+    t.same(made, { layers, parameters, standardiser: null, cut: [] });
     const values = await model.values(parameters);
     t.same(
       values.map(hex),
