@@ -8,6 +8,7 @@
 #include "grafts.h"
 #include "graph_paths.h"
 #include "new_module.h"
+#include "specialise.h"
 
 namespace torchgraft {
 
@@ -77,8 +78,7 @@ bool hasCosine(const jit::Module& module, const std::string& layer) {
 }
 
 void removeCosine(jit::Module& module, const std::string& layer) {
-  const auto graph = module.get_method("forward").graph();
-  inlineCalls(*graph);
+  const auto graph = flattenForward(module);
   const Paths paths(*graph);
   std::string child;
   for (const WeightUse& use : usesOf(*graph, paths, layer)) {
@@ -99,8 +99,7 @@ void removeCosine(jit::Module& module, const std::string& layer) {
 }
 
 std::string addCosine(jit::Module& module, const Head& head, const CosineOptions& options) {
-  const auto graph = module.get_method("forward").graph();
-  inlineCalls(*graph);
+  const auto graph = flattenForward(module);
   const auto uses = usesOf(*graph, Paths(*graph), head.module);
   const at::Tensor weight = attributeAt(module, weightOf(head.module)).toTensor();
   if (uses.empty() || (head.convolution && weight.numel() != weight.size(0) * weight.size(1))) {

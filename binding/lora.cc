@@ -11,6 +11,7 @@
 #include "graph_paths.h"
 #include "initialise.h"
 #include "new_module.h"
+#include "specialise.h"
 
 namespace torchgraft {
 
@@ -59,8 +60,7 @@ jit::Module makeAdapter(const jit::Module& module, const std::string& layer, con
 
 // The module must not have run.
 void graft(jit::Module& module, const AdapterRequest& request) {
-  const auto graph = module.get_method("forward").graph();
-  inlineCalls(*graph);
+  const auto graph = flattenForward(module);
   std::vector<std::string> layers;
   std::unordered_set<c10::TensorImpl*> adapted;
   for (const std::string& layer : request.layers) {
@@ -87,8 +87,7 @@ void graft(jit::Module& module, const AdapterRequest& request) {
 
 // The module must not have run.
 void ungraft(jit::Module& module) {
-  const auto graph = module.get_method("forward").graph();
-  inlineCalls(*graph);
+  const auto graph = flattenForward(module);
   std::vector<jit::Node*> sums;
   eachNode(graph->block(), [&](jit::Node* node) {
     if (isLowRankSum(node)) sums.push_back(node);

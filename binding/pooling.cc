@@ -9,6 +9,7 @@
 #include "failure.h"
 #include "grafts.h"
 #include "graph_paths.h"
+#include "specialise.h"
 
 namespace torchgraft {
 
@@ -146,8 +147,7 @@ std::string poolingOf(const jit::Module& module, const std::string& layer) {
 }
 
 void setConcatPooling(jit::Module& module, const Head& head, bool concat) {
-  const auto graph = module.get_method("forward").graph();
-  inlineCalls(*graph);
+  const auto graph = flattenForward(module);
   const auto uses = usesOf(*graph, Paths(*graph), head.module);
   const Pooling found = uses.empty() ? Pooling{} : findPooling(uses[0].node->input(uses[0].input));
   if (!found.average) {

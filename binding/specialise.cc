@@ -27,23 +27,27 @@ void foldConstants(std::shared_ptr<jit::Graph>& graph) {
   jit::EliminateDeadCode(graph);
 }
 
-// `staysRead` says whether a flag that is on, or off, does not become a constant.
-void specialise(std::shared_ptr<jit::Graph>& graph, const jit::Module& module, const std::function<bool(bool isOn)>& staysRead) {
-  const Paths paths(*graph);
-  const auto written = writtenAttributes(*graph, paths);
+// Reads of attributes that forward does not write become constants, where `isFixed` says so.
+void fixAttributes(jit::Graph& graph, const jit::Module& module, const std::function<bool(const jit::Node* read, const c10::IValue& value)>& isFixed) {
+  const Paths paths(graph);
+  const auto written = writtenAttributes(graph, paths);
   std::vector<jit::Node*> reads;
-  eachNode(graph->block(), [&](jit::Node* node) {
+  eachNode(graph.block(), [&](jit::Node* node) {
     const std::string* path = node->kind() == prim::GetAttr ? paths.of(node->output()) : nullptr;
-    if (!path || written.count(*path)) return;
-    const c10::IValue value = attributeAt(module, *path);
-    if (value.isTensor() || value.isObject() || (isFlag(node) && staysRead(value.toBool()))) return;
-    reads.push_back(node);
+    if (path && !written.count(*path) && isFixed(node, attributeAt(module, *path))) reads.push_back(node);
   });
   for (jit::Node* node : reads) {
     jit::WithInsertPoint point(node);
     const c10::IValue value = attributeAt(module, *paths.of(node->output()));
-    if (auto constant = jit::tryInsertConstant(*graph, value)) node->output()->replaceAllUsesWith(*constant);
+    if (auto constant = jit::tryInsertConstant(graph, value)) node->output()->replaceAllUsesWith(*constant);
   }
+}
+
+// `staysRead` says whether a flag that is on, or off, does not become a constant.
+void specialise(std::shared_ptr<jit::Graph>& graph, const jit::Module& module, const std::function<bool(bool isOn)>& staysRead) {
+  fixAttributes(*graph, module, [&](const jit::Node* read, const c10::IValue& value) {
+    return !value.isTensor() && !value.isObject() && !(isFlag(read) && staysRead(value.toBool()));
+  });
   foldConstants(graph);
 }
 
@@ -85,6 +89,18 @@ void holdDefaults(std::shared_ptr<jit::Graph>& graph, const jit::Module& module,
     graph->inputs().at(self + i)->replaceAllUsesWith(graph->insertConstant(*value));
     graph->eraseInput(self + i);
   }
+}
+
+std::shared_ptr<jit::Graph> flattenForward(jit::Module& module) {
+  auto graph = module.get_method("forward").graph();
+  inlineCalls(*graph);
+  // Numbers may be another head's soon.
+  fixAttributes(*graph, module, [](const jit::Node* read, const c10::IValue& value) {
+    return (value.isBool() && !isFlag(read)) || value.isString() || value.isNone();
+  });
+  jit::ConstantPropagationImmutableTypes(graph);
+  jit::EliminateDeadCode(graph);
+  return graph;
 }
 
 size_t usualArguments(const jit::Module& module) {

@@ -9,6 +9,7 @@
 
 #include "graph_paths.h"
 #include "outputs.h"
+#include "specialise.h"
 #include "value_origin.h"
 
 namespace torchgraft {
@@ -56,8 +57,7 @@ std::vector<std::string> squashesBehind(const Head& head) {
 }
 
 std::vector<std::string> cutSquashes(jit::Module& module, const std::vector<Head>& heads) {
-  const auto graph = module.get_method("forward").graph();
-  inlineCalls(*graph);
+  const auto graph = flattenForward(module);
   Walk walk;
   for (const Output& output : outputsOf(*graph)) {
     const bool isHeads = std::any_of(heads.begin(), heads.end(), [&](const Head& head) { return head.place == output.place; });

@@ -6,6 +6,7 @@
 #include "grafts.h"
 #include "graph_paths.h"
 #include "new_module.h"
+#include "specialise.h"
 
 namespace torchgraft {
 
@@ -59,8 +60,7 @@ bool hasStandardiser(const jit::Module& module, const std::string& layer) {
 }
 
 void removeStandardiser(jit::Module& module, const std::string& layer) {
-  const auto graph = module.get_method("forward").graph();
-  inlineCalls(*graph);
+  const auto graph = flattenForward(module);
   std::string path;
   const Paths paths(*graph);
   for (const WeightUse& use : usesOf(*graph, paths, layer)) {
@@ -80,8 +80,7 @@ void removeStandardiser(jit::Module& module, const std::string& layer) {
 }
 
 std::string addStandardiser(jit::Module& module, const Head& head) {
-  const auto graph = module.get_method("forward").graph();
-  inlineCalls(*graph);
+  const auto graph = flattenForward(module);
   const auto uses = usesOf(*graph, Paths(*graph), head.module);
   if (uses.empty()) {
     throw Failure("NO_HEAD", "forward never computes with the weight of '" + head.module + "', so nothing can be standardised before it.");
