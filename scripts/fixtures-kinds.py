@@ -76,6 +76,24 @@ class AlwaysDrops(Net):
         return self.fc(F.dropout(torch.relu(self.bn(self.conv(x))).mean((2, 3)), 0.5))
 
 
+class Switched(Net):
+    """A switch that never changes, read from the module, as timm's networks have many."""
+
+    def __init__(self):
+        super().__init__()
+        self.switch = True
+
+    def forward(self, x):
+        x = torch.relu(self.bn(self.conv(x))).mean((2, 3))
+        if self.switch:
+            doubled = x * 2
+            x = doubled + 1
+        else:
+            less = x - 1
+            x = less * 3
+        return self.fc(x)
+
+
 class TwoTied(nn.Module):
     """Two layers over one weight: one tensor, two tensors over the same memory, or one the other's transpose."""
 
@@ -172,6 +190,8 @@ def main():
     keep("random-depth-scripted", torch.jit.script(depth), image, depth)
     save_without_paths(torch.jit.trace(depth.train(), image, check_trace=False), FOLDER / "random-depth.pt")
     save_without_paths(torch.jit.script(settle(AlwaysDrops())), FOLDER / "always-drops.pt")
+
+    save_without_paths(torch.jit.script(settle(Switched())), FOLDER / "switched.pt")
 
     for how in ("tensor", "memory", "transpose"):
         tied = TwoTied(how).eval()

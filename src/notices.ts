@@ -63,8 +63,8 @@ export function describeNotices(model: ModelDescription): string[] {
   const squash = squashOf(model);
   if (squash) {
     notices.push(
-      `The network ends in ${squash}. A new head comes without it, for loss and predictions take logits and apply it ` +
-        'themselves; a trainer of your own (`createTrainer`) would train through both, so call `replaceHead` first.',
+      `The network ends in ${squash}; a new head comes without it. To train it step by step yourself (\`createTrainer\`), ` +
+        'call `replaceHead` first.',
     );
   }
   if (model.convertedFrom.length > 0) {

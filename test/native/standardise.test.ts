@@ -1,7 +1,10 @@
 /** A head behind (x - mean) / std: exact, never trained, saved, replaced with the head, and right under every plan. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import type { NativeModel, ReplaceHeadRequest, Tensor } from '../../src/native.js';
+import { readZip } from '../archive/archives.js';
 import { outcomeOf } from '../process/tiny.js';
 import {
   bitsOf,
@@ -21,6 +24,30 @@ const request = (name: string, more: Partial<ReplaceHeadRequest> = {}): ReplaceH
   ...{ layer: '', classes: 5, seed: 7, hidden: [], dropout: 0, standardise: true },
   ...{ example: inputsOf(name), ...more },
 });
+
+t.test(
+  'branches that a fixed switch decides are gone from the saved code, those of the mode stay',
+  async (t) => {
+    const file = fileURLToPath(new URL('../fixtures/kinds/switched.pt', import.meta.url));
+    const images = [randomTensor([2, 3, 8, 8], 1)];
+    const model = await open(t, 'switched', file);
+    const plain = await open(t, 'switched', file);
+    const given = { ...request('residual'), example: images };
+    await plain.replaceHead({ ...given, standardise: false });
+    await model.replaceHead(given);
+    t.same(await logitsOf(model, images), await logitsOf(plain, images), 'mean 0 and std 1');
+    const saved = join(t.testdir(), 'model.pt');
+    await model.save(saved, {});
+    const code = readZip(readFileSync(saved))
+      .filter(({ name }) => name.endsWith('.py'))
+      .map(({ data }) => Buffer.from(data).toString())
+      .join('\n');
+    const forward = code.slice(code.indexOf('class Switched')).split(/\n {2}def /)[1] as string;
+    t.match(forward, /\.training/);
+    t.notMatch(forward, /switch|less/);
+    t.match(forward, /doubled/);
+  },
+);
 
 /** Logits of the main output. */
 async function logitsOf(model: NativeModel, inputs: Tensor[]): Promise<Tensor> {
