@@ -66,7 +66,7 @@ async function main() {
   const file = out ?? defaultFile(positionals);
   mkdirSync(dirname(file), { recursive: true });
   const machine = describeMachine();
-  console.log(describeMachineLine(machine, packageVersion));
+  console.log(describeMachineLine(machine, packageVersion()));
   const results = [];
   for (const [index, bench] of chosen.entries()) {
     const result = await runBench(bench, options[index]);

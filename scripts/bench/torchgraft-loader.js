@@ -33,7 +33,7 @@ async function pixels(request) {
 }
 
 const say = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
-say({ version: `torchgraft ${packageVersion}` });
+say({ version: `torchgraft ${packageVersion()}` });
 for await (const line of createInterface({ input: process.stdin })) {
   const request = JSON.parse(line);
   say(await (request.do === 'pixels' ? pixels(request) : pass(request)));

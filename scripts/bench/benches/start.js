@@ -62,7 +62,7 @@ export const start = {
     );
     rows.push(row('ratio', ([name]) => showSpread(ratios[name])));
     return {
-      versions: { ours: `torchgraft ${packageVersion}`, peer: `PyTorch ${turns.peer[0].version}` },
+      versions: { ours: `torchgraft ${packageVersion()}`, peer: `PyTorch ${turns.peer[0].version}` },
       ratios,
       tables: [{ columns: ['', ...Object.keys(costs)], rows }],
       checks: [comparePredictions(turns.ours[0], turns.peer[0])],
