@@ -57,5 +57,9 @@ async function openServer() {
   };
 }
 
-const about = { version: `torchgraft ${packageVersion()}`, precision, optimised: optimised ?? 'not optimised' };
+const about = {
+  version: `torchgraft ${packageVersion()}`,
+  precision,
+  optimised: optimised ?? 'not optimised',
+};
 await serve({ about, count: images.count, run, openServer });
