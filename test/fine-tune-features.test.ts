@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import t from 'tap';
 import { featureCacheFolder } from '../src/feature-cache.js';
 import { type FineTuneOptions, type FineTuneResult, fineTune, type ImageDataset } from '../src/index.js';
+import { planCacheFolder } from '../src/plan-cache.js';
 import { bitsOf, defects, figures, fixtureModel, open, quick, residual } from './defects.js';
 
 const small = defects(12, 6);
@@ -119,6 +120,20 @@ t.test('the same bits, views and optimizers, wherever outputs are kept', async (
     t.same(found[1], found[0], `${strategy}, memory`);
     t.same(found[2], found[0], `${strategy}, none`);
   }
+});
+
+t.test('a plan of a whole network is proven once, and found again', async (t) => {
+  const folder = planCacheFolder();
+  rmSync(folder, { recursive: true, force: true });
+  const full = { strategy: 'full', cache: 'disk' } as const;
+  const first = await run(full);
+  t.equal(first.computation.plan.remembered, false);
+  const second = await run({ ...full, learningRate: 0.002 });
+  t.match(second.computation.plan, {
+    ...{ remembered: true, split: false, variant: first.computation.plan.variant },
+    ...{ trials: first.computation.plan.trials },
+  });
+  t.same(reports(await run(full)), reports(first));
 });
 
 t.test('in memory alone, nothing is left behind', async (t) => {

@@ -40,7 +40,6 @@ export interface PlanSettings {
   data: ImageDataset;
   options: Pick<CheckedOptions, 'precision' | 'split' | 'cache' | 'augment' | 'seed'> &
     Partial<Pick<CheckedOptions, 'loss'>>;
-  stage: Pick<Stage, 'extent'>;
   reading: Reading;
   /** Of the stage that is resumed: proven on the weights it began with, which are gone. */
   resumed?: Plan | undefined;
@@ -176,7 +175,7 @@ export async function makePlan(settings: PlanSettings): Promise<Plan> {
   const known = path ? await recallPlan(path) : undefined;
   if (known) return usePlan(model, known);
   const plan = await planOn(settings, options);
-  if (path && plan.split) await rememberPlan(path, plan);
+  if (path) await rememberPlan(path, plan);
   return plan;
 }
 
@@ -190,15 +189,8 @@ async function usePlan(model: Model, known: RememberedPlan): Promise<Plan> {
  * Where an earlier run keeps a plan that was proven on the same: weights, operations and images. On others it may have come
  * out otherwise, and what a run computes must not depend on which runs were before it. Undefined where none can be kept.
  */
-async function pathOfPlan({
-  model,
-  data,
-  options,
-  stage,
-  reading,
-}: PlanSettings): Promise<string | undefined> {
-  // Weights that learn from the first layer on have no frozen part whose plan would be split.
-  if (!options.split || options.cache !== 'disk' || stage.extent === 'all') return undefined;
+async function pathOfPlan({ model, data, options, reading }: PlanSettings): Promise<string | undefined> {
+  if (!options.split || options.cache !== 'disk') return undefined;
   const key = await callNative(() => model.native.planKey());
   if (!key) return undefined;
   const { train } = data.splits;

@@ -194,7 +194,6 @@ function planTrunk(
     ...{ model, reading },
     data: { ...data, splits: { ...data.splits, train } },
     options: { precision, cache, split: true, augment: null, seed: 0 },
-    stage: { extent: 'head' },
   });
 }
 
