@@ -108,7 +108,7 @@ function provingModel(asked: unknown[]) {
 }
 
 const settingsFor = (model: Model, changes: Partial<PlanSettings['options']> = {}): PlanSettings => ({
-  ...{ model, data: defects(12, 12), stage: { extent: 'head' } },
+  ...{ model, data: defects(12, 12) },
   options: { precision: 'auto', split: true, cache: 'disk', augment: null, seed: 0, ...changes },
   reading: {
     preprocessing: completePreprocessing(quick.preprocessing),
