@@ -6,6 +6,7 @@ import { loadImages } from '../src/data/images.js';
 import { nativePreprocess, type Preprocessing } from '../src/data/preprocessing.js';
 import {
   extractFeatures,
+  type Features,
   fineTune,
   loadClassifier,
   logisticProbe,
@@ -19,6 +20,7 @@ import {
   writeHead,
 } from '../src/index.js';
 import { scoresOf } from '../src/probe/linear.js';
+import type { LinearMap } from '../src/probe/linear-file.js';
 import { softmaxRows } from '../src/probe/probabilities.js';
 import { matrixOf } from '../src/probe/result.js';
 import { backbone, bitsOf, defects, fixtureModel, open, quick, residual } from './defects.js';
@@ -150,6 +152,36 @@ t.test('a probe becomes the head of an ordinary model', async (t) => {
   }
 });
 
+t.test(
+  'a steep probe of features in bfloat16 is compared in float32, not taken for another model’s',
+  async (t) => {
+    const model = await open(t, backbone);
+    const features = await extractFeatures(model, data, {
+      ...{ precision: 'bfloat16', cache: 'memory' },
+      preprocessing: { size: 96, resize: 96 },
+    });
+    t.equal(features.computation.plan.precision, 'bfloat16');
+    const exact = await extractFeatures(model, data, {
+      ...{ precision: 'float32', cache: 'memory' },
+      preprocessing: { size: 96, resize: 96 },
+    });
+    const probe = await logisticProbe(features, { C: [10] });
+    const steep = {
+      weight: (probe.linear as LinearMap).weight.map((value) => value * 20),
+      bias: (probe.linear as LinearMap).bias.map((value) => value * 20),
+    };
+    const said = async ({ val }: Features) =>
+      softmaxRows(await scoresOf(steep, matrixOf(val)), data.classes.length);
+    const probabilities = await said(features);
+    const apart = Math.max(
+      ...(await said(exact)).map((value, at) => Math.abs(value - (probabilities[at] as number))),
+    );
+    t.ok(apart > 0.05, `rounding alone moves a probability by ${apart}`);
+    await writeHead(model, features, { ...probe, linear: steep, probabilities });
+    t.same(model.card?.classes, data.classes);
+  },
+);
+
 t.test('a head that cannot hold a probe stays as it was', async (t) => {
   const model = await open(t);
   const features = await extractFeatures(model, data, small);
@@ -161,7 +193,10 @@ t.test('a head that cannot hold a probe stays as it was', async (t) => {
   });
   const { weight, bias } = probe.linear ?? { weight: new Float32Array(0), bias: new Float32Array(0) };
   const other = { ...probe, linear: { weight: weight.map((value) => -value), bias } };
-  await t.rejects(writeHead(model, features, other), { code: 'MODEL_FAILED', message: /another model/ });
+  await t.rejects(writeHead(model, features, other), { code: 'MODEL_FAILED', message: /of other features/ });
+  const stranger = await open(t);
+  await stranger.reinitialise(5);
+  await t.rejects(writeHead(stranger, features, probe), { code: 'MODEL_FAILED', message: /another model/ });
   t.same(await bitsOf(model), before);
   t.equal(model.card, undefined);
   const biasless = await open(t, fixtureModel('no-bias'));

@@ -1,12 +1,10 @@
 import type { Model } from '../model.js';
 import { callNative } from '../native-call.js';
 import type { Features } from '../probe/features.js';
-import { headDeviation, headTolerance, readHead } from '../probe/head.js';
-import { scoresOf } from '../probe/linear.js';
+import { readHead } from '../probe/head.js';
+import { headDeviation, headProof, headTolerance } from '../probe/head-proof.js';
 import type { LinearMap } from '../probe/linear-file.js';
-import { softmaxRows } from '../probe/probabilities.js';
 import { quickProbe } from '../probe/quick.js';
-import { matrixOf } from '../probe/result.js';
 import { unstandardise } from '../probe/standardise.js';
 
 /** The classifier of the source that adaptation begins from, linear in the features. */
@@ -30,9 +28,8 @@ export async function sourceClassifier(
   const known = model.card?.classes.join('\n') === features.classes.join('\n');
   if (known) {
     const map = await ownHead(model, features.train.shape[1]);
-    const probabilities = softmaxRows(await scoresOf(map, matrixOf(features.val)), features.classes.length);
-    const deviation = await headDeviation(model, features, { classes: features.classes, probabilities });
-    if (deviation <= headTolerance(features)) return { map, isOwnHead: true, notice: '' };
+    const deviation = await headDeviation(model, await headProof(model, features), map);
+    if (deviation <= headTolerance) return { map, isOwnHead: true, notice: '' };
   }
   const { linear, name } = await quickProbe(features, options);
   const why = known

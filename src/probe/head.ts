@@ -1,24 +1,14 @@
-import { loadImages } from '../data/images.js';
-import { nativePreprocess } from '../data/preprocessing.js';
 import { invalidType, invalidValue, TorchgraftError } from '../errors.js';
 import type { Model } from '../model.js';
 import type { HeadDescription } from '../native.js';
 import { callNative } from '../native-call.js';
 import { versions } from '../versions.js';
 import type { Features } from './features.js';
+import { type HeadProof, headDeviation, headProof, headTolerance } from './head-proof.js';
+import { scoresOf } from './linear.js';
 import type { LinearMap } from './linear-file.js';
 import { softmaxRows } from './probabilities.js';
-import type { ProbeResult } from './result.js';
-
-/** Images on which the written head is compared with the probe. */
-const proofImages = 16;
-/** Largest deviation of a probability by rounding, with features in float32 and in less. */
-const tolerances = { float32: 0.005, bfloat16: 0.05, float16: 0.02 };
-
-/** Largest deviation of a probability that rounding explains. */
-export function headTolerance({ computation }: Features): number {
-  return tolerances[computation.plan.precision];
-}
+import { matrixOf, type ProbeResult } from './result.js';
 
 /**
  * Writes a linear probe into the model's head, which gets as many outputs as there are classes; `save` then writes an
@@ -43,12 +33,20 @@ export async function writeHead(model: Model, features: Features, probe: ProbeRe
 
 async function write(model: Model, features: Features, probe: ProbeResult, linear: LinearMap): Promise<void> {
   const { size } = features.preprocessing;
+  await checkProbe(features, probe, linear);
   const before = { ...(await readHead(model, 'writeHead')), trainable: model.trainable };
+  const proof = await headProof(model, features);
+  if (proof.isOfAnother) {
+    throw new TorchgraftError(
+      'MODEL_FAILED',
+      `writeHead: these are features of another model than ${model.origin.name}. Extract those of this one.`,
+    );
+  }
   const { module, outFeatures } = before.head;
   const given = { layer: module, imageSize: size };
   await model.replaceHead({ ...given, classes: probe.classes.length });
   try {
-    await setProven(model, before.head, features, probe, linear);
+    await setProven(model, before.head, proof, probe, linear);
   } catch (error) {
     await model.replaceHead({ ...given, classes: outFeatures });
     await setHead(model, before.head, before.map);
@@ -69,6 +67,24 @@ async function write(model: Model, features: Features, probe: ProbeResult, linea
     },
     metrics: { validation: probe.metrics },
   };
+}
+
+/** @throws MODEL_FAILED where the probe's probabilities are not those of its linear map on these features */
+async function checkProbe(
+  { val }: Features,
+  { name, classes, probabilities }: ProbeResult,
+  linear: LinearMap,
+): Promise<void> {
+  const fits =
+    linear.weight.length === linear.bias.length * val.shape[1] &&
+    probabilities.length === val.paths.length * classes.length;
+  const own = fits ? softmaxRows(await scoresOf(linear, matrixOf(val)), classes.length) : new Float32Array(0);
+  if (fits && own.every((value, at) => Math.abs(value - (probabilities[at] as number)) <= headTolerance))
+    return;
+  throw new TorchgraftError(
+    'MODEL_FAILED',
+    `writeHead: ${name} is a probe of other features than these. Give it the features that it was fitted on.`,
+  );
 }
 
 /**
@@ -124,48 +140,19 @@ const lifts = [0, 1024];
 async function setProven(
   model: Model,
   head: HeadDescription,
-  features: Features,
-  probe: ProbeResult,
+  proof: HeadProof,
+  { name }: ProbeResult,
   linear: LinearMap,
 ): Promise<void> {
-  const tolerance = headTolerance(features);
   let deviation = 0;
   for (const lift of lifts) {
     await setHead(model, head, { ...linear, bias: linear.bias.map((value) => value + lift) });
-    deviation = await headDeviation(model, features, probe);
-    if (deviation <= tolerance) return;
+    deviation = await headDeviation(model, proof, linear);
+    if (deviation <= headTolerance) return;
   }
   throw new TorchgraftError(
     'MODEL_FAILED',
-    `writeHead: with ${probe.name} as its head, ${model.origin.name} gives probabilities that differ from the probe's by ` +
-      `up to ${deviation.toFixed(3)}. Are these features of another model? Else something that is not linear follows its ` +
-      'head: use fineTune with strategy `head`.',
+    `writeHead: with ${name} as its head, ${model.origin.name} gives probabilities that differ from the probe's by up to ` +
+      `${deviation.toFixed(3)}. Something that is not linear follows its head: use fineTune with strategy \`head\`.`,
   );
-}
-
-/** The largest difference of a probability between model and probe, on some validation images. */
-export async function headDeviation(
-  model: Model,
-  { val, preprocessing }: Features,
-  probe: Pick<ProbeResult, 'classes' | 'probabilities'>,
-): Promise<number> {
-  const step = Math.max(1, Math.floor(val.paths.length / proofImages));
-  const rows = val.paths.map((_, row) => row).filter((row) => row % step === 0);
-  const images = await loadImages(
-    rows.map((row) => val.paths[row] as string),
-    preprocessing,
-  );
-  const { logits } = await callNative(() =>
-    model.native.evaluate({
-      inputs: [{ data: images.data, shape: images.shape, dtype: 'uint8' }],
-      preprocess: nativePreprocess(preprocessing),
-    }),
-  );
-  const classes = probe.classes.length;
-  const said = softmaxRows(logits.data as Float32Array, classes);
-  return said.reduce((most, value, at) => {
-    const row = rows[Math.floor(at / classes)] as number;
-    const expected = probe.probabilities[row * classes + (at % classes)] as number;
-    return Math.max(most, Math.abs(value - expected));
-  }, 0);
 }
