@@ -109,6 +109,7 @@ export type {
   Scores,
 } from './metrics/classification.js';
 export { averagePrecision, rocAuc } from './metrics/curves.js';
+export { classificationInterval, type MetricInterval, type ResamplingOptions } from './metrics/intervals.js';
 export { ClassificationMeter, classificationMetrics, type MeterOptions } from './metrics/meter.js';
 export {
   type LabelScores,

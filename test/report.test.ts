@@ -78,7 +78,7 @@ t.test('per-class and confusion tables', (t) => {
 
 t.test('figures, with intervals where there are some, and the reliability curve', (t) => {
   const metrics = metricsOf(['ants', 'bees'], [...Array(3).fill([0, 0]), [0, 1], [1, 1]]);
-  const interval = { value: 0.8, low: 0.4, high: 1, resamples: 1000 };
+  const interval = { value: 0.8, low: 0.4, high: 1, method: 'wilson' } as const;
   t.equal(
     figuresTable(metrics, { accuracy: interval, kappa: { ...interval, low: null, high: null } }),
     [

@@ -152,7 +152,10 @@ t.test('too few to tell: by count, and by a wide interval', async (t) => {
 t.test('a slice that is all right is not said to be better of a dozen images', async (t) => {
   const report = measure([...slice('dozen', 6, 6), ...slice('rest', 100, 92)]);
   const [dozen] = report.slices;
-  t.equal(dozen?.accuracy.low, 1, 'the bootstrap knows no doubt here');
+  t.same([dozen?.accuracy.low, dozen?.accuracy.high], wilson(12, 12), 'twelve of twelve leave doubt');
+  t.same(dozen?.score, dozen?.accuracy);
+  t.equal(dozen?.macroF1.method, 'bootstrap and wilson');
+  t.ok((dozen?.macroF1.low as number) < 0.95, `macro F1 from ${dozen?.macroF1.low}`);
   t.equal(dozen?.standing, 'no difference seen');
 });
 

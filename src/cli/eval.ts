@@ -5,9 +5,7 @@ import { type Classifier, loadClassifier } from '../classifier.js';
 import type { DatasetSummary, ImageDataset, SplitName } from '../data/dataset.js';
 import { taskOf } from '../data/task.js';
 import type { TorchgraftError } from '../errors.js';
-import { type BootstrapInterval, bootstrapInterval } from '../metrics/bootstrap.js';
-import type { ClassificationScores } from '../metrics/scores.js';
-import { classificationStatistic } from '../metrics/statistics.js';
+import { classificationInterval } from '../metrics/intervals.js';
 import { reportSlices, reportTargetSlices } from '../outcome-slices.js';
 import { calibrationTable, confusionTable, figuresTable, perClassTable } from '../report/metrics-tables.js';
 import { sliceTables } from '../report/slice-tables.js';
@@ -61,7 +59,10 @@ export function define(command: Command): Command {
       ...(flags.tta ? { tta: flags.tta } : {}),
       unreadable: readingOf(flags).unreadable,
     });
-    const intervals = { accuracy: intervalOf('accuracy', scores), macroF1: intervalOf('macroF1', scores) };
+    const intervals = {
+      accuracy: classificationInterval('accuracy', scores),
+      macroF1: classificationInterval('macroF1', scores),
+    };
     const bySlice = reportSlices(scores, slices, classifier.classes);
     if (flags.json) {
       const tta = flags.tta ?? null;
@@ -71,7 +72,7 @@ export function define(command: Command): Command {
     }
     const lines = [
       `${split}${flags.tta ? ` (${flags.tta})` : ''}: ${metrics.count} images, loss ${metrics.loss.toFixed(4)}, accuracy ${percent(metrics.accuracy)}, ` +
-        `macro F1 ${metrics.macro.f1.toFixed(4)}; intervals: 95 %, bootstrap of these images within their classes`,
+        `macro F1 ${metrics.macro.f1.toFixed(4)}; intervals: 95 %, of other images like these`,
       ...skippedLines(skipped),
       '',
       figuresTable(metrics, intervals),
@@ -147,10 +148,4 @@ async function evaluateTargets(classifier: Classifier, data: ImageDataset, flags
     ...slices.flatMap((report) => ['', sliceTables(report)]),
   ];
   print(lines.join('\n'));
-}
-
-/** Drawn within the classes: a rare class that some resamples lack would count there as wrong in the macro average. */
-function intervalOf(metric: 'accuracy' | 'macroF1', scores: ClassificationScores): BootstrapInterval {
-  const { labels } = scores;
-  return bootstrapInterval(labels.length, classificationStatistic(metric, scores), { strata: labels });
 }

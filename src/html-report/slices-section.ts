@@ -1,4 +1,4 @@
-import type { BootstrapInterval } from '../metrics/bootstrap.js';
+import type { MetricInterval } from '../metrics/intervals.js';
 import type { ComparedSlice } from '../metrics/slice-comparison.js';
 import type { SliceScores } from '../metrics/slices.js';
 import { isError, type TargetSliceMetric } from '../metrics/target-slices.js';
@@ -106,7 +106,7 @@ function row(slice: SliceScores): Fragment[] {
 }
 
 function withInterval(
-  { value, low, high }: Pick<BootstrapInterval, 'value' | 'low' | 'high'>,
+  { value, low, high }: Pick<MetricInterval, 'value' | 'low' | 'high'>,
   show: (value: number) => string,
 ): Fragment {
   if (value === null) return '–';

@@ -5,13 +5,19 @@ import { checkOptions } from '../options.js';
 import { isInt32Array, optionOf } from '../value-kinds.js';
 import type { Statistic } from './statistics.js';
 
-const shape = {
+const resampling = {
   resamples: z.int().min(1).default(1000),
-  confidence: z.number().gt(0).lt(1).default(0.95),
   seed: z.int().min(0).default(0),
+};
+
+const shape = {
+  ...resampling,
+  confidence: z.number().gt(0).lt(1).default(0.95),
   strata: optionOf<Int32Array>(isInt32Array, 'an Int32Array').optional(),
 };
 
+/** How often samples are drawn anew, and the seed of it. */
+export const resamplingSchema = z.strictObject(resampling);
 const intervalSchema = z.strictObject(shape);
 const differenceSchema = z.strictObject({ ...shape, mode: z.enum(['max', 'min']).default('max') });
 
@@ -61,7 +67,8 @@ export interface BootstrapDifference {
  * with replacement; the interval leaves out the same share of them at both ends, interpolated as numpy.percentile does.
  *
  * It says how much the figure would vary with other samples of the same kind, not with another training. Of few samples
- * (under about 30) it is too narrow; of one sample it is a point.
+ * (under about 30), and near the best value that can be reached, it is too narrow; of one sample, or of samples that are all
+ * right, it is a point. `classificationInterval` has better ones of accuracy and macro F1.
  *
  * @param count how many samples there are, at least 1
  * @param statistic gets `count` indices, 0 to count - 1, in an array that is used again for the next call
@@ -69,8 +76,8 @@ export interface BootstrapDifference {
  *
  * @example
  * const { scores } = await classifier.evaluate(data);
- * const macroF1 = classificationStatistic('macroF1', scores);
- * const { low, high } = bootstrapInterval(scores.labels.length, macroF1, { strata: scores.labels });
+ * const rocAuc = classificationStatistic('rocAuc', scores);
+ * const { low, high } = bootstrapInterval(scores.labels.length, rocAuc, { strata: scores.labels });
  */
 export function bootstrapInterval(
   count: number,

@@ -8,6 +8,31 @@ export interface Margins {
   support: ArrayLike<number>;
 }
 
+/**
+ * Of the samples that the indices name.
+ *
+ * @param outcomes true and predicted classes, each [n], 0 to `classes` - 1
+ */
+export function marginsOf(
+  { labels, predicted }: { labels: ArrayLike<number>; predicted: ArrayLike<number> },
+  indices: Int32Array,
+  classes: number,
+): Record<keyof Margins, Float64Array> {
+  const margins = {
+    hits: new Float64Array(classes),
+    predicted: new Float64Array(classes),
+    support: new Float64Array(classes),
+  };
+  for (const index of indices) {
+    const label = labels[index] as number;
+    const guess = predicted[index] as number;
+    (margins.support[label] as number) += 1;
+    (margins.predicted[guess] as number) += 1;
+    if (label === guess) (margins.hits[label] as number) += 1;
+  }
+  return margins;
+}
+
 /** Share of the samples that are predicted rightly; 0 without samples. */
 export function accuracyOf(margins: Margins): number {
   const { count, hits } = totals(margins);

@@ -6,6 +6,7 @@ import {
   bootstrapDifference,
   bootstrapInterval,
 } from './bootstrap.js';
+import type { MetricInterval } from './intervals.js';
 import type { Statistic } from './statistics.js';
 
 /** How a slice does beside all other samples. */
@@ -16,8 +17,8 @@ export interface ComparedSlice {
   value: string;
   /** Samples. */
   count: number;
-  /** The metric that slices are compared by, with its 95 % bootstrap interval. */
-  score: BootstrapInterval;
+  /** The metric that slices are compared by, with its 95 % interval. */
+  score: MetricInterval;
   /** This slice less all other samples, with the 95 % interval; null where it is too small, or all there is. */
   toRest: BootstrapDifference | null;
   standing: SliceStanding;
@@ -52,6 +53,8 @@ export interface SliceMeasure {
   /** Samples of each slice. */
   members: ReadonlyMap<string, Int32Array>;
   statistic: Statistic;
+  /** The statistic of a slice, with its interval. */
+  intervalOf: (indices: Int32Array) => MetricInterval;
   /** 1 where a larger value is better, -1 where a smaller one is. */
   sign: 1 | -1;
   /** [n], a stratum of each sample, within which resamples are drawn. */
@@ -80,7 +83,7 @@ export function compareSlices(measure: SliceMeasure): {
     const toRest = tooFew || isAll ? null : compareWithRest(measure, indices);
     return {
       ...{ value, count: indices.length, toRest },
-      score: sliceInterval(measure, indices, measure.statistic),
+      score: measure.intervalOf(indices),
       standing: tooFew ? 'too few to tell' : standingOf(measure, indices, toRest, comparisons),
     };
   });
@@ -94,8 +97,8 @@ export function compareSlices(measure: SliceMeasure): {
   };
 }
 
-/** The interval of a statistic of a slice. */
-export function sliceInterval(
+/** The bootstrap's interval of a statistic of a slice. */
+export function bootstrapSlice(
   { strata, resamples, seed }: Pick<SliceMeasure, 'strata' | 'resamples' | 'seed'>,
   indices: Int32Array,
   statistic: Statistic,

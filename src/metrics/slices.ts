@@ -1,9 +1,11 @@
 import { z } from 'zod';
 import { checkOptions } from '../options.js';
 import { isInt32Array } from '../value-kinds.js';
-import type { BootstrapInterval } from './bootstrap.js';
+import { accuracyInterval, fromBootstrap, type MetricInterval, macroF1Interval } from './intervals.js';
+import { type Margins, macroF1Of, marginsOf } from './margins.js';
 import type { ClassificationScores } from './scores.js';
 import {
+  bootstrapSlice,
   type ComparedSlice,
   checkSlices,
   compareSlices,
@@ -11,7 +13,6 @@ import {
   indicesByValue,
   type SliceGap,
   type SliceMeasure,
-  sliceInterval,
   worstGroupOf,
 } from './slice-comparison.js';
 import { describeGap } from './slice-verdict.js';
@@ -40,11 +41,11 @@ const schema = z.strictObject({
  */
 export type SliceOptions = z.input<typeof schema>;
 
-/** One value of a slice, for example one scanner. Intervals are drawn within the classes. */
+/** One value of a slice, for example one scanner. Intervals are those of `classificationInterval`. */
 export interface SliceScores extends ComparedSlice {
-  accuracy: BootstrapInterval;
+  accuracy: MetricInterval;
   /** Mean F1 over the classes that the slice has samples of. */
-  macroF1: BootstrapInterval;
+  macroF1: MetricInterval;
 }
 
 /** How a model does on the slices of one name. Plain JSON. */
@@ -96,10 +97,21 @@ export function sliceMetrics(
   const { labels } = scores ?? {};
   checkSlices(isInt32Array(labels) ? labels.length : undefined, values, classes, 'sliceMetrics');
   const members = indicesByValue(values);
-  const statistics = statisticsOf(scores, metric);
+  const statistics = statisticsOf(scores, metric, classes.length);
+  const drawing = { strata: scores.labels, resamples, seed };
+  const intervalsOf = {
+    accuracy: (indices: Int32Array) => accuracyInterval(scores, indices),
+    macroF1: (indices: Int32Array) =>
+      macroF1Interval(
+        presentMargins(scores, indices, classes.length),
+        bootstrapSlice(drawing, indices, statistics.macroF1),
+      ),
+    score: (indices: Int32Array) => fromBootstrap(bootstrapSlice(drawing, indices, statistics.score)),
+  };
   const measure: SliceMeasure = {
-    ...{ members, strata: scores.labels, resamples, seed },
+    ...{ members, ...drawing },
     statistic: statistics.score,
+    intervalOf: intervalsOf[metric === 'accuracy' || metric === 'macroF1' ? metric : 'score'],
     sign: minimised.includes(metric) ? -1 : 1,
     isSmall: (indices) => {
       const [low, high] = wilsonOf(scores, indices);
@@ -109,10 +121,9 @@ export function sliceMetrics(
   };
   const { slices: compared, worst, gap } = compareSlices(measure);
   const slices = compared.map((slice): SliceScores => {
-    const interval = (statistic: Statistic) =>
-      sliceInterval(measure, members.get(slice.value) as Int32Array, statistic);
-    const accuracy = metric === 'accuracy' ? slice.score : interval(statistics.accuracy);
-    return { ...slice, accuracy, macroF1: interval(statistics.macroF1) };
+    const indices = members.get(slice.value) as Int32Array;
+    const accuracy = intervalsOf.accuracy(indices);
+    return { ...slice, accuracy, macroF1: metric === 'macroF1' ? slice.score : intervalsOf.macroF1(indices) };
   });
   const groups = groupScores(scores, values, classes);
   const report = { metric, slices, worst, gap, groups, worstGroup: worstGroupOf(groups, least) };
@@ -143,28 +154,18 @@ interface Statistics {
   score: Statistic;
 }
 
-function statisticsOf(scores: ClassificationScores, metric: StatisticName): Statistics {
+function statisticsOf(scores: ClassificationScores, metric: StatisticName, classes: number): Statistics {
   const accuracy = classificationStatistic('accuracy', scores);
-  const macroF1 = (indices: Int32Array) => presentMacroF1(scores, indices);
+  const macroF1 = (indices: Int32Array) => macroF1Of(presentMargins(scores, indices, classes));
   if (metric === 'macroF1') return { accuracy, macroF1, score: macroF1 };
   return { accuracy, macroF1, score: classificationStatistic(metric, scores) };
 }
 
-/** scikit-learn's f1_score(average='macro', labels=the classes that y_true has). */
-function presentMacroF1({ labels, predicted }: ClassificationScores, indices: Int32Array): number {
-  const counts = new Map<number, { hits: number; both: number }>();
-  for (const index of indices) {
-    const label = labels[index] as number;
-    const own = counts.get(label) ?? { hits: 0, both: 0 };
-    own.both += 1;
-    if (predicted[index] === label) own.hits += 1;
-    counts.set(label, own);
-  }
-  for (const index of indices) {
-    const guessed = counts.get(predicted[index] as number);
-    if (guessed) guessed.both += 1;
-  }
-  return [...counts.values()].reduce((sum, { hits, both }) => sum + (2 * hits) / both, 0) / counts.size;
+/** Of the classes that the samples have, as in scikit-learn's f1_score(average='macro', labels=those of y_true). */
+function presentMargins(scores: ClassificationScores, indices: Int32Array, classes: number): Margins {
+  const { hits, predicted, support } = marginsOf(scores, indices, classes);
+  const present = (values: Float64Array) => values.filter((_, index) => (support[index] as number) > 0);
+  return { hits: present(hits), predicted: present(predicted), support: present(support) };
 }
 
 function wilsonOf({ labels, predicted }: ClassificationScores, indices: Int32Array) {

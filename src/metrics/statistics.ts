@@ -3,7 +3,15 @@ import { suggest } from '../options.js';
 import { calibrationErrors, confidences, reliability, squaredErrors } from './calibration.js';
 import { overall } from './classification.js';
 import { areasUnder } from './curves.js';
-import { accuracyOf, balancedAccuracyOf, kappaOf, type Margins, macroF1Of, mccOf } from './margins.js';
+import {
+  accuracyOf,
+  balancedAccuracyOf,
+  kappaOf,
+  type Margins,
+  macroF1Of,
+  marginsOf,
+  mccOf,
+} from './margins.js';
 import { type ClassificationScores, oneVersusRest } from './scores.js';
 
 /** A figure of some samples, named by their indices, which may repeat; null or NaN where it is undefined. */
@@ -91,25 +99,11 @@ function statisticOf(metric: StatisticName, scores: ClassificationScores): Stati
  */
 export function predictionStatistic(
   metric: MarginName,
-  { labels, predicted }: { labels: ArrayLike<number>; predicted: ArrayLike<number> },
+  outcomes: { labels: ArrayLike<number>; predicted: ArrayLike<number> },
   classes: number,
 ): Statistic {
   const figure = ofMargins[metric];
-  return (indices) => {
-    const margins = {
-      hits: new Float64Array(classes),
-      predicted: new Float64Array(classes),
-      support: new Float64Array(classes),
-    };
-    for (const index of indices) {
-      const label = labels[index] as number;
-      const guess = predicted[index] as number;
-      (margins.support[label] as number) += 1;
-      (margins.predicted[guess] as number) += 1;
-      if (label === guess) (margins.hits[label] as number) += 1;
-    }
-    return figure(margins);
-  };
+  return (indices) => figure(marginsOf(outcomes, indices, classes));
 }
 
 function areaStatistic(scores: ClassificationScores, area: 'rocAuc' | 'prAuc'): Statistic {

@@ -5,8 +5,11 @@ import { checkOptions, suggest } from '../options.js';
 import { isFloat32Array } from '../value-kinds.js';
 import { meanOfDefined } from './classification.js';
 import { areasUnder } from './curves.js';
+import { fromBootstrap, macroF1Interval } from './intervals.js';
+import { type Margins, macroF1Of } from './margins.js';
 import { regressionMetrics } from './regression.js';
 import {
+  bootstrapSlice,
   type ComparedSlice,
   checkSlices,
   compareSlices,
@@ -114,14 +117,19 @@ export function targetSliceMetrics(
   const target = task === 'regression' ? targetOf(classes, asked.target) : undefined;
   const column = target === undefined ? 0 : classes.indexOf(target);
   const members = indicesByValue(values);
+  const statistic = statistics[metric]({ ...scores, size: classes.length, column });
+  const drawing = { strata: new Int32Array(values.length), resamples, seed };
   const compared = compareSlices({
-    members,
-    statistic: statistics[metric]({ ...scores, size: classes.length, column }),
+    ...{ members, statistic, ...drawing },
+    intervalOf: (indices) => {
+      const drawn = bootstrapSlice(drawing, indices, statistic);
+      return metric === 'macroF1'
+        ? macroF1Interval(marginsOfLabels(decisionsOf(scores), indices, classes.length), drawn)
+        : fromBootstrap(drawn);
+    },
     sign: isError(metric) ? -1 : 1,
-    strata: new Int32Array(values.length),
     isSmall: ({ length }) => length < least,
     isLike: () => false,
-    ...{ resamples, seed },
   });
   const groups = task === 'multi-label' ? labelGroups(scores, members, classes) : [];
   const report = { task, metric, ...(target === undefined ? {} : { target }), ...compared };
@@ -154,7 +162,7 @@ interface Table extends TargetScores {
 }
 
 const statistics: Record<TargetSliceMetric, (table: Table) => Statistic> = {
-  macroF1: macroF1Of,
+  macroF1: labelF1Of,
   hammingLoss: (table) => {
     const { predicted, truth } = decisionsOf(table);
     const wrong = countByRow(table, (at) => predicted[at] !== truth[at]);
@@ -180,25 +188,36 @@ const statistics: Record<TargetSliceMetric, (table: Table) => Statistic> = {
 };
 
 /** scikit-learn's f1_score(average='macro', labels=those that any of the samples has). */
-function macroF1Of(table: Table): Statistic {
-  const { predicted, truth } = decisionsOf(table);
-  const { size } = table;
+function labelF1Of(table: Table): Statistic {
+  const decisions = decisionsOf(table);
   return (indices) => {
-    const counts = Array.from({ length: size }, () => ({ hits: 0, predicted: 0, support: 0 }));
-    for (const index of indices) {
-      for (const [label, own] of counts.entries()) {
-        const [guess, real] = [predicted[index * size + label], truth[index * size + label]] as [
-          number,
-          number,
-        ];
-        own.hits += guess & real;
-        own.predicted += guess;
-        own.support += real;
-      }
-    }
-    const f1 = counts.map((own) => (own.support > 0 ? (2 * own.hits) / (own.predicted + own.support) : null));
-    return meanOfDefined(f1);
+    const margins = marginsOfLabels(decisions, indices, table.size);
+    return margins.support.length === 0 ? null : macroF1Of(margins);
   };
+}
+
+/** Of the labels that any of the samples has. */
+function marginsOfLabels(
+  { predicted, truth }: ReturnType<typeof decisionsOf>,
+  indices: Int32Array,
+  size: number,
+): Record<keyof Margins, number[]> {
+  const margins: Record<keyof Margins, number[]> = { hits: [], predicted: [], support: [] };
+  for (let label = 0; label < size; label++) {
+    let [hits, guesses, support] = [0, 0, 0];
+    for (const index of indices) {
+      const guess = predicted[index * size + label] as number;
+      const real = truth[index * size + label] as number;
+      hits += guess & real;
+      guesses += guess;
+      support += real;
+    }
+    if (support === 0) continue;
+    margins.hits.push(hits);
+    margins.predicted.push(guesses);
+    margins.support.push(support);
+  }
+  return margins;
 }
 
 /** Mean of the areas of the labels of which they are defined. */

@@ -1,6 +1,6 @@
-import type { BootstrapInterval } from '../metrics/bootstrap.js';
 import type { ClassificationMetrics, ClassScores, Scores } from '../metrics/classification.js';
 import { confusionsOf } from '../metrics/confusions.js';
+import type { MetricInterval } from '../metrics/intervals.js';
 import type { StatisticName } from '../metrics/statistics.js';
 import { formatTable } from './table.js';
 import { type Shown, worstOf } from './worst.js';
@@ -48,7 +48,7 @@ export function perClassTable(metrics: ClassificationMetrics): string {
  */
 export function figuresTable(
   metrics: ClassificationMetrics,
-  intervals: Partial<Record<StatisticName, BootstrapInterval>> = {},
+  intervals: Partial<Record<StatisticName, MetricInterval>> = {},
 ): string {
   const { accuracy, balancedAccuracy, macro, mcc, kappa, rocAuc, prAuc, calibration } = metrics;
   const figures: [title: string, name: StatisticName, value: number | null][] = [
@@ -90,7 +90,7 @@ export function calibrationTable({ calibration }: ClassificationMetrics): string
 }
 
 /** `0.9012 to 0.9534`, or nothing. */
-function intervalText(interval: BootstrapInterval | undefined): string {
+function intervalText(interval: MetricInterval | undefined): string {
   return interval ? `${figure(interval.low)} to ${figure(interval.high)}` : '';
 }
 

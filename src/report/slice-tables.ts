@@ -1,4 +1,4 @@
-import type { BootstrapInterval } from '../metrics/bootstrap.js';
+import type { MetricInterval } from '../metrics/intervals.js';
 import type { ComparedSlice, GroupScores } from '../metrics/slice-comparison.js';
 import type { NamedSliceReport, NamedTargetSliceReport } from '../outcome-slices.js';
 import { formatTable } from './table.js';
@@ -101,7 +101,7 @@ function isSame(a: GroupScores, b: GroupScores | null): boolean {
   return a.value === b?.value && a.class === b.class;
 }
 
-function cells({ value, low, high }: BootstrapInterval): string[] {
+function cells({ value, low, high }: MetricInterval): string[] {
   return [figure(value), `${figure(low)} to ${figure(high)}`];
 }
 
