@@ -7,10 +7,11 @@ import { randomIntegers } from '../src/data/random.js';
 import { labelStrength } from '../src/fine-tune/label-strength.js';
 import { type Features, logisticProbe, nearestMeanProbe, neighboursProbe, ridgeProbe } from '../src/index.js';
 import { stratifiedFolds } from '../src/probe/folds.js';
-import { type Difference, pairedDifference, pairedLossDifference } from '../src/probe/interval.js';
+import { type Difference, hasRoom, pairedDifference, pairedLossDifference } from '../src/probe/interval.js';
 import { scoresOf } from '../src/probe/linear.js';
 import type { LinearMap } from '../src/probe/linear-file.js';
 import { fitTargets } from '../src/probe/logistic.js';
+import { placesOf } from '../src/probe/places.js';
 import { bestScale, logLoss, softmaxRows } from '../src/probe/probabilities.js';
 import { matrixOf } from '../src/probe/result.js';
 import { measureColumns, standardise } from '../src/probe/standardise.js';
@@ -238,6 +239,12 @@ t.test('paired differences', (t) => {
   const worse = of(wrong, right);
   t.same([worse.value, worse.low, worse.high], [-0.5, -better.high, -better.low]);
   t.same(of(wrong, wrong), { value: 0, low: 0, high: 0 });
+  const but = (mistakes: number) => certain(labels.map((label, at) => (at < mistakes ? 1 - label : label)));
+  const room = (mistakes: number) => hasRoom(but(mistakes), labels, 2, 'accuracy', 0);
+  t.same([room(0), room(2), room(8)], [false, false, true], 'two mistakes may be none on other images');
+  const places = (...predicted: Int32Array[]) =>
+    placesOf(predicted.map(certain), labels, { classes: 2, metric: 'accuracy', seed: 0 });
+  t.same(places(wrong, right, but(2).predicted), [3, 1, 1]);
   const one = Int32Array.from(labels, () => 0);
   const macro = pairedDifference(pair(right, one), 'macroF1', 0);
   t.ok(Math.abs(macro.value - (1 - 1 / 3)) < 1e-12);
@@ -265,14 +272,17 @@ t.test('paired differences', (t) => {
 t.test('a verdict by the metric, and by the log loss where the metric has no room', (t) => {
   const score = { accuracy: 0.9, macroF1: 0.9, logLoss: 0.3, logME: 0 };
   const between = (low: number, high: number) => ({ value: (low + high) / 2, low, high });
-  const control = (difference: Difference, lossDifference: Difference, weights = 'untrained' as const) => ({
-    ...{ weights, seed: 0, ...score, difference, lossDifference },
+  const control = (difference: Difference, lossDifference: Difference, hasRoom = false) => ({
+    ...{ weights: 'untrained' as const, seed: 0, ...score, difference, lossDifference, hasRoom },
   });
   const [above, around, below] = [between(0.1, 0.3), between(-0.1, 0.12), between(-0.3, -0.1)];
   const verdict = (...controls: ReturnType<typeof control>[]) =>
     judge({ metric: 'macroF1', pretrained: score, controls, images: 100 }).verdict;
   t.equal(verdict(control(above, around)), 'help');
   t.equal(verdict(control(around, below)), 'help', 'the loss is surely lower');
+  t.equal(verdict(control(around, below, true)), 'neutral', 'where the metric has room, it decides');
+  t.equal(verdict(control(between(-0.12, 0.1), above, true)), 'neutral');
+  t.equal(verdict(control(above, around, true)), 'help');
   t.equal(verdict(control(between(-0.12, 0.1), below)), 'neutral', 'but the metric is lower');
   t.equal(verdict(control(around, above)), 'neutral', 'and the other way round');
   t.equal(verdict(control(between(-0.12, 0.1), above)), 'harm');
@@ -285,6 +295,9 @@ t.test('a verdict by the metric, and by the log loss where the metric has no roo
     controls: [control(above, below), control(around, around)],
   }).text;
   t.match(text, /untrained weights \(2 networks; difference from the best/);
+  const easy = { metric: 'macroF1' as const, pretrained: score, images: 100 };
+  t.match(judge({ ...easy, controls: [control(around, below)] }).text, /log loss was asked\.$/);
+  t.notMatch(judge({ ...easy, controls: [control(above, below)] }).text, /was asked/);
   t.end();
 });
 

@@ -14,6 +14,7 @@ import {
   nearestMeanProbe,
   neighboursProbe,
   normalisation,
+  rankingTable,
   rankModels,
   shuffleWeights,
   transferCheck,
@@ -269,6 +270,12 @@ t.test('a ranking has the useful model first, and lists what failed', async (t) 
   const [first, second] = ranking.models;
   if (!first || !second) return t.fail('two are ranked');
   t.ok(first.logME > second.logME && first.hScore > second.hScore && first.accuracy > second.accuracy);
+  t.same([first.place, second.place], [1, 2], 'and surely so');
+  const { accuracy, macroF1 } = first.intervals;
+  t.ok((accuracy.low as number) < first.accuracy && (accuracy.high as number) >= first.accuracy);
+  t.equal(macroF1.value, first.macroF1);
+  t.match(rankingTable(ranking), /^1 +backbone\.pt .* \d\.\d{3} to \d\.\d{3} /m);
+  t.notMatch(rankingTable(ranking), /cannot tell/);
   t.equal(first.parameters, 383_034);
   t.ok(first.megabytes > 1.5 && first.megabytes < 1.6);
   t.ok(first.latencyMs > 0);
@@ -289,6 +296,13 @@ t.test('a ranked model has its own preprocessing', async (t) => {
   });
   const found = models.map(({ preprocessing: { size, mean } }) => `${size} ${mean[0]}`);
   t.same(found.sort(), ['32 0', '32 0.5']);
+  const same = await rankModels([file, file], data, { threads: 1, by: 'accuracy' });
+  t.same(
+    same.models.map(({ place }) => place),
+    [1, 1],
+    'a model shares the place with itself',
+  );
+  t.match(rankingTable(same), /cannot tell 2 models apart by the probe's accuracy: tuned\.pt, tuned\.pt\./);
   await t.rejects(rankModels([], data), { code: 'INVALID_TYPE' });
   await t.rejects(rankModels([{ path: file } as never], data), {
     code: 'INVALID_TYPE',

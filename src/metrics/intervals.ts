@@ -2,7 +2,7 @@ import { checkOptions } from '../options.js';
 import { type BootstrapInterval, bootstrapInterval, resamplingSchema } from './bootstrap.js';
 import { type Margins, marginsOf } from './margins.js';
 import type { ClassificationScores } from './scores.js';
-import { classificationStatistic, type StatisticName } from './statistics.js';
+import { classificationStatistic, predictionStatistic, type StatisticName } from './statistics.js';
 import { wilson } from './wilson.js';
 
 /** A figure with its 95 % interval. */
@@ -54,6 +54,21 @@ export function classificationInterval(
   const drawn = bootstrapInterval(labels.length, statistic, { resamples, seed, strata: labels });
   if (metric !== 'macroF1') return fromBootstrap(drawn);
   return macroF1Interval(marginsOf(scores, all, probabilities.length / labels.length), drawn);
+}
+
+/** The intervals of both figures of predicted classes alone. */
+export function predictionIntervals(
+  outcomes: { labels: Int32Array; predicted: Int32Array; classes: number },
+  seed: number,
+): Record<'accuracy' | 'macroF1', MetricInterval> {
+  const { labels, classes } = outcomes;
+  const all = labels.map((_, index) => index);
+  const statistic = predictionStatistic('macroF1', outcomes, classes);
+  const drawn = bootstrapInterval(labels.length, statistic, { seed, strata: labels });
+  return {
+    accuracy: accuracyInterval(outcomes, all),
+    macroF1: macroF1Interval(marginsOf(outcomes, all, classes), drawn),
+  };
 }
 
 /** Of the samples that the indices name, by Wilson. */

@@ -50,6 +50,21 @@ export function pairedLossDifference({ first, second, labels, classes }: Pair, s
   return differenceOf(of(first), of(second), labels, seed);
 }
 
+/**
+ * Whether these images could show by the metric that a perfect classifier is better than this one: what is left to it, by the
+ * same bootstrap, is surely above 0. Where only a few images are wrong, it is not.
+ */
+export function hasRoom(
+  said: Said,
+  labels: Int32Array,
+  classes: number,
+  metric: ProbeMetric,
+  seed: number,
+): boolean {
+  const perfect = { ...said, predicted: labels };
+  return pairedDifference({ first: perfect, second: said, labels, classes }, metric, seed).low > 0;
+}
+
 function differenceOf(first: Statistic, second: Statistic, strata: Int32Array, seed: number): Difference {
   const options = { seed, strata, resamples: 2000 };
   const { difference, low, high } = bootstrapDifference(strata.length, first, second, options);

@@ -9,7 +9,13 @@ import { checkOptions } from '../options.js';
 import type { Stopwatch } from '../stopwatch.js';
 import { type ExtractOptions, extractSchema, extractWith, type Features } from './features.js';
 import { firstLookOf } from './first-look.js';
-import { type Difference, type ProbeMetric, pairedDifference, pairedLossDifference } from './interval.js';
+import {
+  type Difference,
+  hasRoom,
+  type ProbeMetric,
+  pairedDifference,
+  pairedLossDifference,
+} from './interval.js';
 import { quickProbe } from './quick.js';
 import type { ProbeResult } from './result.js';
 import { shuffleWeights } from './shuffle-weights.js';
@@ -57,6 +63,8 @@ export interface ControlScore extends TrunkScore {
   difference: Difference;
   /** Of the log loss, likewise: below 0 the pretrained weights are better. */
   lossDifference: Difference;
+  /** Whether the metric had room to show a difference: the worse of the two is wrong on more than a few images. */
+  hasRoom: boolean;
   /** Images that it was probed and compared on, the pretrained weights too, where these are fewer than all. */
   part?: { train: number; val: number };
 }
@@ -77,8 +85,9 @@ export interface TransferCheck {
 /**
  * Whether what a model has learnt before helps on these images: a quick linear probe on its frozen trunk beside the same
  * probe on the same network with untrained weights (PyTorch's initialisation, BatchNorm's too). A control is surely worse where
- * the 95 % interval of the difference in the metric, by a paired bootstrap of the validation images, lies above 0; or, of
- * classes so easy that the metric has no room, where that of the log loss lies below 0 and the metric is no lower. `help` where
+ * the 95 % interval of the difference in the metric, by a paired bootstrap of the validation images, lies above 0; or, where the
+ * metric has no room, because even a perfect classifier could not be told from the control by it, where that of the log loss
+ * lies below 0 and the metric is no lower. `help` where
  * every control is surely worse, `harm` where every untrained one is surely better, else `neutral`. It judges features of
  * frozen layers, and random ones tell some data apart too, by colour or size for example; what fine-tuning makes of the
  * weights, `trainFromScratch` tells.
@@ -229,10 +238,13 @@ class Comparison {
     );
     const { probe, score } = await scoreTrunk(features, this.#about, C);
     const { labels } = pretrained.features.val;
-    const pair = { first: pretrained.probe, second: probe, labels, classes: data.classes.length };
+    const classes = data.classes.length;
+    const pair = { first: pretrained.probe, second: probe, labels, classes };
+    const difference = pairedDifference(pair, metric, seed);
+    const worse = difference.value < 0 ? pretrained.probe : probe;
     return {
-      ...{ ...control, ...score },
-      difference: pairedDifference(pair, metric, seed),
+      ...{ ...control, ...score, difference },
+      hasRoom: hasRoom(worse, labels, classes, metric, seed),
       lossDifference: pairedLossDifference(pair, seed),
     };
   }

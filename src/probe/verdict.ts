@@ -27,19 +27,25 @@ export function judge(
       metric,
     ),
   );
+  const byLoss =
+    verdict !== 'neutral' && controls.some(({ difference }) => difference.low <= 0 && difference.high >= 0);
+  const reason = byLoss
+    ? ` Of so few mistakes the ${metricNames[metric]} cannot tell, so the log loss was asked.`
+    : '';
   const text =
     `${openings[verdict]}: a linear probe of the frozen trunk reaches a ${metricNames[metric]} of ${figure(pretrained[metric])} ` +
     `and a log loss of ${figure(pretrained.logLoss)} on ${images} validation images (LogME ${figure(pretrained.logME)}), ` +
-    `beside ${compared.join(' and ')}.`;
+    `beside ${compared.join(' and ')}.${reason}`;
   return { verdict, text: [text, ...advice(verdict, controls, pretrained[metric])].join(' ') };
 }
 
-function isSurelyWorse({ difference, lossDifference }: ControlScore): boolean {
-  return difference.low > 0 || (difference.value >= 0 && lossDifference.high < 0);
+/** By the metric; by the log loss only where the metric has no room, for probabilities may differ where answers do not. */
+function isSurelyWorse({ difference, lossDifference, hasRoom }: ControlScore): boolean {
+  return difference.low > 0 || (!hasRoom && difference.value >= 0 && lossDifference.high < 0);
 }
 
-function isSurelyBetter({ difference, lossDifference }: ControlScore): boolean {
-  return difference.high < 0 || (difference.value <= 0 && lossDifference.low > 0);
+function isSurelyBetter({ difference, lossDifference, hasRoom }: ControlScore): boolean {
+  return difference.high < 0 || (!hasRoom && difference.value <= 0 && lossDifference.low > 0);
 }
 
 /** Controls of one kind, with the differences from the strongest of them. */
