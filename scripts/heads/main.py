@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "scripts" / "bench"))
 
 from torchvision_ready import prepare_torchvision  # noqa: E402
 
-# A small one of each family; those that torch.jit.script refuses are traced.
+# A small one of each family; those that cannot be scripted and saved are traced.
 NETWORKS = """
     beit_base_patch16_224 botnet26t_256 caformer_s18 cait_xxs24_224 coat_tiny coatnet_pico_rw_224 convit_tiny convmixer_768_32
     convnext_atto convnextv2_atto crossvit_tiny_240 cs3darknet_s cspresnet50 darknet17 davit_tiny deit_tiny_distilled_patch16_224
@@ -81,11 +81,12 @@ def export(name: str, file: Path):
     import torch
 
     network, size = create(name)
-    try:
-        way, module = "scripted", torch.jit.script(network)
+    try:  # what can be scripted cannot always be saved
+        way = "scripted"
+        torch.jit.script(network).save(str(file))
     except Exception:
-        way, module = "traced", torch.jit.trace(network, torch.randn(2, 3, size, size), check_trace=False)
-    module.save(str(file))
+        way = "traced"
+        torch.jit.trace(network, torch.randn(2, 3, size, size), check_trace=False).save(str(file))
     return {"name": name, "way": way, "file": str(file), "size": size, "heads": classifiers(name, network)}
 
 
