@@ -4,9 +4,11 @@ import { dirname, join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import t from 'tap';
 import { tellAudit } from '../src/audit/data-audit.js';
+import { whole } from '../src/audit/grey-image.js';
 import { HashIndex } from '../src/audit/hamming.js';
 import { confidentDisagreements } from '../src/audit/label-issues.js';
 import { type Compared, findPairs } from '../src/audit/pairs.js';
+import { side } from '../src/audit/thumbnail.js';
 import { randomIntegers } from '../src/data/random.js';
 import { extractFeatures, findLabelIssues, findNearDuplicates, type Sample } from '../src/index.js';
 import { torchgraft } from './command-line.js';
@@ -64,7 +66,7 @@ t.test('the index finds what comparing all with all finds', (t) => {
   let near = 0;
   for (let at = 0; at < count; at++) {
     const found: [number, number][] = [];
-    index.search(hashes, at, 6, (other, apart) => found.push([other, apart]));
+    index.search(hashes.subarray(2 * at, 2 * at + 2), 6, (other, apart) => found.push([other, apart]));
     const expected = Array.from(
       { length: count },
       (_, other) => [other, distance(at, other)] as [number, number],
@@ -81,8 +83,9 @@ t.test('the index finds what comparing all with all finds', (t) => {
 /** The same picture, whose hash is `turned` bits from the others'. */
 const pictured = (split: Compared['split'], turned = 0): Compared => ({
   split,
-  hash: [2 ** turned - 1, 0],
-  grey: Uint8Array.from({ length: 36 * 36 }, (_, at) => (at * at) % 251),
+  plain: [{ window: whole, hash: [2 ** turned - 1, 0], mirrored: [0x5555, 0xffff] }],
+  crops: [],
+  grey: Uint8Array.from({ length: side * side }, (_, at) => (at * at) % 251),
 });
 
 t.test('a pair is of two splits, within the bits, and told once', async (t) => {
@@ -95,7 +98,7 @@ t.test('a pair is of two splits, within the bits, and told once', async (t) => {
     [2, 3], // 4 bits; 0 and 3 are 8 apart
   ]);
   for (const { likeness } of found) t.ok(Math.abs(likeness - 1) < 1e-5);
-  const blank = { ...pictured('val'), grey: new Uint8Array(36 * 36).fill(90) };
+  const blank = { ...pictured('val'), grey: new Uint8Array(side * side).fill(90) };
   t.same(await findPairs([pictured('train'), blank], { bits: 5, least: 0.1 }), [], 'none has detail');
 });
 

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { packageVersion } from '../../lib/package.js';
 import { accuracy } from './benches/accuracy.js';
+import { audit } from './benches/audit.js';
 import { domain } from './benches/domain.js';
 import { forgetting } from './benches/forgetting.js';
 import { full } from './benches/full.js';
@@ -35,6 +36,7 @@ const benches = [
   memory,
   scale,
   accuracy,
+  audit,
   domain,
   forgetting,
   spurious,

@@ -16,6 +16,7 @@ export class HashIndex {
   readonly #order: Uint32Array[] = [];
   /** The last query that a hash was compared with. */
   readonly #seen: Int32Array;
+  #queries = 0;
 
   constructor(hashes: Hashes) {
     this.#hashes = hashes;
@@ -33,18 +34,19 @@ export class HashIndex {
     }
   }
 
-  /** Calls `found` with each hash at most `most` bits from query `at`, once. Each query of an index needs an `at` of its own. */
-  search(queries: Hashes, at: number, most: number, found: (index: number, distance: number) => void): void {
-    const [low, high] = [queries[at * 2] as number, queries[at * 2 + 1] as number];
+  /** Calls `found` with each hash at most `most` bits from `query`, two numbers of 32 bits, once. */
+  search(query: Hashes, most: number, found: (index: number, distance: number) => void): void {
+    const [low, high] = query as unknown as [number, number];
+    const number = this.#queries++;
     for (let part = 0; part < parts; part++) {
-      const own = partOf(queries, at, part);
+      const own = partOf(query, 0, part);
       const [starts, order] = [this.#starts[part] as Uint32Array, this.#order[part] as Uint32Array];
       for (const mask of masksWithin(Math.floor(most / parts))) {
         const end = starts[(own ^ mask) + 1] as number;
         for (let place = starts[own ^ mask] as number; place < end; place++) {
           const index = order[place] as number;
-          if (this.#seen[index] === at) continue;
-          this.#seen[index] = at;
+          if (this.#seen[index] === number) continue;
+          this.#seen[index] = number;
           const distance =
             bitCount((this.#hashes[index * 2] as number) ^ low) +
             bitCount((this.#hashes[index * 2 + 1] as number) ^ high);

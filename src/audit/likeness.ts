@@ -1,15 +1,21 @@
-import { side } from './thumbnail.js';
+import type { GreyImage, Window } from './grey-image.js';
 
-/** Pixels on each side of the window whose mean is taken off: what is left is detail, not light and shade. */
-const blur = 3;
+/** Places on each side that detail is compared at: when it counts, and when it is only asked where to look. */
+export const sides = { fine: 36, coarse: 24 };
 
 /**
- * Detail of a grey image [side, side]: what differs from the mean of the 7 x 7 pixels around, less its mean, and of length
- * 1; all 0 for an image without any. [side, side].
+ * Detail of a window of a grey image: what differs from the mean of the 7 x 7 places around (coarse: 5 x 5), less its mean, and
+ * of length 1, so that light and shade do not count; all 0 for an image without any. [side, side].
  */
-export function detailOf(grey: Uint8Array): Float32Array {
-  const detail = Float32Array.from(grey);
-  const smooth = boxMean(boxMean(detail, 1, side), side, 1);
+export function detailOf(
+  image: GreyImage,
+  window: Window,
+  mirrored: boolean,
+  side = sides.fine,
+): Float32Array {
+  const detail = image.means(window, side, side, mirrored);
+  const blur = side / 12;
+  const smooth = boxMean(boxMean(detail, 1, side, blur), side, 1, blur);
   let sum = 0;
   for (let i = 0; i < detail.length; i++) {
     detail[i] = (detail[i] as number) - (smooth[i] as number);
@@ -24,7 +30,8 @@ export function detailOf(grey: Uint8Array): Float32Array {
 }
 
 /** Means of 2 `blur` + 1 values along one direction, fewer at the edges. */
-function boxMean(values: Float32Array, along: number, across: number): Float32Array {
+function boxMean(values: Float32Array, along: number, across: number, blur: number): Float32Array {
+  const side = Math.max(along, across);
   const means = new Float32Array(values.length);
   for (let line = 0; line < side; line++) {
     let sum = 0;

@@ -1,10 +1,12 @@
 import { decodeImage } from '../data/decode.js';
 import { completePreprocessing } from '../data/preprocessing.js';
+import { GreyImage, type Window } from './grey-image.js';
+import { crops, insideBorder, plainWindows } from './windows.js';
 
 /** Side of the kept grey images, pixels; the image is squashed to a square. */
-export const side = 36;
+export const side = 48;
 
-/** Side that images are decoded at, twice that: its blocks of 8 x 9 pixels are the 9 x 8 that the hash compares. */
+/** Side that images are decoded at: its blocks of 8 x 9 pixels are the 9 x 8 that the hash compares. */
 const decodedSide = 72;
 /** Hash and likeness do not change with brightness. */
 const preprocessing = {
@@ -12,13 +14,26 @@ const preprocessing = {
   pixelRange: 'own' as const,
 };
 
+/**
+ * dHash, 64 bits as two numbers of 32: whether each of 8 x 8 places is darker than the one right of it (Krawetz, Kind of
+ * Like That, 2013).
+ */
+export type Hash = [number, number];
+
+/** A window of an image, and its hashes. */
+export interface HashedWindow {
+  window: Window;
+  hash: Hash;
+  /** Of the mirrored image. */
+  mirrored: Hash;
+}
+
 /** What is compared of an image. */
 export interface Thumbnail {
-  /**
-   * dHash, 64 bits as two numbers of 32: whether each of 8 x 8 places is darker than the one right of it (Krawetz, Kind of
-   * Like That, 2013).
-   */
-  hash: [number, number];
+  /** All of it, and what is inside its border where it has one. */
+  plain: HashedWindow[];
+  /** Parts of it, as a cropped copy shows. */
+  crops: HashedWindow[];
   /** Luma, [side, side]. */
   grey: Uint8Array;
 }
@@ -38,24 +53,22 @@ export async function readThumbnail(path: string): Promise<Thumbnail> {
       0.587 * (rgb[at * 3 + 1] as number) +
       0.114 * (rgb[at * 3 + 2] as number);
   }
-  return { hash: differenceHash(shrink(luma, 8, 9)), grey: Uint8Array.from(shrink(luma, 2, 2), Math.round) };
-}
-
-/** Means of blocks of the decoded image, [decodedSide / height, decodedSide / width]. */
-function shrink(luma: Float32Array, width: number, height: number): Float32Array {
-  const columns = decodedSide / width;
-  const means = new Float32Array((columns * decodedSide) / height);
-  for (let at = 0; at < luma.length; at++) {
-    const row = Math.floor(Math.floor(at / decodedSide) / height);
-    const place = row * columns + Math.floor((at % decodedSide) / width);
-    means[place] = (means[place] as number) + (luma[at] as number) / (width * height);
-  }
-  return means;
+  const image = new GreyImage(luma, decodedSide);
+  const hashed = (window: Window): HashedWindow => ({
+    window,
+    hash: differenceHash(image.means(window, 9, 8)),
+    mirrored: differenceHash(image.means(window, 9, 8, true)),
+  });
+  return {
+    plain: plainWindows(insideBorder(luma, decodedSide)).map(hashed),
+    crops: crops.map(hashed),
+    grey: Uint8Array.from(image.means([0, 0, 1, 1], side, side), Math.round),
+  };
 }
 
 /** Of 9 x 8 means. */
-function differenceHash(means: Float32Array): [number, number] {
-  const hash: [number, number] = [0, 0];
+function differenceHash(means: Float32Array): Hash {
+  const hash: Hash = [0, 0];
   for (let bit = 0; bit < 64; bit++) {
     const at = Math.floor(bit / 8) * 9 + (bit % 8);
     if ((means[at] as number) < (means[at + 1] as number))
