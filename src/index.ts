@@ -1,6 +1,11 @@
 export { type Adaptation, type AdaptationCheck, type AdaptOptions, adapt } from './adapt.js';
 export { inspectModelFile, type ModelFileReport } from './archive/inspect.js';
-export { findLabelIssues, type LabelIssue, type LabelIssueOptions } from './audit/label-issues.js';
+export {
+  findLabelIssues,
+  type LabelIssue,
+  type LabelIssueOptions,
+  type LabelIssues,
+} from './audit/label-issues.js';
 export {
   type DuplicateImage,
   findNearDuplicates,

@@ -4,20 +4,40 @@ import { dirname, join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import t from 'tap';
 import { tellAudit } from '../src/audit/data-audit.js';
-import { whole } from '../src/audit/grey-image.js';
+import { GreyImage, whole } from '../src/audit/grey-image.js';
 import { HashIndex } from '../src/audit/hamming.js';
 import { confidentDisagreements } from '../src/audit/label-issues.js';
 import { type Compared, findPairs } from '../src/audit/pairs.js';
 import { side } from '../src/audit/thumbnail.js';
+import { insideBorder } from '../src/audit/windows.js';
 import { randomIntegers } from '../src/data/random.js';
 import { extractFeatures, findLabelIssues, findNearDuplicates, type Sample } from '../src/index.js';
 import { torchgraft } from './command-line.js';
 import { backbone, copyDefects, defects, defectsFolder, open } from './defects.js';
 
+/** Side of the embedded photographs. */
+const photograph = 112;
+
+const part = (share: number, place: number) => {
+  const length = Math.round(photograph * (1 - share));
+  const offset = Math.round(place * (photograph - length));
+  return { left: offset, top: photograph - length - offset, width: length, height: length };
+};
+
+const border = (pixels: number, background: string) => ({
+  ...{ left: pixels, right: pixels, top: pixels, bottom: pixels },
+  background,
+});
+
 const changes: Record<string, (image: Sharp) => Sharp> = {
   'saved again': (image) => image.jpeg({ quality: 60 }),
   smaller: (image) => image.resize(72).jpeg({ quality: 90 }),
   'as a PNG, brighter': (image) => image.modulate({ brightness: 1.15 }).png(),
+  mirrored: (image) => image.flop(),
+  'cropped by 5 %': (image) => image.extract(part(0.05, 0.2)),
+  'cropped by 15 % at a corner': (image) => image.extract(part(0.15, 0)),
+  'cropped by 10 %, mirrored': (image) => image.extract(part(0.1, 0.7)).flop(),
+  'with a white border': (image) => image.extend(border(11, '#fff')),
 };
 
 t.test('copies in another split are found, other photographs are not', async (t) => {
@@ -42,7 +62,43 @@ t.test('copies in another split are found, other photographs are not', async (t)
   t.same(new Map(found as [string, string][]), originals, 'each with its original, and nothing else');
   t.equal(pairs.length, copies.length);
   t.ok(pairs.every((pair, at) => at === 0 || pair.likeness <= (pairs[at - 1]?.likeness ?? 0)));
-  t.match(text, /^9 pairs of images in different splits look the same, for example /);
+  t.match(text, /^24 pairs of images in different splits look the same, for example /);
+});
+
+t.test('what was mirrored is said to be', async (t) => {
+  const data = defects(12, 12);
+  const folder = t.testdir();
+  const copies = [data.splits.train[3], data.splits.train[4]] as [Sample, Sample];
+  const [plain, mirrored] = [join(folder, 'plain.jpg'), join(folder, 'mirrored.jpg')];
+  await sharp(copies[0].path).toFile(plain);
+  await sharp(copies[1].path).flop().toFile(mirrored);
+  data.splits.val.push({ ...copies[0], path: plain }, { ...copies[1], path: mirrored });
+  const { pairs } = await findNearDuplicates(data, { threads: 2 });
+  const found = new Map(pairs.map(({ second, mirrored: is }) => [second.path, is]));
+  t.same([found.get(plain), found.get(mirrored)], [false, true]);
+});
+
+t.test('windows: means of parts, also where they cut pixels, and what is inside a border', (t) => {
+  const image = new GreyImage([1, 2, 3, 4], 2);
+  t.same([...image.means(whole, 2, 2)], [1, 2, 3, 4]);
+  t.same([...image.means(whole, 2, 2, true)], [2, 1, 4, 3]);
+  t.same([...image.means([0.25, 0, 0.75, 0.5], 1, 1)], [1.5]);
+  t.same([...image.means([0, 0.25, 1, 0.75], 1, 1)], [2.5]);
+  const framed = Uint8Array.from({ length: 100 }, (_, at) => {
+    const [row, column] = [Math.floor(at / 10), at % 10];
+    return row < 2 || column > 8 ? 250 : (37 * at) % 200;
+  });
+  // Two lines at the top, one at the right, and one more that is of both.
+  t.same(insideBorder(framed, 10), [0, 0.3, 0.8, 1]);
+  t.equal(
+    insideBorder(
+      Uint8Array.from({ length: 100 }, (_, at) => (37 * at) % 200),
+      10,
+    ),
+    undefined,
+  );
+  t.same(insideBorder(new Uint8Array(100), 10)?.length, 4, 'no more is taken off than leaves a part of it');
+  t.end();
 });
 
 t.test('the index finds what comparing all with all finds', (t) => {
@@ -165,16 +221,45 @@ t.test('labels that were swapped come out on top', async (t) => {
     preprocessing: { size: 96, resize: 96 },
     threads: 2,
   });
-  const issues = await findLabelIssues(features);
+  const { issues, accuracy, candidates, images, text } = await findLabelIssues(features);
   const hits = issues.slice(0, swapped.size).filter(({ path }) => swapped.has(path)).length;
   t.ok(hits >= 8, `${hits} of the first 10 are among the 10 that were swapped`);
   const found = issues.filter(({ path }) => swapped.has(path)).length;
   t.ok(found >= 8, `${found} of 10 are listed at all`);
-  t.ok(issues.length <= 40, `${issues.length} candidates of 200`);
+  t.equal(images, 200);
+  t.ok(issues.length <= candidates && candidates <= 40, `${candidates} candidates of 200`);
+  t.ok(accuracy > 0.5 && accuracy < 1, `${accuracy}`);
+  t.match(text, /^\d+ training images may have a wrong label, or be hard/);
   for (const { given, suggested, probability } of issues) {
     t.not(given, suggested);
     t.ok(probability.suggested >= 0 && probability.given <= 1);
   }
+});
+
+t.test('a weak probe lists the likeliest alone, and says that it is weak', async (t) => {
+  const data = defects(200, 60);
+  const model = await open(t, backbone);
+  await model.reinitialise(3);
+  const features = await extractFeatures(model, data, {
+    preprocessing: { size: 32, resize: 32 },
+    threads: 2,
+  });
+  const { issues, candidates, accuracy, text } = await findLabelIssues(features);
+  t.ok(accuracy < 0.9, `${accuracy}`);
+  t.equal(issues.length, 10, '5 % of 200');
+  t.ok(candidates > 10, `${candidates} of random features`);
+  t.match(
+    text,
+    new RegExp(
+      `^10 training images .* right on only \\d+ % .* ${candidates - 10} more, less likely, are not listed`,
+    ),
+  );
+  const first = issues[0] as (typeof issues)[0];
+  for (const { probability } of issues)
+    t.ok(
+      probability.suggested - probability.given <= first.probability.suggested - first.probability.given,
+      'the likeliest is first',
+    );
 });
 
 t.test('audit tells both, in words and as JSON', async (t) => {
@@ -184,7 +269,8 @@ t.test('audit tells both, in words and as JSON', async (t) => {
   t.match(stdout, /look the same/);
   t.match(stdout, /may have a wrong label, or be hard/);
   const json = JSON.parse((await torchgraft([...args, '--json'])).stdout);
-  t.match(json, { pairs: Array, images: 480, skipped: [], labels: [{ path: String, given: String }] });
+  t.match(json, { pairs: Array, images: 480, skipped: [], labels: { issues: Array, accuracy: Number } });
+  t.match(json.labels.issues, [{ path: String, given: String }]);
   const alone = await torchgraft(['audit', '--data', defectsFolder]);
   t.match(alone.stdout, /No labels were looked at: that takes `--model`/);
 });
@@ -201,6 +287,10 @@ t.test('audit --skip-unreadable lists what was left out, once', async (t) => {
   t.equal(code, 0);
   t.equal(stdout.split('\n').filter((line) => line.startsWith(`skipped ${broken}: Cannot decode`)).length, 1);
   const json = JSON.parse((await torchgraft([...args, '--skip-unreadable', '--json'])).stdout);
-  t.match(json, { images: 60, skipped: [{ path: broken, reason: /Cannot decode/ }], labels: Array });
+  t.match(json, {
+    images: 60,
+    skipped: [{ path: broken, reason: /Cannot decode/ }],
+    labels: { issues: Array },
+  });
   t.equal(json.skipped.length, 1);
 });

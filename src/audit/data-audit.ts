@@ -1,7 +1,7 @@
 import type { ImageDataset } from '../data/dataset.js';
 import { subsetOf } from '../data/subset.js';
 import type { Features } from '../probe/features.js';
-import { findIssues, type LabelIssue } from './label-issues.js';
+import { findIssues, type LabelIssue, weaknessOf } from './label-issues.js';
 import { findNearDuplicates, type NearDuplicate, type NearDuplicateOptions } from './near-duplicates.js';
 import { count, shortened } from './words.js';
 
@@ -14,9 +14,10 @@ export interface DataAudit {
   duplicates: { found: number; pairs: NearDuplicate[]; images: number; text: string };
   /**
    * Training images whose label may be wrong: a probe takes them for another class with a probability of 0.9 or more. The
-   * likeliest first, at most 100 of `found`, among `images` images; null where the model has no features for a probe.
+   * likeliest first, at most 100 of `found`, among `images` images; null where the model has no features for a probe. `accuracy`
+   * is the probe's on images that it has not seen.
    */
-  labels: { found: number; issues: LabelIssue[]; images: number } | null;
+  labels: { found: number; issues: LabelIssue[]; images: number; accuracy?: number } | null;
 }
 
 /** Some seconds of decoding. Beyond it the data set is looked at in part, which `images` tells. */
@@ -37,9 +38,9 @@ export async function auditLabels(
   features: Features,
   { C, seed, signal }: { C?: number | undefined; seed: number; signal?: AbortSignal | undefined },
 ): Promise<NonNullable<DataAudit['labels']>> {
-  const candidates = await findIssues(features, { C, seed, signal, folds });
-  const issues = candidates.filter(({ probability }) => probability.suggested >= leastProbability);
-  return { found: issues.length, issues: issues.slice(0, mostListed), images: features.train.paths.length };
+  const { issues: likely, images, accuracy } = await findIssues(features, { C, seed, signal, folds });
+  const issues = likely.filter(({ probability }) => probability.suggested >= leastProbability);
+  return { found: issues.length, issues: issues.slice(0, mostListed), images, accuracy };
 }
 
 /**
@@ -57,6 +58,8 @@ export async function auditSplits(
   return { found: pairs.length, pairs: pairs.slice(0, mostListed), images, text };
 }
 
+const told = (more: string | undefined) => (more ? ` ${more}` : '');
+
 /** One sentence for each doubt, for people; none where there is no doubt. */
 export function tellAudit({ duplicates, labels }: DataAudit): string[] {
   const [issue] = labels?.issues ?? [];
@@ -65,7 +68,7 @@ export function tellAudit({ duplicates, labels }: DataAudit): string[] {
     ...(labels && issue
       ? [
           `${count(labels.found, 'training label')} of ${labels.images} looked at may be wrong, for example ${shortened(issue.path)}, ` +
-            `labelled ${issue.given}, which a probe takes for ${issue.suggested}. Look at them before you look for a better model.`,
+            `labelled ${issue.given}, which a probe takes for ${issue.suggested}. Look at them before you look for a better model.${told(weaknessOf(labels.accuracy ?? 1))}`,
         ]
       : []),
   ];

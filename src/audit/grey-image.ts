@@ -50,9 +50,10 @@ export class GreyImage {
 
   /** Where the parts begin and end, in pixels. */
   #edges(left: number, right: number, columns: number): Float64Array {
-    return Float64Array.from({ length: columns + 1 }, (_, edge) =>
-      this.#inside(left + (edge * (right - left)) / columns),
-    );
+    const edges = new Float64Array(columns + 1);
+    for (let edge = 0; edge <= columns; edge++)
+      edges[edge] = this.#inside(left + (edge * (right - left)) / columns);
+    return edges;
   }
 
   #inside(share: number): number {

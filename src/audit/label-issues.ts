@@ -9,6 +9,7 @@ import { softmaxRows } from '../probe/probabilities.js';
 import { quickProbe } from '../probe/quick.js';
 import { checkFeatures } from '../probe/result.js';
 import { signalOption } from '../value-kinds.js';
+import { count } from './words.js';
 
 const schema = z.strictObject({
   folds: z.int().min(2).max(100).default(5),
@@ -32,19 +33,39 @@ export interface LabelIssue {
   probability: { given: number; suggested: number };
 }
 
+/** Training images whose label may be wrong. */
+export interface LabelIssues {
+  /** The likeliest first. */
+  issues: LabelIssue[];
+  /** How many there were before a weak probe's were cut off. */
+  candidates: number;
+  /** Share of the training images that the probe is right on without having seen them, by their labels. */
+  accuracy: number;
+  /** Training images. */
+  images: number;
+  /** What was found, for people. */
+  text: string;
+}
+
+/** A probe that is right less often contradicts many a good label, since it cannot tell hard images from wrong labels. */
+const strong = 0.9;
+/** Of such a probe, as many of the training images are listed at most; data sets that people use have about so many wrong labels. */
+const mostOfWeak = 0.05;
+
 /**
  * Training images whose label may be wrong, the likeliest first: confident disagreements of confident learning (Northcutt,
  * Jiang and Chuang 2021). Each image's probabilities come from logistic regression on kept features of the other folds.
  * A class's threshold is the mean probability of that class over the images that are labelled so; an image is a candidate
  * where a class other than its label reaches its threshold, is the most probable of those that do, and more probable than the label. Candidates, not
- * mistakes: hard images are among them, so look at each.
+ * mistakes: hard images are among them, so look at each. Where the probe is right on less than 90 % of the images that it has not
+ * seen, only the likeliest are listed, 5 % of the images at most: of more, few are wrong (docs/benchmarks.md).
  *
  * @throws INVALID_TYPE, INVALID_VALUE, SHAPE_MISMATCH, MODEL_FAILED, ABORTED
  */
 export async function findLabelIssues(
   features: Features,
   options: LabelIssueOptions = {},
-): Promise<LabelIssue[]> {
+): Promise<LabelIssues> {
   const checked = checkOptions(schema, options, 'findLabelIssues');
   checkFeatures(features, 'findLabelIssues');
   return findIssues(features, { ...checked, C: undefined });
@@ -59,7 +80,7 @@ export async function findIssues(
     seed,
     signal,
   }: { C: number | undefined; folds: number; seed: number; signal?: AbortSignal | undefined },
-): Promise<LabelIssue[]> {
+): Promise<LabelIssues> {
   const { classes, train } = features;
   const C = known ?? (await quickProbe(features, { seed, signal })).C ?? 1;
   const settings = { maxIterations: 100, signal };
@@ -72,7 +93,7 @@ export async function findIssues(
     },
   );
   const probabilities = softmaxRows(scores[0] as Float32Array, classes.length);
-  return confidentDisagreements(probabilities, labels, classes.length)
+  const candidates = confidentDisagreements(probabilities, labels, classes.length)
     .map(({ row, suggested }) => {
       const at = row * classes.length;
       const given = labels[row] as number;
@@ -87,6 +108,37 @@ export async function findIssues(
       };
     })
     .sort((a, b) => margin(b) - margin(a));
+  const accuracy = accuracyOf(probabilities, labels, classes.length);
+  const most = accuracy < strong ? Math.ceil(mostOfWeak * labels.length) : candidates.length;
+  const found = { issues: candidates.slice(0, most), candidates: candidates.length, accuracy };
+  return { ...found, images: labels.length, text: describe(found) };
+}
+
+function accuracyOf(probabilities: Float32Array, labels: Int32Array, classes: number): number {
+  const right = labels.filter((label, row) => {
+    const own = probabilities.subarray(row * classes, (row + 1) * classes);
+    return own.indexOf(Math.max(...own)) === label;
+  });
+  return right.length / labels.length;
+}
+
+function describe({
+  issues,
+  candidates,
+  accuracy,
+}: Pick<LabelIssues, 'issues' | 'candidates' | 'accuracy'>): string {
+  if (issues.length === 0) return 'No label of a training image is confidently contradicted.';
+  const found = `${count(issues.length, 'training image')} may have a wrong label, or be hard; look at each.`;
+  const weakness = weaknessOf(accuracy);
+  if (!weakness) return found;
+  const rest = candidates - issues.length;
+  return `${found} ${weakness}${rest > 0 ? ` ${rest} more, less likely, are not listed.` : ''}`;
+}
+
+/** Said of a probe that is often wrong itself; undefined of others. */
+export function weaknessOf(accuracy: number): string | undefined {
+  if (accuracy >= strong) return undefined;
+  return `The probe itself is right on only ${Math.round(100 * accuracy)} % of the images that it has not seen, so most of these may be good: the first ones are the likeliest.`;
 }
 
 const margin = ({ probability }: LabelIssue) => probability.suggested - probability.given;

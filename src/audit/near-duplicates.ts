@@ -63,7 +63,7 @@ type Looked = DuplicateImage & Compared;
  * colour, or cropped by up to 15 % of its sides, wherever. What a model has seen in training it knows by heart, so that
  * validation flatters it. Candidates are images of which a window has a difference hash (dHash, Krawetz 2013) within `bits` of
  * one of the other's, found by multi-index hashing (Norouzi et al. 2012); they are near-duplicates where the correlation of
- * their detail is at least `likeness`, or where only a window or the mirrored image fits, that and a third of what is left to 1.
+ * their detail is at least `likeness`, or where only a window or the mirrored image fits, that and half of what is left to 1.
  * docs/benchmarks.md has how many of planted copies are found. Byte-equal files are told when data is read.
  *
  * @throws INVALID_TYPE, INVALID_VALUE (options), IMAGE_UNREADABLE, FILE_NOT_FOUND, ABORTED

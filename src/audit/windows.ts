@@ -28,7 +28,8 @@ export function insideBorder(pixels: ArrayLike<number>, side: number): Window | 
     const colour = at(0, 0);
     let line = 0;
     while (line < most && isEven((along) => at(line, along), side, colour)) line += 1;
-    return line;
+    // Where the border ends within a line of pixels, that line is of both.
+    return line === 0 ? 0 : line + 1;
   };
   const pixel = (row: number, column: number) => pixels[row * side + column] as number;
   const left = depth((line, along) => pixel(along, line));

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { findLabelIssues, type LabelIssue } from '../audit/label-issues.js';
+import { findLabelIssues, type LabelIssues } from '../audit/label-issues.js';
 import { findNearDuplicates, type NearDuplicate } from '../audit/near-duplicates.js';
 import type { ImageDataset } from '../data/dataset.js';
 import type { SkippedImage } from '../data/loader.js';
@@ -79,7 +79,7 @@ async function doubtLabels(
   data: ImageDataset,
   flags: AuditFlags,
   signal: AbortSignal,
-): Promise<{ labels: LabelIssue[]; skipped: SkippedImage[] }> {
+): Promise<{ labels: LabelIssues; skipped: SkippedImage[] }> {
   await using model = await loadModel(modelFile(file), { device: flags.device });
   const features = await extractFeatures(model, data, {
     ...(flags.headLayer ? { layer: flags.headLayer } : {}),
@@ -93,16 +93,16 @@ async function doubtLabels(
 
 function pairTable(pairs: readonly NearDuplicate[]): string {
   return formatTable(
-    ['split', 'image', 'split', 'image', 'likeness'].map((title) => ({ title, align: 'left' as const })),
-    pairs.map(({ first, second, likeness }) => [
+    ['split', 'image', 'split', 'image', 'likeness', ''].map((title) => ({ title, align: 'left' as const })),
+    pairs.map(({ first, second, likeness, mirrored }) => [
       ...[first.split, first.path, second.split, second.path],
-      likeness.toFixed(3),
+      ...[likeness.toFixed(3), mirrored ? 'mirrored' : ''],
     ]),
   );
 }
 
-function labelLines(issues: readonly LabelIssue[], top: number): string[] {
-  if (issues.length === 0) return ['No label of a training image is confidently contradicted.'];
+function labelLines({ issues, text }: LabelIssues, top: number): string[] {
+  if (issues.length === 0) return [text];
   const rows = issues
     .slice(0, top)
     .map(({ path, given, suggested, probability }) => [
@@ -111,9 +111,5 @@ function labelLines(issues: readonly LabelIssue[], top: number): string[] {
       `${suggested} (${probability.suggested.toFixed(2)})`,
     ]);
   const columns = ['image', 'label', 'looks like'].map((title) => ({ title, align: 'left' as const }));
-  return [
-    `${issues.length} training image${issues.length === 1 ? '' : 's'} may have a wrong label, or be hard; look at each.`,
-    '',
-    formatTable(columns, rows),
-  ];
+  return [text, '', formatTable(columns, rows)];
 }

@@ -1,5 +1,5 @@
 import type { DataAudit } from '../audit/data-audit.js';
-import type { LabelIssue } from '../audit/label-issues.js';
+import { type LabelIssue, weaknessOf } from '../audit/label-issues.js';
 import type { NearDuplicate } from '../audit/near-duplicates.js';
 import type { ReportContent } from './content.js';
 import { shownOf } from './doubts.js';
@@ -32,7 +32,7 @@ function labelLine({ labels }: DataAudit): Html {
   if (labels.found === 0)
     return html`No label of ${counted(labels.images, 'training image')} is contradicted by a probe that did not see it.`;
   return html`<b>${counted(labels.found, 'label')}</b> of ${counted(labels.images, 'training image')} may be wrong: a probe that did not
-see the image confidently takes it for another class (Northcutt, Jiang and Chuang 2021). Hard images are among them.`;
+see the image confidently takes it for another class (Northcutt, Jiang and Chuang 2021). Hard images are among them. ${weaknessOf(labels.accuracy ?? 1) ?? ''}`;
 }
 
 type Pictures = Record<string, string>;

@@ -158,7 +158,7 @@ async function labelTable(whole, images, { model: name, most, labels: share, see
       const data = partOf(whole, most);
       const wrong = makeWrong(data, share, seed);
       const features = await extractFeatures(model, data, { threads, preprocessing });
-      const all = await findLabelIssues(features, { seed });
+      const { issues: all } = await findLabelIssues(features, { seed });
       const told = await auditLabels(features, { seed });
       const figures = [all, told.issues].map((issues) => {
         const hits = issues.filter(({ path }) => wrong.has(path)).length;
