@@ -48,6 +48,7 @@ export interface RunRecord {
   /** The same network from random weights, where it was asked for. */
   scratch?: ScratchBaseline<Task>;
   plan?: Plan;
+  /** Of the last stage; `stages` has each one's. */
   precision?: Precision;
   views?: ComputationReport['views'];
   features?: ComputationReport['features'];

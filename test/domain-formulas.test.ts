@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { adapterFile } from '../src/domain/adapter-file.js';
+import { votersOf } from '../src/domain/judge.js';
 import { domainLoss, type TrainedMethod, trainedMethods } from '../src/domain/losses.js';
 import { balancedWeight } from '../src/domain/train-adapter.js';
 import {
@@ -174,8 +175,35 @@ t.test('agreement is with the class of the mean probability', (t) => {
     ],
   );
   t.same(agreementsOfEach([], 2), []);
+  // Without the vote of the others each is right where the voter is.
+  const [voter] = all as [Float32Array];
+  t.same(
+    [...(agreementsOfEach(all, 2, [voter])[0] as Float64Array)],
+    [...voter.filter((_, at) => at % 2 === 0)].map(() => 1),
+  );
   t.end();
 });
+
+t.test(
+  'a method that has collapsed has no vote, nor do those who are sure of themselves set the measure',
+  (t) => {
+    const [varied, same, sure] = [
+      Float32Array.of(0.8, 0.2, 0.2, 0.8),
+      Float32Array.of(0.9, 0.1, 0.9, 0.1),
+      Float32Array.of(1, 0, 0, 1),
+    ];
+    const voters = votersOf(
+      [
+        { method: 'sourceOnly', probabilities: varied },
+        { method: 'coral', probabilities: same },
+        { method: 'mcc', probabilities: sure },
+      ],
+      2,
+    );
+    t.same(voters, [varied, sure]);
+    t.end();
+  },
+);
 
 t.test('validators of predictions that are certain, of none, and of a collapse', async (t) => {
   const certain = Float32Array.of(1, 0, 0, 1, 1, 0, 0, 1);

@@ -10,7 +10,7 @@ export interface TargetFigures {
   density: number;
   /** Mutual information of image and predicted class, nats: the higher, the surer and the more varied. */
   information: number;
-  /** Share of the images of which it says what the ensemble of all methods says. */
+  /** Share of the images of which it says what the ensemble of all methods that have not collapsed says. */
   agreement: number;
   /** Predicted share of each class. */
   shares: number[];
@@ -42,7 +42,7 @@ const shareTolerance = 0.1;
 export const enoughHeldOut = 100;
 
 /** Methods that lower the entropy of target predictions themselves: that it is low then says nothing of them. */
-const selfCertain: readonly DomainMethod[] = ['mcc', 'pseudoLabels'];
+export const selfCertain: readonly DomainMethod[] = ['mcc', 'pseudoLabels'];
 
 /** Methods whose network sees other features. The others begin with one classifier on the same, and agree for that. */
 const ownFeatures: readonly DomainMethod[] = ['adabn'];

@@ -5,7 +5,7 @@ import { scoresOf } from '../probe/linear.js';
 import type { LinearMap } from '../probe/linear-file.js';
 import { bestScale, softmaxRows } from '../probe/probabilities.js';
 import { matrixOf, probeResult } from '../probe/result.js';
-import type { Evidence, Judged, TargetFigures } from './decide.js';
+import { type Evidence, type Judged, selfCertain, type TargetFigures } from './decide.js';
 import type { DomainMethod } from './options.js';
 import {
   agreementsOfEach,
@@ -48,10 +48,8 @@ export async function judgeMethods(adapted: readonly Adapted[], source: Features
   const classes = source.classes.length;
   const said: Predicted[] = [];
   for (const each of adapted) said.push(await predictBoth(each, source));
-  const agreements = agreementsOfEach(
-    said.map(({ probabilities }) => probabilities),
-    classes,
-  );
+  const probabilitiesOfAll = said.map(({ probabilities }) => probabilities);
+  const agreements = agreementsOfEach(probabilitiesOfAll, classes, votersOf(said, classes));
   const shares = sharesOf(source);
   return said.map(({ probabilities, source: scores, method }, at) => {
     const agreement = agreements[at] as Float64Array;
@@ -60,6 +58,23 @@ export async function judgeMethods(adapted: readonly Adapted[], source: Features
       evidence: { ...evidenceOf(probabilities, classes), agreement },
     };
   });
+}
+
+/**
+ * Those whose predictions depend on the image: one that has collapsed says one class of all, and a few of them would outvote the
+ * others. Collapsed has half the mutual information of the best that does not train on its own certainty, or less.
+ */
+export function votersOf(
+  said: readonly Pick<Predicted, 'method' | 'probabilities'>[],
+  classes: number,
+): Float32Array[] {
+  const information = said.map(({ probabilities }) => mutualInformation(probabilities, classes));
+  const most = Math.max(
+    ...information.filter((_, at) => !selfCertain.includes(said[at]?.method as DomainMethod)),
+  );
+  return said.flatMap(({ probabilities }, at) =>
+    (information[at] as number) > most / 2 ? [probabilities] : [],
+  );
 }
 
 /** What a method says: of the source's validation images, and of held-out target images, [n, classes]. */

@@ -100,15 +100,19 @@ export function densities(probabilities: Float32Array, classes: number): Float64
 }
 
 /**
- * By method and image, 1 where the method's most probable class is that of the ensemble, the mean of all methods'
+ * By method and image, 1 where the method's most probable class is that of the ensemble, the mean of the voters'
  * probabilities, else 0. An ensemble errs less than most of its members (Lakshminarayanan et al., Deep Ensembles, 2017), and
  * its answers take the place of labels; how sure a method is of itself counts for little.
  */
-export function agreementsOfEach(all: readonly Float32Array[], classes: number): Float64Array[] {
-  const [first] = all;
+export function agreementsOfEach(
+  all: readonly Float32Array[],
+  classes: number,
+  voters: readonly Float32Array[] = all,
+): Float64Array[] {
+  const [first] = voters;
   if (!first) return [];
   const together = Float64Array.from(first, (_, at) =>
-    all.reduce((sum, own) => sum + (own[at] as number), 0),
+    voters.reduce((sum, own) => sum + (own[at] as number), 0),
   );
   const answers = bestOfRows(together, classes);
   return all.map((own) => {

@@ -65,7 +65,10 @@ function unchanged(asked: DomainMethod | 'auto', shift: DomainShift, heldOut: nu
       'Give more images of the target, or a method by name.'
     );
   }
-  return `${stays} no method is surely better by the validators that look at no labels.`;
+  return (
+    `${stays} no method is surely better by the validators that look at no labels. They are cautious, and one may help all the ` +
+    'same: give a method by name, and measure it on some images of the target with labels.'
+  );
 }
 
 function figures(

@@ -27,23 +27,22 @@ export function isFarFromCeiling(now: Predictions, judging: Judging): Decision {
   );
   const wrong = now.labels.filter((label, row) => label !== now.predicted[row]).length;
   const state =
-    `the probe is wrong on ${wrong} of ${now.labels.length} validation images; what is left to win in ${score.name} is ` +
-    `${show(low)} to ${show(high)} (95 % interval)`;
+    `the probe is wrong on ${wrong} of ${now.labels.length} validation images; a model without mistakes would gain ` +
+    `${show(low)} to ${show(high)} in ${score.name} (95 % interval)`;
   if ((low ?? 0) > 0) return { goesOn: true, why: `auto: ${state}, so fine-tuning is tried.` };
   return {
     goesOn: false,
     why:
       `auto: stopped at the probe: ${state}, so these images could not show that a fine-tuned model is better. ` +
-      'Strategy `lp-ft` fine-tunes nevertheless.',
+      'More of them might.',
   };
 }
 
 /** Whether a trial is worth going on with, by the paired bootstrap of its gain. */
 export function isProvenBetter(before: Predictions, after: Predictions, judging: Judging): Decision {
-  const nevertheless = 'Strategy `lp-ft` fine-tunes nevertheless.';
   if (after.predicted.every((guess, row) => guess === before.predicted[row])) {
     const why = `auto: stopped after the trial: no epoch of it was better than the probe by ${judging.metric}.`;
-    return { goesOn: false, why: `${why} ${nevertheless}` };
+    return { goesOn: false, why };
   }
   const score = scoreBy(judging.metric, before);
   const count = before.labels.length;
@@ -57,7 +56,7 @@ export function isProvenBetter(before: Predictions, after: Predictions, judging:
     return { goesOn: true, why: `auto: ${state}, so fine-tuning goes on.` };
   return {
     goesOn: false,
-    why: `auto: stopped after the trial: ${state}, which is not enough. ${nevertheless}`,
+    why: `auto: stopped after the trial: ${state}, which is not enough.`,
   };
 }
 
