@@ -84,10 +84,11 @@ std::string explain(const jit::Module& module, const std::vector<std::string>& s
     if (headAt(module, *layer)) last.push_back("`" + *layer + "`");
   }
   std::string text = "Which layer classifies cannot be told from forward: of the model's output, " + problem + ".";
-  if (last.empty()) return text + " It has no Linear or Conv2d layer that could be replaced.";
+  const std::string append = " A network without a classifier gets one with `append` (--append-head): pooled, classToken or both.";
+  if (last.empty()) return text + " It has no Linear or Conv2d layer that could be replaced." + append;
   text += " Name it with `layer`, on the command line with --head-layer; the last Linear and Conv2d layers are ";
   for (size_t i = 0; i < last.size(); ++i) text += (i == 0 ? "" : ", ") + last[i];
-  return text + " (the last first). `summary()` and `torchgraft inspect` list all.";
+  return text + " (the last first). `summary()` and `torchgraft inspect` list all." + append;
 }
 
 }  // namespace

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "append_head.h"
 #include "failure.h"
 #include "initialise.h"
+#include "main_output.h"
 #include "new_module.h"
 #include "pooling.h"
 #include "purpose.h"
@@ -102,27 +104,12 @@ jit::Module makeMlp(Model& model, const HeadRequest& request, at::Generator& gen
   return mlp;
 }
 
-// Who takes the main output: the end of forward, or what puts it into a tuple, list or dict there; and as which of its inputs.
-std::pair<jit::Node*, size_t> takerOf(jit::Graph& graph, const OutputPlace& place) {
-  jit::Node* end = graph.return_node();
-  if (place.empty()) return {end, 0};
-  jit::Node* whole = graph.outputs().at(0)->node();
-  const bool isDict = whole->kind() == c10::prim::DictConstruct;
-  const bool isSequence = whole->kind() == c10::prim::TupleConstruct || whole->kind() == c10::prim::ListConstruct;
-  for (size_t i = 0; place.size() == 1 && (isDict || isSequence) && i < whole->inputs().size(); i += isDict ? 2 : 1) {
-    const std::optional<c10::IValue> key = isDict ? jit::toIValue(whole->input(i)) : std::optional<c10::IValue>(std::to_string(i));
-    if (key && key->isString() && key->toStringRef() == place[0]) return {whole, isDict ? i + 1 : i};
-  }
-  throw Failure("NO_HEAD", "A head with hidden layers needs a model that returns one tensor, or a tuple, list or dict that the end of its forward makes; this one returns " +
-                               graph.outputs().at(0)->type()->str() + ". Leave `hidden` out.");
-}
-
 // The old layers become the first hidden layer; the rest is a new submodule behind the main output.
 void graftMlp(Model& model, const HeadRequest& request, const std::vector<Head>& heads, at::Generator& generator, NewHead& made) {
   jit::Module& module = model.module();
   auto method = module.get_method("forward");
   auto graph = method.graph();
-  const auto [taker, at] = takerOf(*graph, heads[0].place);
+  const auto [taker, at] = takerOf(*graph, heads[0].place, "A head with hidden layers needs", "Leave `hidden` out.");
   for (const Head& head : heads) resize(model, head, request.hidden.at(0), generator, made);
   const std::string name = freeName(module, "head");
   jit::Module mlp = makeMlp(model, request, generator);
@@ -234,6 +221,14 @@ void graftCosine(Model& model, const CosineOptions& options, const Head& head, N
   if (options.learnsScale) names.push_back(scale);
 }
 
+// The classifier that replaceHead() then gives its weights.
+Head appendTo(Model& model, const HeadRequest& request) {
+  const at::Tensor output = model.mainOutput(model.infer(request.example));
+  // What has run is not changed.
+  model.adopt(model.copy());
+  return appendHead(model, request.append, output, request.classes);
+}
+
 bool hasSquash(const std::vector<Head>& heads) {
   return std::any_of(heads.begin(), heads.end(), [](const Head& head) { return !squashesBehind(head).empty(); });
 }
@@ -250,6 +245,7 @@ NewHead rebuild(Model& model, const HeadRequest& request, std::vector<Head> head
   try {
     NewHead made;
     at::Generator generator = seededGenerator(request.seed);
+    if (!request.append.empty()) heads = {appendTo(model, request)};
     if (hasSquash(heads)) made.cut = cutSquashes(model.module(), heads);
     // Removing inlines forward: features of what lies below stay shared with other heads only where that is not needed.
     for (size_t i = 0; i < mains; ++i) {
@@ -278,6 +274,20 @@ NewHead rebuild(Model& model, const HeadRequest& request, std::vector<Head> head
   }
 }
 
+// Those heads of the model that were appended on the same features. Throws Failure("NO_HEAD") for another kind of features.
+std::vector<Head> appendedBefore(Model& model, const HeadRequest& request) {
+  std::vector<Head> found;
+  for (const Head& head : model.facts().heads) {
+    const std::string features = appendedFeatures(model.module(), head.module);
+    if (features.empty()) continue;
+    if (!request.append.empty() && features != request.append) {
+      throw Failure("NO_HEAD", "The model has a classifier on its features '" + features + "', which `append` put there. Leave `append` out, or begin with the network itself to have '" + request.append + "'.");
+    }
+    found.push_back(head);
+  }
+  return found;
+}
+
 }  // namespace
 
 NewHead replaceHead(Model& model, const HeadRequest& request) {
@@ -287,15 +297,18 @@ NewHead replaceHead(Model& model, const HeadRequest& request) {
                   "The model has no parameters: torch.jit.freeze made constants of them, so it cannot get a new head. Export "
                   "it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.");
   }
-  if (const std::string other = otherPurpose(model); !other.empty()) throw Failure("NO_HEAD", "The model is no classifier. " + other);
-  const std::vector<Head> heads = headsOf(model, model.module(), request.layer);
+  // One that was appended before is a head as any other.
+  const std::vector<Head> found = appendedBefore(model, request);
+  const bool appends = !request.append.empty() && found.empty();
+  if (const std::string other = otherPurpose(model); !other.empty() && !appends) throw Failure("NO_HEAD", "The model is no classifier. " + other);
+  const std::vector<Head> heads = appends ? std::vector<Head>{} : headsOf(model, model.module(), request.layer);
   Before before{{}, model.trainable(), model.trainsBatchNorm(), model.knownHeads()};
   for (const auto& [name, tensor] : model.parameters()) before.names.insert(name);
   const bool hasGrafts = std::any_of(heads.begin(), heads.end(), [&](const Head& head) {
     return isMain(head) && (hasStandardiser(model.module(), head.module) || hasCosine(model.module(), head.module));
   });
-  const bool changesPooling = !request.pooling.empty() && request.pooling != poolingOf(model.module(), heads[0].module);
-  const bool changesForward = !request.hidden.empty() || request.standardise || request.cosine || hasGrafts || changesPooling || hasSquash(heads);
+  const bool changesPooling = !appends && !request.pooling.empty() && request.pooling != poolingOf(model.module(), heads[0].module);
+  const bool changesForward = appends || !request.hidden.empty() || request.standardise || request.cosine || hasGrafts || changesPooling || hasSquash(heads);
   return changesForward ? rebuild(model, request, heads, before) : resizeInPlace(model, request, heads, before);
 }
 

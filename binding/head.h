@@ -23,6 +23,8 @@ struct HeadRequest {
   std::optional<CosineOptions> cosine;
   // 'avg' or 'concat': how the map before the head is pooled; '' leaves that as it is.
   std::string pooling;
+  // 'pooled', 'classToken' or 'both': a classifier is appended to a network without one, on these features; '' replaces one.
+  std::string append;
   // Inputs for the dry forward that proves the new head.
   std::vector<at::Tensor> example;
 };

@@ -1,5 +1,7 @@
 #include "requests.h"
 
+#include "append_head.h"
+
 #include <cmath>
 #include <cstring>
 
@@ -81,6 +83,11 @@ HeadRequest readHeadRequest(const Napi::Value& value) {
   if (!isAbsent(object, "pooling")) {
     request.pooling = readString(object, "pooling", where);
     if (request.pooling != "avg" && request.pooling != "concat") throw Failure("INVALID_VALUE", where + ".pooling is '" + request.pooling + "'. Expected avg or concat.");
+  }
+  if (!isAbsent(object, "append")) {
+    request.append = readString(object, "append", where);
+    if (!isAppendable(request.append)) throw Failure("INVALID_VALUE", where + ".append is '" + request.append + "'. Expected pooled, classToken or both.");
+    if (!request.layer.empty() || !request.pooling.empty()) throw Failure("INVALID_VALUE", where + ": `append` puts a layer behind the whole network. Leave `layer` and `pooling` out.");
   }
   request.example = readTensors(object.Get("example"), where + ".example");
   return request;

@@ -17,6 +17,7 @@ export const headShape = {
   scale: z.number().min(1e-6).max(1e6).optional(),
   learnScale: z.boolean().optional(),
   pooling: z.enum(['avg', 'concat']).optional(),
+  append: z.enum(['pooled', 'classToken', 'both']).optional(),
 };
 
 const headSchema = z.object(headShape);
@@ -32,6 +33,10 @@ const headSchema = z.object(headShape);
  * - `learnScale`: whether that learns; default true
  * - `pooling`: what the head gets of the last map of features: its average (`avg`), or maximum and average, twice as many
  *   features (`concat`, as fastai). Default: what the model has
+ * - `append`: for a network without a classifier, as DINOv2 or a ResNet without its last layer: a new Linear comes behind it, on
+ *   the mean of a map [n, c, h, w], of tokens [n, t, c] or the rows [n, c] themselves (`pooled`), on the first token
+ *   (`classToken`), or on that beside the mean of all others, twice as many features (`both`, as DINOv2's linear probe). A model
+ *   that was saved with one takes the same again. Default: a layer is replaced
  */
 export type HeadForm = z.input<typeof headSchema>;
 
@@ -39,24 +44,27 @@ export type HeadForm = z.input<typeof headSchema>;
 export type CheckedHeadForm = z.output<typeof headSchema>;
 
 /** Something other than one new Linear was asked for. */
-export function isShaped({ hidden, layer, kind, pooling }: CheckedHeadForm): boolean {
-  return hidden.length > 0 || layer !== '' || kind !== 'linear' || pooling !== undefined;
+export function isShaped({ hidden, layer, kind, pooling, append }: CheckedHeadForm): boolean {
+  return (
+    hidden.length > 0 || layer !== '' || kind !== 'linear' || pooling !== undefined || append !== undefined
+  );
 }
 
 /** A form as it crosses to the addon. @throws INVALID_VALUE for a scale of a head that has none */
 export function toNativeHead<F extends CheckedHeadForm>(
   form: F,
   where: string,
-): Omit<F, 'kind' | 'scale' | 'learnScale' | 'pooling'> & {
+): Omit<F, 'kind' | 'scale' | 'learnScale' | 'pooling' | 'append'> & {
   cosine: NativeCosine | null;
   pooling?: 'avg' | 'concat';
+  append?: 'pooled' | 'classToken' | 'both';
 } {
-  const { kind, scale, learnScale, pooling, ...rest } = form;
+  const { kind, scale, learnScale, pooling, append, ...rest } = form;
   if (kind !== 'cosine' && (scale !== undefined || learnScale !== undefined)) {
     throw invalidValue(
       `${where}: \`scale\` and \`learnScale\` are of a cosine head. Leave them out, or add kind \`cosine\`.`,
     );
   }
   const cosine = kind === 'cosine' ? { scale: scale ?? defaultScale, learnsScale: learnScale ?? true } : null;
-  return { ...rest, cosine, ...(pooling ? { pooling } : {}) };
+  return { ...rest, cosine, ...(pooling ? { pooling } : {}), ...(append ? { append } : {}) };
 }

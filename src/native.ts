@@ -212,6 +212,8 @@ export interface ReplaceHeadRequest {
   cosine?: NativeCosine | null;
   /** Left out: as it is. */
   pooling?: 'avg' | 'concat';
+  /** A classifier is appended to a network without one, on these features of what it returns. Left out: a layer is replaced. */
+  append?: 'pooled' | 'classToken' | 'both';
   /** Inputs for the dry forward. */
   example: Tensor[];
 }

@@ -11,6 +11,7 @@ export interface GraftFlags {
   headLayer?: string;
   hidden?: number[];
   pooling?: 'avg' | 'concat';
+  appendHead?: 'pooled' | 'classToken' | 'both';
 }
 
 /** `--head-layer`, of every command that needs a head. */
@@ -47,6 +48,12 @@ export function addGrafts(command: Command): Command {
         'avg',
         'concat',
       ]),
+    )
+    .addOption(
+      new Option(
+        '--append-head <features>',
+        'for a network without a classifier: put one behind it, on these features of what it returns',
+      ).choices(['pooled', 'classToken', 'both']),
     );
 }
 
@@ -60,6 +67,7 @@ export function toGrafts(flags: GraftFlags): Pick<FineTuneOptions, 'lora' | 'hea
     headLayer: layer,
     hidden = [],
     pooling,
+    appendHead: append,
   } = flags;
   const lora = {
     ...(rank === undefined ? {} : { rank }),
@@ -71,6 +79,7 @@ export function toGrafts(flags: GraftFlags): Pick<FineTuneOptions, 'lora' | 'hea
     ...(layer ? { layer } : {}),
     ...(hidden.length > 0 ? { hidden } : {}),
     ...(pooling ? { pooling } : {}),
+    ...(append ? { append } : {}),
   };
   return {
     ...(Object.keys(lora).length > 0 ? { lora } : {}),
