@@ -8,6 +8,10 @@ import type { NativeCosine } from './native.js';
  */
 const defaultScale = 20;
 
+/** Which features of what a network without a classifier returns its new one takes. */
+export const appendedFeatures = ['pooled', 'classToken', 'both'] as const;
+export type AppendedFeatures = (typeof appendedFeatures)[number];
+
 /** What a new head may be, for zod objects of options. */
 export const headShape = {
   hidden: z.array(z.int().min(1)).default([]),
@@ -17,7 +21,7 @@ export const headShape = {
   scale: z.number().min(1e-6).max(1e6).optional(),
   learnScale: z.boolean().optional(),
   pooling: z.enum(['avg', 'concat']).optional(),
-  append: z.enum(['pooled', 'classToken', 'both']).optional(),
+  append: z.enum(appendedFeatures).optional(),
 };
 
 const headSchema = z.object(headShape);
@@ -57,7 +61,7 @@ export function toNativeHead<F extends CheckedHeadForm>(
 ): Omit<F, 'kind' | 'scale' | 'learnScale' | 'pooling' | 'append'> & {
   cosine: NativeCosine | null;
   pooling?: 'avg' | 'concat';
-  append?: 'pooled' | 'classToken' | 'both';
+  append?: AppendedFeatures;
 } {
   const { kind, scale, learnScale, pooling, append, ...rest } = form;
   if (kind !== 'cosine' && (scale !== undefined || learnScale !== undefined)) {

@@ -170,3 +170,34 @@ t.test('train --append-head', async (t) => {
   ]);
   t.equal(code, 0, stderr);
 });
+
+t.test('check, audit and rank --append-head', async (t) => {
+  const folder = join(t.testdir(), 'defects');
+  copyDefects(folder, 12);
+  const asked = ['--data', folder, '--image-size', '32', '--json'];
+  for (const command of ['check', 'audit']) {
+    const args = [command, '--model', trunk('tokens'), ...asked];
+    t.match(await torchgraft(args), { code: 1, stderr: /NO_HEAD.*--append-head/s }, command);
+    const { code, stdout, stderr } = await torchgraft([...args, '--append-head', 'both']);
+    t.equal(code, 0, stderr);
+    t.match(JSON.parse(stdout), command === 'check' ? { verdict: String } : { labels: { accuracy: Number } });
+  }
+  const own = ['--append-head', `${trunk('map')}:pooled`, '--append-head', 'both'];
+  const { code, stdout, stderr } = await torchgraft([
+    'rank',
+    trunk('map'),
+    trunk('tokens'),
+    ...asked,
+    ...own,
+  ]);
+  t.equal(code, 0, stderr);
+  const widths = new Map<string, number>(
+    JSON.parse(stdout).models.map(({ name, features }: { name: string; features: number }) => [
+      name,
+      features,
+    ]),
+  );
+  t.same([widths.get('map.pt'), widths.get('tokens.pt')], [8, 16]);
+  const wrong = await torchgraft(['rank', trunk('map'), '--data', folder, '--append-head', 'cls']);
+  t.match(wrong, { code: 2, stderr: /Expected pooled, classToken, both/ });
+});

@@ -3,11 +3,12 @@ import { findLabelIssues, type LabelIssues } from '../audit/label-issues.js';
 import { findNearDuplicates, type NearDuplicate } from '../audit/near-duplicates.js';
 import type { ImageDataset } from '../data/dataset.js';
 import type { SkippedImage } from '../data/loader.js';
-import { loadModel } from '../model.js';
+import { completePreprocessing } from '../data/preprocessing.js';
+import type { AppendedFeatures } from '../head-options.js';
 import { extractFeatures } from '../probe/features.js';
 import { formatTable } from '../report/table.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
-import { headLayer } from './graft-flags.js';
+import { appendHead, headLayer, loadWithHead } from './graft-flags.js';
 import { listenForInterrupt } from './interrupt.js';
 import { print, printJson } from './output.js';
 import {
@@ -24,6 +25,7 @@ import {
 interface AuditFlags extends PreprocessingFlags, ReadingFlags {
   model?: string;
   headLayer?: string;
+  appendHead?: AppendedFeatures;
   data: string;
   top: number;
   seed: number;
@@ -36,6 +38,7 @@ export function define(command: Command): Command {
     .option('--model <file>', 'TorchScript model or run folder, to look for wrong labels with');
   addPreprocessing(command)
     .option(...headLayer)
+    .addOption(appendHead())
     .option('--top <n>', 'longest list to print', wholeNumber(1), 20)
     .option(
       '--seed <n>',
@@ -80,10 +83,12 @@ async function doubtLabels(
   flags: AuditFlags,
   signal: AbortSignal,
 ): Promise<{ labels: LabelIssues; skipped: SkippedImage[] }> {
-  await using model = await loadModel(modelFile(file), { device: flags.device });
+  const preprocessing = preprocessingOf(flags);
+  const loading = { ...flags, imageSize: completePreprocessing(preprocessing).size };
+  await using model = await loadWithHead(modelFile(file), data.classes, loading);
   const features = await extractFeatures(model, data, {
     ...(flags.headLayer ? { layer: flags.headLayer } : {}),
-    preprocessing: preprocessingOf(flags),
+    preprocessing,
     ...readingOf(flags),
     signal,
   });

@@ -1,9 +1,10 @@
 import { type Command, Option } from 'commander';
-import { loadModel } from '../model.js';
+import { completePreprocessing } from '../data/preprocessing.js';
+import type { AppendedFeatures } from '../head-options.js';
 import type { ProbeMetric } from '../probe/interval.js';
 import { transferCheck } from '../probe/transfer-check.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
-import { headLayer } from './graft-flags.js';
+import { appendHead, headLayer, loadWithHead } from './graft-flags.js';
 import { print, printJson } from './output.js';
 import {
   addPreprocessing,
@@ -18,6 +19,7 @@ import {
 interface CheckFlags extends PreprocessingFlags, ReadingFlags {
   model: string;
   headLayer?: string;
+  appendHead?: AppendedFeatures;
   data: string;
   metric: ProbeMetric;
   untrained: number;
@@ -33,6 +35,7 @@ export function define(command: Command): Command {
     .option('--data <dir>', 'folder or manifest');
   addPreprocessing(command)
     .option(...headLayer)
+    .addOption(appendHead())
     .addOption(
       new Option('--metric <name>', 'what is compared').choices(['macroF1', 'accuracy']).default('macroF1'),
     )
@@ -48,12 +51,14 @@ export function define(command: Command): Command {
   return addReading(command).action(async (flags: CheckFlags, self: Command) => {
     requireOptions(self, ['model', 'data']);
     const data = await readData(flags.data, flags.seed, undefined, readingOf(flags));
-    await using model = await loadModel(modelFile(flags.model), { device: flags.device });
+    const preprocessing = preprocessingOf(flags);
+    const loading = { ...flags, imageSize: completePreprocessing(preprocessing).size };
+    await using model = await loadWithHead(modelFile(flags.model), data.classes, loading);
     const { metric, untrained, seed, batchSize } = flags;
     const checked = await transferCheck(model, data, {
       ...{ metric, untrained, seed, batchSize, shuffled: flags.shuffled ?? false },
       ...(flags.headLayer ? { layer: flags.headLayer } : {}),
-      preprocessing: preprocessingOf(flags),
+      preprocessing,
       ...readingOf(flags),
     });
     const lines = [`${checked.verdict}: ${checked.text}`, ...skippedLines(checked.skipped)];

@@ -1,5 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { FineTuneOptions } from '../fine-tune/options.js';
+import { type AppendedFeatures, appendedFeatures } from '../head-options.js';
+import { loadModel, type Model } from '../model.js';
 import { collect, positiveNumber, wholeNumber } from './arguments.js';
 
 /** Flags of what is put into the model before it learns: adapters, and the form of the head. */
@@ -11,7 +13,7 @@ export interface GraftFlags {
   headLayer?: string;
   hidden?: number[];
   pooling?: 'avg' | 'concat';
-  appendHead?: 'pooled' | 'classToken' | 'both';
+  appendHead?: AppendedFeatures;
 }
 
 /** `--head-layer`, of every command that needs a head. */
@@ -19,6 +21,35 @@ export const headLayer = [
   '--head-layer <path>',
   'the layer that classifies, as `torchgraft inspect` lists it (default: known from the file, or found)',
 ] as const;
+
+/** `--append-head`, of every command that needs features of a network. */
+export function appendHead(): Option {
+  return new Option(
+    '--append-head <features>',
+    'for a network without a classifier: put one behind it, on these features of what it returns',
+  ).choices(appendedFeatures);
+}
+
+/** A model whose features are asked for, behind which a classifier was put where the flag says so. */
+export async function loadWithHead(
+  file: string,
+  classes: readonly string[],
+  {
+    device,
+    appendHead: append,
+    imageSize,
+  }: { device: string; appendHead?: AppendedFeatures; imageSize: number },
+): Promise<Model> {
+  const model = await loadModel(file, { device });
+  if (!append) return model;
+  try {
+    await model.replaceHead({ classes: classes.length, append, imageSize });
+    return model;
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
+}
 
 /** The options of {@link GraftFlags}. */
 export function addGrafts(command: Command): Command {
@@ -49,12 +80,7 @@ export function addGrafts(command: Command): Command {
         'concat',
       ]),
     )
-    .addOption(
-      new Option(
-        '--append-head <features>',
-        'for a network without a classifier: put one behind it, on these features of what it returns',
-      ).choices(['pooled', 'classToken', 'both']),
-    );
+    .addOption(appendHead());
 }
 
 /** What the flags say, as options of fineTune. */

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Normalisation, normalisation } from '../data/preprocessing.js';
+import { type AppendedFeatures, appendedFeatures } from '../head-options.js';
 import { type Candidate, type RankBy, type Ranking, rankModels } from '../probe/rank.js';
 import { rankingTable } from '../report/ranking-table.js';
 import { normalisationName, readData, requireOptions, sideOf, wholeNumber } from './arguments.js';
@@ -13,6 +14,7 @@ interface RankFlags extends ReadingFlags {
   normalise?: PerModel<Normalisation>;
   imageSize?: PerModel<number>;
   headLayer?: PerModel<string>;
+  appendHead?: PerModel<AppendedFeatures>;
   by: RankBy;
   batchSize: number;
   seed: number;
@@ -42,6 +44,11 @@ export function define(command: Command): Command {
       '--head-layer <[file:]path>',
       'the layer that classifies, of one model or of all; may be repeated (default: known from the file, or found)',
       perModel((text) => text),
+    )
+    .option(
+      '--append-head <[file:]features>',
+      'of one model or of all, for networks without a classifier: pooled, classToken or both; may be repeated',
+      perModel(appendedName),
     )
     .addOption(
       new Option('--by <figure>', 'figure to sort the table by')
@@ -87,12 +94,18 @@ function perModel<T>(read: (text: string) => T): (text: string, before?: PerMode
   };
 }
 
+function appendedName(text: string): AppendedFeatures {
+  const found = appendedFeatures.find((name) => name === text);
+  if (found) return found;
+  throw new InvalidArgumentError(`Expected ${appendedFeatures.join(', ')}.`);
+}
+
 function refuseUnused(
-  { normalise = new Map(), imageSize = new Map(), headLayer = new Map() }: RankFlags,
+  { normalise = new Map(), imageSize = new Map(), headLayer = new Map(), appendHead = new Map() }: RankFlags,
   models: string[],
   self: Command,
 ): void {
-  const named = [...normalise.keys(), ...imageSize.keys(), ...headLayer.keys()];
+  const named = [...normalise.keys(), ...imageSize.keys(), ...headLayer.keys(), ...appendHead.keys()];
   const stray = named.find((file) => file !== '' && !models.includes(file));
   if (stray !== undefined) self.error(`error: an option names ${stray}, which is not one of the models`);
 }
@@ -105,14 +118,16 @@ function runModel(path: string): string {
 
 function toCandidate(
   file: string,
-  { normalise = new Map(), imageSize = new Map(), headLayer = new Map() }: RankFlags,
+  { normalise = new Map(), imageSize = new Map(), headLayer = new Map(), appendHead = new Map() }: RankFlags,
 ): Candidate {
   const layer = headLayer.get(file) ?? headLayer.get('');
+  const append = appendHead.get(file) ?? appendHead.get('');
   const name = normalise.get(file) ?? normalise.get('');
   const side = imageSize.get(file) ?? imageSize.get('');
   return {
     file: runModel(file),
     ...(layer ? { layer } : {}),
+    ...(append ? { append } : {}),
     preprocessing: { ...(side ? sideOf(side) : {}), ...(name ? normalisation(name) : {}) },
   };
 }

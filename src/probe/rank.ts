@@ -2,9 +2,10 @@ import { basename } from 'node:path';
 import { z } from 'zod';
 import type { ImageDataset } from '../data/dataset.js';
 import type { SkippedImage } from '../data/loader.js';
-import type { Preprocessing } from '../data/preprocessing.js';
+import { completePreprocessing, type Preprocessing } from '../data/preprocessing.js';
 import { requireSingleLabel } from '../data/task.js';
 import { invalidType } from '../errors.js';
+import { type AppendedFeatures, appendedFeatures } from '../head-options.js';
 import { type MetricInterval, predictionIntervals } from '../metrics/intervals.js';
 import { loadModel, type Model } from '../model.js';
 import { checkOptions } from '../options.js';
@@ -40,12 +41,13 @@ export type RankOptions = Omit<ExtractOptions, 'preprocessing'> & {
 };
 
 /**
- * A candidate: its file, the path of its classifying layer where that is not found, and the parts of its preprocessing that
- * differ from its own or the default.
+ * A candidate: its file, the path of its classifying layer where that is not found, or the features of a network without one
+ * (`append` of `replaceHead`), and the parts of its preprocessing that differ from its own or the default.
  */
 export interface Candidate {
   file: string;
   layer?: string;
+  append?: AppendedFeatures;
   preprocessing?: Partial<Preprocessing>;
 }
 
@@ -164,6 +166,7 @@ function placed(
 const candidateSchema = z.strictObject({
   file: z.string().min(1),
   layer: z.string().optional(),
+  append: z.enum(appendedFeatures).optional(),
   preprocessing: z
     .looseObject({})
     .transform((parts) => parts as Partial<Preprocessing>)
@@ -179,11 +182,15 @@ function readCandidate(model: string | Candidate): z.output<typeof candidateSche
 }
 
 async function measure(
-  { file, layer, preprocessing: parts }: z.output<typeof candidateSchema>,
+  { file, layer, append, preprocessing: parts }: z.output<typeof candidateSchema>,
   data: ImageDataset,
   { by: _, onModel: __, device, seed, ...extracting }: z.output<typeof schema>,
 ): Promise<Measured> {
   await using model = await loadModel(file, { device });
+  if (append) {
+    const { size: imageSize } = completePreprocessing({ ...model.card?.preprocessing, ...parts });
+    await model.replaceHead({ classes: data.classes.length, append, imageSize });
+  }
   const own = { ...(layer ? { layer } : {}), ...(parts ? { preprocessing: parts } : {}) };
   const given = { ...extracting, ...own } as ExtractOptions;
   const features = await extractFeatures(model, data, given);
