@@ -281,7 +281,7 @@ std::vector<Head> appendedBefore(Model& model, const HeadRequest& request) {
     const std::string features = appendedFeatures(model.module(), head.module);
     if (features.empty()) continue;
     if (!request.append.empty() && features != request.append) {
-      throw Failure("NO_HEAD", "The model has a classifier on its features '" + features + "', which `append` put there. Leave `append` out, or begin with the network itself to have '" + request.append + "'.");
+      throw Failure("NO_HEAD", "`append` has already put a classifier on the '" + features + "' features of this model. Leave `append` out to replace that one, or load the original network to use '" + request.append + "'.");
     }
     found.push_back(head);
   }

@@ -31,7 +31,7 @@ std::string otherPurpose(Model& model) {
   if (!model.facts().heads.empty() || schema.returns().empty() || givesTensor(schema.returns()[0].type())) return "";
   const c10::TypePtr output = schema.returns()[0].type();
   const std::string example = output->cast<c10::DictType>() ? ", as segmentation networks do" : "";
-  return "Its forward returns " + output->repr_str() + example + ". " + purpose() + " Behind an encoder, `append` (--append-head) puts a classifier.";
+  return "Its forward returns " + output->repr_str() + example + ". " + purpose() + " To put a classifier behind an encoder, use `append` (--append-head).";
 }
 
 std::string otherOutput(const at::Tensor& output) {

@@ -112,7 +112,7 @@ t.test('what cannot be taken is refused, and the model stays as it was', async (
   await model.replaceHead(request('both'));
   await t.rejects(model.replaceHead(request('pooled')), {
     code: 'NO_HEAD',
-    message: /on its features 'both'/,
+    message: /already put a classifier on the 'both' features/,
   });
   await t.rejects(model.replaceHead({ ...request('both'), layer: 'fc' }), { code: 'INVALID_VALUE' });
   await t.rejects(model.replaceHead(request('cls' as never)), { code: 'INVALID_VALUE', message: /append/ });

@@ -8,6 +8,8 @@ const likely = 0.5;
 /** How far its edges are moved, again and again while that helps. */
 const edgeSteps = [0.03, 0.015];
 const mostRounds = 4;
+/** A part of an image that is smaller than this is no window of it. */
+const smallest = 0.25;
 
 /** A window of each of two images, the second mirrored or not. */
 export interface Placement {
@@ -74,6 +76,8 @@ class Climb {
   }
 
   #attempt(window: Window): boolean {
+    const [left, top, right, bottom] = window;
+    if (right - left < smallest || bottom - top < smallest) return false;
     if (window.every((value, at) => value === this.window[at])) return false;
     const found = this.#value(window);
     if (found <= this.best + 1e-3) return false;

@@ -43,21 +43,25 @@ export class Comparison {
   compare(first: number, second: number, candidates: readonly Candidate[], least: number): Pair | undefined {
     const ranked = candidates
       .map((candidate) => ({ candidate, likeness: this.#coarseLikeness(first, second, candidate) }))
-      .filter(({ likeness }) => likeness >= promising)
+      .filter(({ likeness }) => likeness >= Math.min(promising, least))
       .sort((a, b) => b.likeness - a.likeness);
     let best: Pair = { first, second, likeness: 0, mirrored: false };
+    if (ranked.some(({ candidate }) => isPlain(candidate))) {
+      const plain = this.#wholeLikeness(first, second);
+      if (plain >= least) return { ...best, likeness: plain };
+    }
     for (const { candidate } of ranked.slice(0, mostTried)) {
       const { mirrored } = candidate;
-      const images = [this.#greyOf(first), this.#greyOf(second)] as const;
-      if (isPlain(candidate)) {
-        const found = likeness(detailOf(images[0], whole, false), detailOf(images[1], whole, false));
-        if (found >= least) return { ...best, likeness: found };
-      }
       const windows = { first: candidate.first.window, second: candidate.second.window, mirrored };
-      const fitted = bestLikeness(...images, windows);
+      const fitted = bestLikeness(this.#greyOf(first), this.#greyOf(second), windows);
       if (fitted > best.likeness) best = { first, second, likeness: fitted, mirrored };
     }
     return best.likeness >= (1 + least) / 2 ? best : undefined;
+  }
+
+  #wholeLikeness(first: number, second: number): number {
+    const [one, other] = [first, second].map((at) => detailOf(this.#greyOf(at), whole, false));
+    return likeness(one as Float32Array, other as Float32Array);
   }
 
   #coarseLikeness(first: number, second: number, candidate: Candidate): number {

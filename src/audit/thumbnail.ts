@@ -1,6 +1,6 @@
 import { decodeImage } from '../data/decode.js';
 import { completePreprocessing } from '../data/preprocessing.js';
-import { GreyImage, type Window } from './grey-image.js';
+import { GreyImage, type Window, whole } from './grey-image.js';
 import { crops, insideBorder, plainWindows } from './windows.js';
 
 /** Side of the kept grey images, pixels; the image is squashed to a square. */
@@ -62,7 +62,7 @@ export async function readThumbnail(path: string): Promise<Thumbnail> {
   return {
     plain: plainWindows(insideBorder(luma, decodedSide)).map(hashed),
     crops: crops.map(hashed),
-    grey: Uint8Array.from(image.means([0, 0, 1, 1], side, side), Math.round),
+    grey: Uint8Array.from(image.means(whole, side, side), Math.round),
   };
 }
 

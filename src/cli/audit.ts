@@ -8,8 +8,9 @@ import type { AppendedFeatures } from '../head-options.js';
 import { extractFeatures } from '../probe/features.js';
 import { formatTable } from '../report/table.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
-import { appendHead, headLayer, loadWithHead } from './graft-flags.js';
+import { appendHead, headLayer } from './graft-flags.js';
 import { listenForInterrupt } from './interrupt.js';
+import { loadWithHead } from './load-with-head.js';
 import { print, printJson } from './output.js';
 import {
   addPreprocessing,

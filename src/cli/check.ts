@@ -4,7 +4,8 @@ import type { AppendedFeatures } from '../head-options.js';
 import type { ProbeMetric } from '../probe/interval.js';
 import { transferCheck } from '../probe/transfer-check.js';
 import { modelFile, readData, requireOptions, wholeNumber } from './arguments.js';
-import { appendHead, headLayer, loadWithHead } from './graft-flags.js';
+import { appendHead, headLayer } from './graft-flags.js';
+import { loadWithHead } from './load-with-head.js';
 import { print, printJson } from './output.js';
 import {
   addPreprocessing,

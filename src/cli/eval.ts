@@ -72,7 +72,7 @@ export function define(command: Command): Command {
     }
     const lines = [
       `${split}${flags.tta ? ` (${flags.tta})` : ''}: ${metrics.count} images, loss ${metrics.loss.toFixed(4)}, accuracy ${percent(metrics.accuracy)}, ` +
-        `macro F1 ${metrics.macro.f1.toFixed(4)}; intervals: 95 %, of other images like these`,
+        `macro F1 ${metrics.macro.f1.toFixed(4)}; 95 % intervals, for other images like these`,
       ...skippedLines(skipped),
       '',
       figuresTable(metrics, intervals),

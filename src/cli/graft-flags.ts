@@ -1,7 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { FineTuneOptions } from '../fine-tune/options.js';
 import { type AppendedFeatures, appendedFeatures } from '../head-options.js';
-import { loadModel, type Model } from '../model.js';
 import { collect, positiveNumber, wholeNumber } from './arguments.js';
 
 /** Flags of what is put into the model before it learns: adapters, and the form of the head. */
@@ -28,27 +27,6 @@ export function appendHead(): Option {
     '--append-head <features>',
     'for a network without a classifier: put one behind it, on these features of what it returns',
   ).choices(appendedFeatures);
-}
-
-/** A model whose features are asked for, behind which a classifier was put where the flag says so. */
-export async function loadWithHead(
-  file: string,
-  classes: readonly string[],
-  {
-    device,
-    appendHead: append,
-    imageSize,
-  }: { device: string; appendHead?: AppendedFeatures; imageSize: number },
-): Promise<Model> {
-  const model = await loadModel(file, { device });
-  if (!append) return model;
-  try {
-    await model.replaceHead({ classes: classes.length, append, imageSize });
-    return model;
-  } catch (error) {
-    await model.dispose();
-    throw error;
-  }
 }
 
 /** The options of {@link GraftFlags}. */

@@ -66,8 +66,8 @@ function unchanged(asked: DomainMethod | 'auto', shift: DomainShift, heldOut: nu
     );
   }
   return (
-    `${stays} no method is surely better by the validators that look at no labels. They are cautious, and one may help all the ` +
-    'same: give a method by name, and measure it on some images of the target with labels.'
+    `${stays} no method is surely better by the validators that look at no labels. They are cautious, so a method may ` +
+    'still help: choose one by name, and measure it on labelled images of the target.'
   );
 }
 

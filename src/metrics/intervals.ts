@@ -48,23 +48,23 @@ export function classificationInterval(
 ): MetricInterval {
   const { resamples, seed } = checkOptions(resamplingSchema, options, 'classificationInterval');
   const statistic = classificationStatistic(metric, scores);
-  const { labels, probabilities } = scores;
-  const all = labels.map((_, index) => index);
-  if (metric === 'accuracy') return accuracyInterval(scores, all);
-  const drawn = bootstrapInterval(labels.length, statistic, { resamples, seed, strata: labels });
-  if (metric !== 'macroF1') return fromBootstrap(drawn);
-  return macroF1Interval(marginsOf(scores, all, probabilities.length / labels.length), drawn);
+  const { labels, predicted, probabilities } = scores;
+  if (metric === 'accuracy' || metric === 'macroF1') {
+    const classes = probabilities.length / labels.length;
+    return predictionIntervals({ labels, predicted, classes }, { resamples, seed })[metric];
+  }
+  return fromBootstrap(bootstrapInterval(labels.length, statistic, { resamples, seed, strata: labels }));
 }
 
 /** The intervals of both figures of predicted classes alone. */
 export function predictionIntervals(
   outcomes: { labels: Int32Array; predicted: Int32Array; classes: number },
-  seed: number,
+  options: ResamplingOptions,
 ): Record<'accuracy' | 'macroF1', MetricInterval> {
   const { labels, classes } = outcomes;
   const all = labels.map((_, index) => index);
   const statistic = predictionStatistic('macroF1', outcomes, classes);
-  const drawn = bootstrapInterval(labels.length, statistic, { seed, strata: labels });
+  const drawn = bootstrapInterval(labels.length, statistic, { ...options, strata: labels });
   return {
     accuracy: accuracyInterval(outcomes, all),
     macroF1: macroF1Interval(marginsOf(outcomes, all, classes), drawn),

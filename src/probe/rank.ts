@@ -203,7 +203,7 @@ async function measure(
     hScore: await hScore(features),
     accuracy: probe.metrics.accuracy,
     macroF1: probe.metrics.macro.f1,
-    intervals: predictionIntervals(outcomes, seed),
+    intervals: predictionIntervals(outcomes, { seed }),
     probe: probe.name,
     features: train.shape[1],
     ...(await sizeOf(model)),

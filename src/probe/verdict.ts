@@ -30,7 +30,7 @@ export function judge(
   const byLoss =
     verdict !== 'neutral' && controls.some(({ difference }) => difference.low <= 0 && difference.high >= 0);
   const reason = byLoss
-    ? ` Of so few mistakes the ${metricNames[metric]} cannot tell, so the log loss was asked.`
+    ? ` With so few mistakes the ${metricNames[metric]} cannot tell them apart, so the log loss decided.`
     : '';
   const text =
     `${openings[verdict]}: a linear probe of the frozen trunk reaches a ${metricNames[metric]} of ${figure(pretrained[metric])} ` +

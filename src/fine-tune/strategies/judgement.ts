@@ -34,7 +34,7 @@ export function isFarFromCeiling(now: Predictions, judging: Judging): Decision {
     goesOn: false,
     why:
       `auto: stopped at the probe: ${state}, so these images could not show that a fine-tuned model is better. ` +
-      'More of them might.',
+      'More validation images might.',
   };
 }
 
