@@ -8,9 +8,9 @@
 
 namespace torchgraft {
 
-// Of a map [n, c, h, w] its mean over the places; of tokens [n, t, c] the mean over all of them, the first one, or the first beside
-// the mean of the others; of rows [n, c] the row.
-bool isAppendable(const std::string& features);  // 'pooled', 'classToken', 'both'
+// Whether these are features that a classifier can be appended on. 'pooled' is the mean of a map [n, c, h, w] over its places, of tokens
+// [n, t, c] over all of them, or rows [n, c] as they are; 'classToken' is the first token; 'both' is that beside the mean of the others.
+bool isAppendable(const std::string& features);
 
 // The features that the model's classifier takes, where one was appended here or before it was saved; '' where none was.
 std::string appendedFeatures(const torch::jit::Module& module, const std::string& layer);

@@ -221,10 +221,10 @@ void graftCosine(Model& model, const CosineOptions& options, const Head& head, N
   if (options.learnsScale) names.push_back(scale);
 }
 
-// The classifier that replaceHead() then gives its weights.
+// Appends a classifier, whose weights rebuild() initialises like any other head's.
 Head appendTo(Model& model, const HeadRequest& request) {
   const at::Tensor output = model.mainOutput(model.infer(request.example));
-  // What has run is not changed.
+  // A graph that has run must not be changed.
   model.adopt(model.copy());
   return appendHead(model, request.append, output, request.classes);
 }
@@ -297,7 +297,7 @@ NewHead replaceHead(Model& model, const HeadRequest& request) {
                   "The model has no parameters: torch.jit.freeze made constants of them, so it cannot get a new head. Export "
                   "it again with torch.jit.script(model) or torch.jit.trace(model, example), without torch.jit.freeze.");
   }
-  // One that was appended before is a head as any other.
+  // A classifier that was appended earlier is a head like any other.
   const std::vector<Head> found = appendedBefore(model, request);
   const bool appends = !request.append.empty() && found.empty();
   if (const std::string other = otherPurpose(model); !other.empty() && !appends) throw Failure("NO_HEAD", "The model is no classifier. " + other);

@@ -20,7 +20,7 @@ const certain = 0.975;
 export function isFarFromCeiling(now: Predictions, judging: Judging): Decision {
   const score = scoreBy(judging.metric, now);
   const of = score.of(now);
-  const { low, high } = bootstrapInterval(
+  const { value, low } = bootstrapInterval(
     now.labels.length,
     (rows) => 1 - of(rows),
     resampling(now, judging),
@@ -28,12 +28,12 @@ export function isFarFromCeiling(now: Predictions, judging: Judging): Decision {
   const wrong = now.labels.filter((label, row) => label !== now.predicted[row]).length;
   const state =
     `the probe is wrong on ${wrong} of ${now.labels.length} validation images; a model without mistakes would gain ` +
-    `${show(low)} to ${show(high)} in ${score.name} (95 % interval)`;
+    `${show(value)} in ${score.name}`;
   if ((low ?? 0) > 0) return { goesOn: true, why: `auto: ${state}, so fine-tuning is tried.` };
   return {
     goesOn: false,
     why:
-      `auto: stopped at the probe: ${state}, so these images could not show that a fine-tuned model is better. ` +
+      `auto: stopped at the probe: ${state}, too little for these images to show that a fine-tuned model is better. ` +
       'More validation images might.',
   };
 }
