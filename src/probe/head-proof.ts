@@ -28,7 +28,7 @@ export interface HeadProof {
 /** Up to 16 validation images, evenly spread, whose features the model computes anew. */
 export async function headProof(model: Model, features: Features): Promise<HeadProof> {
   const { val, preprocessing, layer, classes, data } = features;
-  const step = Math.max(1, Math.floor(val.paths.length / mostImages));
+  const step = Math.max(1, Math.ceil(val.paths.length / mostImages));
   const rows = val.paths.map((_, row) => row).filter((row) => row % step === 0);
   const paths = rows.map((row) => val.paths[row] as string);
   const train = paths.map((path) => ({ path, label: 0 }));
